@@ -1,1 +1,1 @@
-"""What sydd costs, beside running natively, a minimal C supervisor and its peers: ``python -m benchmarks``."""
+"""What sydd costs, beside running natively, a C supervisor and its peers: ``python -m benchmarks``."""

@@ -1,0 +1,1 @@
+"""Tests of sydd; every directory below is a package, so that two modules may have one name."""

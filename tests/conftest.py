@@ -1,0 +1,65 @@
+"""Fixtures for every test: nothing may be left behind; some need root, some a user without privileges."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.leaks import Snapshot, end_children
+from tests.support.unprivileged import Unprivileged, make_home, remove_home
+
+_TEMPORARY = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a temporary directory of its own, so that what a test leaves there can be told."""
+    # pytest keeps the directories of the last runs for a look; they stay where they always are.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    directory = tempfile.mkdtemp(prefix="sydd-tests-")
+    # An unprivileged user has to get at the directory that the fixture below makes for it.
+    os.chmod(directory, 0o755)
+    config.stash[_TEMPORARY] = directory
+    os.environ["TMPDIR"] = directory
+    tempfile.tempdir = None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's temporary directory."""
+    shutil.rmtree(config.stash[_TEMPORARY], ignore_errors=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs root, by name, where there is none."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Fail a test that leaves a descriptor, a child, a thread, a temporary file or another cwd.
+
+    It is set up before any other fixture of a test and torn down after all of them, so a fixture of the
+    test's own scope that does not clean up is found too.
+    """
+    directory = pytestconfig.stash[_TEMPORARY]
+    before = Snapshot.take(directory)
+    yield
+    after = Snapshot.take(directory)
+    leaks = before.leaks(after)
+    if leaks:
+        end_children(after.children.keys() - before.children)
+        pytest.fail("the test left something behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Unprivileged]:
+    """A user without privileges, with an empty home: another user when root runs the tests, else the own."""
+    home = make_home()
+    try:
+        yield Unprivileged(home)
+    finally:
+        remove_home(home)
