@@ -1,0 +1,100 @@
+"""Rules bound to one session: variables put in, braces written out, symbolic links on the way followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sydd.policy.access import Access, Action
+from sydd.policy.glob import PathGlob, expand, is_below
+from sydd.policy.rule import Rule
+from sydd.policy.variables import substitute
+
+if TYPE_CHECKING:
+    from sydd.policy.network import NetPattern
+
+PER_TASK: Final = (
+    "/proc/self",
+    "/proc/thread-self",
+    "/dev/fd",
+    "/dev/stdin",
+    "/dev/stdout",
+    "/dev/stderr",
+)
+"""Names that mean another object to each task. Following them here would name sydd's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRule:
+    """A rule as a matcher takes it.
+
+    Attributes:
+        rule: what was written.
+        index: its place; of those that match, the highest decides.
+        access: see Rule.
+        action: see Rule.
+        globs: canonical path patterns, without braces; empty for a network rule.
+        net: the network pattern; None for a file rule.
+    """
+
+    rule: Rule
+    index: int
+    access: Access
+    action: Action
+    globs: tuple[PathGlob, ...]
+    net: NetPattern | None = None
+
+
+def bind_rules(
+    rules: Iterable[Rule],
+    variables: Mapping[str, str],
+    environment: Mapping[str, str],
+    realpath: Callable[[str], str],
+) -> tuple[BoundRule, ...]:
+    """Bind *rules*, in their order, to a session.
+
+    A pattern's literal prefix is taken through *realpath*, since requests are judged by canonical paths: on a merged-/usr
+    system a rule about `/bin/**` is about `/usr/bin/**`. The name as written, with only its parent resolved, stays a
+    second pattern, so that the link itself is covered too.
+
+    Args:
+        rules: the policy's rules.
+        variables: every variable's value.
+        environment: what `${env:NAME}` looks in.
+        realpath: follows symbolic links of an absolute path; what does not exist stays as it is.
+
+    Raises:
+        PolicyError: unknown variables, or values that make no path.
+    """
+    bound: list[BoundRule] = []
+    for index, rule in enumerate(rules):
+        globs: tuple[PathGlob, ...] = ()
+        net: NetPattern | None = None
+        if rule.access & Access.NET:
+            from sydd.policy.network import parse_net_pattern  # here: only rules about the network need it
+
+            net = parse_net_pattern(rule.pattern, variables, environment, rule.pattern_source, realpath)
+        else:
+            text = substitute(rule.pattern, variables, environment, rule.pattern_source)
+            globs = canonical_globs(text, realpath)
+        bound.append(BoundRule(rule, index, rule.access, rule.action, globs, net))
+    return tuple(bound)
+
+
+def canonical_globs(text: str, realpath: Callable[[str], str]) -> tuple[PathGlob, ...]:
+    """The canonical patterns that *text*, a pattern without variables, stands for."""
+    found: dict[str, PathGlob] = {}
+    for alternative in expand(text):
+        written = PathGlob(alternative)
+        prefix = written.literal_prefix
+        if any(is_below(prefix, name) for name in PER_TASK):
+            globs = [written]
+        else:
+            globs = [written.with_prefix(realpath(prefix))]
+            parent, _, name = prefix.rpartition("/")
+            if name not in ("", ".", ".."):
+                globs.append(written.with_prefix(realpath(parent or "/").rstrip("/") + "/" + name))
+        for glob in globs:
+            found.setdefault(glob.text, glob)
+    return tuple(found.values())

@@ -1,0 +1,211 @@
+"""Path patterns: `*` within a component (dot files too), `**` across, `?`, `[]`, `{a,b}`; `/dir/**` includes `/dir`."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from sydd.policy.errors import PolicyError, Source
+from sydd.policy.globsyntax import (
+    Component,
+    alternatives,
+    component_regex,
+    components,
+    escape,
+    is_deep,
+    literal,
+    path_regex,
+    tokenize,
+)
+
+__all__ = ["Kind", "PathGlob", "escape", "expand", "is_below", "name_matcher"]
+
+
+class Kind(Enum):
+    """What the kernel can be told of a pattern: EXACT and SUBTREE wholly, GLOB not at all."""
+
+    EXACT = "exact"  # /a/b
+    SUBTREE = "subtree"  # /a/b/**
+    GLOB = "glob"
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether *path* is *directory* or lies below it. Both are canonical."""
+    return path == directory or directory == "/" or path.startswith(directory + "/")
+
+
+def expand(text: str, source: Source | None = None) -> tuple[str, ...]:
+    """The patterns without braces that *text* stands for, each once, in order.
+
+    Raises:
+        PolicyError: see `globsyntax.tokenize`.
+    """
+    found = alternatives(tokenize(text, source), source)
+    return tuple(dict.fromkeys("".join(token.raw for token in tokens) for tokens in found))
+
+
+def name_matcher(text: str, source: Source | None = None) -> re.Pattern[str]:
+    """The expression (for `fullmatch`) of a glob on a name without slashes, such as an environment variable's.
+
+    Raises:
+        PolicyError: see `globsyntax.tokenize`.
+    """
+    found = alternatives(tokenize(text, source), source)
+    return re.compile("|".join(component_regex(tuple(tokens)) for tokens in found), re.DOTALL)
+
+
+class PathGlob:
+    """One path pattern, compiled.
+
+    Args:
+        text: an absolute pattern, without variables. Doubled and trailing slashes count for nothing.
+        source: where the text begins; errors point into it.
+
+    Attributes:
+        text: the pattern in its shortest form.
+        kind: EXACT, SUBTREE or GLOB.
+        literal_prefix: the longest path without wildcards that every match is at or below, unescaped.
+
+    Raises:
+        PolicyError: wrong syntax, or the pattern is not absolute.
+    """
+
+    literal_prefix: str
+    kind: Kind
+    text: str
+
+    __slots__ = ("_choices", "_matchers", "_parts", "_regex", "_slashed", "kind", "literal_prefix", "text")
+
+    def __init__(self, text: str, source: Source | None = None) -> None:
+        if not text.startswith("/"):
+            raise PolicyError(f"'{text}' is not an absolute path", source)
+        self._regex: re.Pattern[str] | None = None
+        self._matchers: list[str | re.Pattern[str] | None] | None = None
+        found = alternatives(tokenize(text, source), source)
+        self._choices: tuple[PathGlob, ...] = ()
+        self._parts: list[Component] = []
+        if len(found) > 1:
+            self._choices = tuple(PathGlob("".join(token.raw for token in tokens)) for tokens in found)
+            self.text = text
+            self.kind = Kind.GLOB
+            self.literal_prefix = _common([choice.literal_prefix for choice in self._choices])
+        else:
+            self._parts = components(found[0])
+            names: list[str] = []
+            for part in self._parts:
+                name = literal(part)
+                if name is None:
+                    break
+                names.append(name)
+            rest = self._parts[len(names) :]
+            if not rest:
+                self.kind = Kind.EXACT
+            elif len(rest) == 1 and is_deep(rest[0]):
+                self.kind = Kind.SUBTREE
+            else:
+                self.kind = Kind.GLOB
+            self.literal_prefix = "/" + "/".join(names)
+            self.text = "/" + "/".join("".join(token.raw for token in part) for part in self._parts)
+        self._slashed = self.literal_prefix.rstrip("/") + "/"
+
+    def __repr__(self) -> str:
+        return f"PathGlob({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PathGlob) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    @property
+    def regex(self) -> re.Pattern[str]:
+        """The whole pattern as one expression for `match`. Compiled at first use: most patterns never need it."""
+        if self._regex is None:
+            if self._choices:
+                expression = "|".join(path_regex(choice._parts) for choice in self._choices)
+            else:
+                expression = path_regex(self._parts)
+            self._regex = re.compile(expression, re.DOTALL)
+        return self._regex
+
+    def matches(self, path: str) -> bool:
+        """Whether the canonical *path* matches."""
+        if self.kind is Kind.EXACT:
+            return path == self.literal_prefix
+        if self.kind is Kind.SUBTREE:
+            return path == self.literal_prefix or path.startswith(self._slashed)
+        return self.regex.match(path) is not None
+
+    def may_match_below(self, directory: str) -> bool:
+        """Whether some path at or below *directory* could match; False is certain."""
+        if self.kind is Kind.EXACT:
+            return is_below(self.literal_prefix, directory)
+        if is_below(self.literal_prefix, directory):
+            return True
+        if not is_below(directory, self.literal_prefix):
+            return False
+        if self.kind is Kind.SUBTREE:
+            return True
+        if self._choices:
+            return any(choice.may_match_below(directory) for choice in self._choices)
+        return bool(self._reached(directory))
+
+    def covers_subtree(self, directory: str) -> bool:
+        """Whether every path at or below *directory* matches; True is certain."""
+        if self.kind is Kind.EXACT or not is_below(directory, self.literal_prefix):
+            return False
+        if self.kind is Kind.SUBTREE:
+            return True
+        if self._choices:
+            return any(choice.covers_subtree(directory) for choice in self._choices)
+        # only a pattern that ends in ** can: being at that ** after the directory's components is being done
+        return is_deep(self._parts[-1]) and len(self._parts) - 1 in self._reached(directory)
+
+    def with_prefix(self, prefix: str) -> PathGlob:
+        """The same pattern with *prefix*, an absolute path, in place of `literal_prefix`. Not for braces."""
+        count = len(self.literal_prefix.split("/")) - 1 if self.literal_prefix != "/" else 0
+        rest = ["".join(token.raw for token in part) for part in self._parts[count:]]
+        return PathGlob("/".join([escape(prefix), *rest]))
+
+    def _reached(self, directory: str) -> set[int]:
+        """How far the components of *directory* may have led: the indices of the parts that come next."""
+        if self._matchers is None:
+            self._matchers = [_matcher(part) for part in self._parts]
+        matchers = self._matchers
+        places = self._closed({0})
+        for name in directory.split("/")[1:] if directory != "/" else ():
+            following: set[int] = set()
+            for place in places:
+                if place == len(matchers):
+                    continue
+                matcher = matchers[place]
+                if matcher is None:
+                    following.add(place)
+                elif matcher == name if isinstance(matcher, str) else matcher.fullmatch(name):
+                    following.add(place + 1)
+            places = self._closed(following)
+            if not places:
+                break
+        return places
+
+    def _closed(self, places: set[int]) -> set[int]:
+        """*places* and those behind a `**`, which may stand for nothing."""
+        assert self._matchers is not None
+        size = len(self._matchers)
+        return places | {at + 1 for at in places if at < size and self._matchers[at] is None}
+
+
+def _matcher(part: Component) -> str | re.Pattern[str] | None:
+    """How one component is matched: a name, an expression, None for `**`."""
+    if is_deep(part):
+        return None
+    name = literal(part)
+    return re.compile(component_regex(part), re.DOTALL) if name is None else name
+
+
+def _common(paths: list[str]) -> str:
+    """The longest directory that all *paths* are at or below."""
+    common = paths[0]
+    while not all(is_below(path, common) for path in paths):
+        common = common.rpartition("/")[0] or "/"
+    return common

@@ -1,0 +1,219 @@
+"""Which rule decides, compiled once per session.
+
+`decide` is on the way of every supervised system call, so its cost does not grow with the number of rules: exact
+patterns and subtrees are dictionary look-ups of the path and its ancestors, and a glob is tried only when the path
+lies below its literal prefix and its rule comes after the best one found so far.
+
+Tables are indexed by the bit length of an access: hashing an `IntFlag` runs Python code, `bit_length` does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from sydd.policy.access import DEFAULT_ALLOWED, Access, Action, bits
+from sydd.policy.bind import BoundRule
+from sydd.policy.glob import Kind, PathGlob
+
+CACHED_PATHS: Final = 2048
+"""Paths remembered per access; when there are more, all are forgotten."""
+
+LONGEST_CACHED: Final = 256
+"""Characters; longer paths are rare and would make the cache's size the confined program's choice."""
+
+_Match = Callable[[str], object]
+
+
+class Decision(NamedTuple):
+    """What happens to an access.
+
+    Attributes:
+        action: never None; the default one where no rule matches.
+        rule: the rule that decided, None for the default.
+    """
+
+    action: Action
+    rule: BoundRule | None
+
+
+class _Table:
+    """The rules of one access.
+
+    Attributes:
+        exact: the last rule for a path.
+        below: for a directory the last rule about its subtree (-1: none) and the globs with that literal prefix,
+            last first, as pairs of index and match function.
+        longest: length of the longest key of `below`.
+        floor: index of the last rule that matches anything at all (`net any`), else -1.
+        decisions: by index; the last one, at -1, is the default.
+        cache: decisions by path.
+    """
+
+    __slots__ = ("below", "cache", "decisions", "exact", "floor", "longest")
+
+    def __init__(self, bit: Access, rules: Sequence[BoundRule]) -> None:
+        self.exact: dict[str, int] = {}
+        self.floor = -1
+        self.cache: dict[str, Decision] = {}
+        subtrees: dict[str, int] = {}
+        globs: dict[str, list[tuple[int, _Match]]] = {}
+        default = Decision(Action.ALLOW if bit in DEFAULT_ALLOWED else Action.DENY, None)
+        self.decisions = [Decision(rule.action, rule) for rule in rules] + [default]
+        for place, rule in enumerate(rules):
+            if bit not in rule.access:
+                continue
+            if rule.net is not None and rule.net.is_any:
+                self.floor = place
+            for glob in rule.globs:
+                if glob.kind is Kind.EXACT:
+                    self.exact[glob.literal_prefix] = place
+                elif glob.kind is Kind.SUBTREE:
+                    subtrees[glob.literal_prefix] = place
+                else:
+                    globs.setdefault(glob.literal_prefix, []).insert(0, (place, glob.regex.match))
+        self.below: dict[str, tuple[int, tuple[tuple[int, _Match], ...]]] = {
+            path: (subtrees.get(path, -1), tuple(globs.get(path, ()))) for path in {*subtrees, *globs}
+        }
+        self.longest = max(map(len, self.below), default=0)
+
+    def find(self, path: str) -> Decision:
+        """The decision about *path*, without the cache."""
+        best = self.exact.get(path, -1)
+        if self.floor > best:
+            best = self.floor
+        look_up = self.below.get
+        longest = self.longest
+        candidates: list[tuple[tuple[int, _Match], ...]] = []
+        entry = look_up("/")
+        end = 0
+        size = len(path)
+        while True:
+            if entry is not None:
+                if entry[0] > best:
+                    best = entry[0]
+                if entry[1]:
+                    candidates.append(entry[1])
+            if end >= size or end >= longest:
+                break
+            # the next ancestor, at last the path itself; never further than the longest key, however deep the path
+            end = path.find("/", end + 1)
+            if end < 0:
+                end = size
+            if end > longest:
+                break
+            entry = look_up(path[:end])
+        for globs in candidates:
+            for place, match in globs:
+                if place <= best:
+                    break
+                if match(path):
+                    best = place
+                    break
+        return self.decisions[best]
+
+
+class Matcher:
+    """The rules of a session, ready to be asked.
+
+    Args:
+        rules: bound rules in their order; the last that matches decides. Of network rules only `any` is matched here.
+    """
+
+    def __init__(self, rules: Sequence[BoundRule]) -> None:
+        self.rules: tuple[BoundRule, ...] = tuple(rules)
+        every = list(bits(~Access(0)))
+        self._tables: list[_Table] = [_Table(bit, self.rules) for bit in (every[0], *every)]
+        self._patterns: list[tuple[int, Action, PathGlob | None, bool]] = _patterns(self.rules)
+        self._uniform: dict[tuple[int, str], Action | None] = {}
+
+    def decide(self, access: Access, path: str) -> Decision:
+        """What happens to one access.
+
+        Args:
+            access: a single bit.
+            path: canonical, absolute.
+        """
+        table = self._tables[access.bit_length()]
+        decision = table.cache.get(path)
+        if decision is None:
+            decision = table.find(path)
+            if len(path) <= LONGEST_CACHED:
+                if len(table.cache) >= CACHED_PATHS:
+                    table.cache.clear()
+                table.cache[path] = decision
+        return decision
+
+    def uniform(self, mask: Access, directory: str) -> Action | None:
+        """The one action for every access in *mask* on every path at or below *directory*.
+
+        Args:
+            mask: one or more accesses.
+            directory: canonical, absolute; itself included.
+
+        Returns:
+            None if the action differs or cannot be known.
+        """
+        key = (int(mask), directory)
+        try:
+            return self._uniform[key]
+        except KeyError:
+            pass
+        if len(self._uniform) >= 4 * CACHED_PATHS:
+            self._uniform.clear()
+        result = self._uniform[key] = self._find_uniform(int(mask), directory)
+        return result
+
+    def _find_uniform(self, mask: int, directory: str) -> Action | None:
+        """From the last rule to the first: what may match adds its action, what surely matches ends an access."""
+        remaining = mask
+        found: Action | None = None
+        for access, action, glob, everything in self._patterns:
+            hit = remaining & access
+            if not hit or not (everything or glob is None or glob.may_match_below(directory)):
+                continue
+            if found is None:
+                found = action
+            elif found is not action:
+                return None
+            if everything or (glob is not None and glob.covers_subtree(directory)):
+                remaining &= ~hit
+                if not remaining:
+                    return found
+        for action, default in (
+            (Action.ALLOW, remaining & int(DEFAULT_ALLOWED)),
+            (Action.DENY, remaining & ~int(DEFAULT_ALLOWED)),
+        ):
+            if default:
+                if found is not None and found is not action:
+                    return None
+                found = action
+        return found
+
+    def universal(self, mask: Access) -> bool:
+        """Whether every access in *mask* is allowed, unreported, everywhere; True is certain."""
+        return self.uniform(mask, "/") is Action.ALLOW
+
+    def speaks_of(self, access: Access) -> bool:
+        """Whether some rule names an access in *access*."""
+        return any(rule.access & access for rule in self.rules)
+
+    def holes(self, access: Access) -> tuple[str, ...]:
+        """Where the answer to an access in *access* may not be the default: literal prefixes of patterns, sorted."""
+        found: set[str] = set()
+        for rule in self.rules:
+            for bit in bits(rule.access & access):
+                default = Action.ALLOW if bit in DEFAULT_ALLOWED else Action.DENY
+                if rule.action is not default:
+                    found.update(glob.literal_prefix for glob in rule.globs)
+        return tuple(sorted(found))
+
+
+def _patterns(rules: Sequence[BoundRule]) -> list[tuple[int, Action, PathGlob | None, bool]]:
+    """Access, action, pattern (None for a network rule) and whether it matches everything; last rule first."""
+    result: list[tuple[int, Action, PathGlob | None, bool]] = []
+    for rule in reversed(rules):
+        if rule.net is not None:
+            result.append((int(rule.access), rule.action, None, rule.net.is_any))
+        result += [(int(rule.access), rule.action, glob, False) for glob in rule.globs]
+    return result
