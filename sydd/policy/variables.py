@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from sydd.policy.errors import PolicyError, Source
@@ -50,6 +50,18 @@ def check_references(text: str, source: Source | None = None) -> None:
     opened = rest.find("${")
     if opened >= 0:
         raise problem("'${' is never closed", source, opened, "write '\\$\\{' for the characters themselves")
+
+
+def check_known(text: str, known: Collection[str], source: Source | None = None) -> None:
+    """Report a variable in *text* that is not among *known*; `env:` ones are known only at launch.
+
+    Raises:
+        PolicyError: pointing at the variable.
+    """
+    check_references(text, source)
+    for found in VARIABLE.finditer(text):
+        if found[2] is not None and not found[2].startswith("env:") and found[2] not in known:
+            raise _unknown(found, known, source)
 
 
 def substitute(
@@ -114,7 +126,7 @@ def resolve(
         PolicyError: a variable refers to itself, by whatever way, or to one that is unknown or unset.
     """
     definitions = {variable.name: variable for variable in defined}
-    known = {**builtin, **{name: "" for name in definitions}}
+    known = {**builtin, **dict.fromkeys(definitions, "")}
     values = {name: value for name, value in builtin.items() if name not in definitions}
 
     def visit(name: str, chain: tuple[str, ...]) -> None:
@@ -153,13 +165,19 @@ def _look_up(
     try:
         return variables[name]
     except KeyError:
-        choices = [*variables, *(name for name in BUILTIN if name not in variables)]
-        known = ", ".join(f"${{{choice}}}" for choice in sorted(choices))
         if name in BUILTIN:
             message = f"'{found[0]}' has no value here"
             raise problem(message, source, found.start(), f"set it with --set {name}=VALUE") from None
-        hint = did_you_mean(name, choices, f"known are {known} and ${{env:NAME}}; --set {name}=VALUE defines it")
-        raise problem(f"unknown variable '{found[0]}'", source, found.start(), hint) from None
+        raise _unknown(found, variables, source) from None
+
+
+def _unknown(found: re.Match[str], known: Collection[str], source: Source | None) -> PolicyError:
+    """The error for a variable that nobody defines."""
+    name = found[2]
+    choices = sorted({*known, *BUILTIN})
+    listed = ", ".join(f"${{{choice}}}" for choice in choices)
+    otherwise = f"known are {listed} and ${{env:NAME}}; --set {name}=VALUE defines it"
+    return problem(f"unknown variable '{found[0]}'", source, found.start(), did_you_mean(name, choices, otherwise))
 
 
 def did_you_mean_exactly(name: str, choices: Iterable[str]) -> str:

@@ -1,0 +1,142 @@
+"""What is no error in a policy and yet not meant: for `profile check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sydd.policy.access import bits, names
+from sydd.policy.bind import PER_TASK, BoundRule
+from sydd.policy.errors import Source
+from sydd.policy.glob import Kind, PathGlob, is_below
+from sydd.policy.policy import Policy
+from sydd.policy.variables import references
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to look at.
+
+    Attributes:
+        severity: always "warning": the policy works as it is.
+        message: what was found.
+        source: where.
+        hint: what to do about it; may be empty.
+    """
+
+    severity: Literal["warning"]
+    message: str
+    source: Source
+    hint: str
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.source}: {self.severity}: {self.message}{hint}"
+
+
+def findings(policy: Policy, bound: Sequence[BoundRule], exists: Callable[[str], bool]) -> tuple[Finding, ...]:
+    """Look a policy over.
+
+    Args:
+        policy: after merging.
+        bound: its rules, bound to the session that is to be checked.
+        exists: whether a path is there.
+
+    Returns:
+        Findings in the order of the rules.
+    """
+    found: list[Finding] = []
+    for rule in bound:
+        found += _missing(rule, exists)
+        found += _per_task(rule)
+        found += _undecided(rule, bound)
+    if policy.environment.pass_ and not policy.environment.drop:
+        message = "[environment] pass without drop changes nothing: every variable is passed"
+        hint = 'add drop = ["*"] to pass these alone'
+        found.append(Finding("warning", message, Source(policy.sources[-1] if policy.sources else ""), hint))
+    return tuple(found)
+
+
+def _missing(rule: BoundRule, exists: Callable[[str], bool]) -> Iterator[Finding]:
+    """A directory that is not there.
+
+    A rule that permits has to name one. A rule that forbids often names what only some machines have
+    (`${home}/.aws`); there only a wrong beginning (`/hmoe`) is reported.
+    """
+    if "tmp" in references(rule.rule.pattern):
+        return  # made when the session begins
+    told: set[str] = set()
+    for glob in rule.globs:
+        directory = glob.literal_prefix
+        if any(is_below(directory, name) for name in PER_TASK):
+            continue
+        if not rule.action.permits:
+            directory = "/" + directory.split("/")[1]
+        elif glob.kind is Kind.EXACT:
+            directory = directory.rpartition("/")[0] or "/"
+        if directory in told or exists(directory):
+            continue
+        told.add(directory)
+        hint = "the rule speaks of nothing until it is made"
+        yield Finding("warning", f"'{directory}' does not exist", rule.rule.pattern_source, hint)
+
+
+def _per_task(rule: BoundRule) -> Iterator[Finding]:
+    """A name that no canonical path has."""
+    for glob in rule.globs:
+        for name in PER_TASK:
+            if is_below(glob.literal_prefix, name):
+                message = f"the rule can never decide: no canonical path is below '{name}'"
+                hint = "it is a link to what is judged; write a rule about that, such as '/proc/*/…'"
+                yield Finding("warning", message, rule.rule.pattern_source, hint)
+                return
+
+
+def _undecided(rule: BoundRule, bound: Sequence[BoundRule]) -> Iterator[Finding]:
+    """A rule all of whose matches are decided by later rules of the same file.
+
+    A child that overrides its parent is what `extends` is for, so rules of different files are not compared.
+    """
+    later = [other for other in bound if other.index > rule.index and _comparable(rule, other)]
+    deciders: dict[int, BoundRule] = {}
+    for bit in bits(rule.access):
+        speaking = [other for other in reversed(later) if bit in other.access]
+        for glob in rule.globs or (None,):
+            decider = next((other for other in speaking if _covers(other, rule, glob)), None)
+            if decider is None:
+                return
+            deciders[decider.index] = decider
+    lines = ", ".join(str(other.rule.source.line or other.rule) for _, other in sorted(deciders.items()))
+    if len(deciders) > 1:
+        message = f"the rule can never decide: the rules in lines {lines} do for all that it matches"
+    elif next(iter(deciders.values())).action is rule.action:
+        message = f"the rule in line {lines} says the same of all that it matches"
+    else:
+        message = f"the rule is shadowed by that in line {lines}"
+    hint = "the last rule that matches decides: remove it, or move it behind them"
+    yield Finding("warning", f"{message}: {names(rule.access)} {rule.rule.pattern}", rule.rule.source, hint)
+
+
+def _comparable(rule: BoundRule, other: BoundRule) -> bool:
+    """Whether *other* making *rule* needless says something about the profile, not about one session's directories."""
+    if rule.rule.source.file != other.rule.source.file or not rule.access & other.access:
+        return False
+    if rule.action is not other.action:
+        return True
+    return set(references(rule.rule.pattern)) == set(references(other.rule.pattern))
+
+
+def _covers(other: BoundRule, rule: BoundRule, glob: PathGlob | None) -> bool:
+    """Whether *other* surely matches all that *glob* of *rule* (None: its network pattern) does."""
+    if glob is None:
+        if other.net is None or rule.net is None:
+            return False
+        return other.net.is_any or other.net.text == rule.net.text
+    for candidate in other.globs:
+        if glob.kind is Kind.EXACT and candidate.matches(glob.literal_prefix):
+            return True
+        if candidate.text == glob.text or candidate.covers_subtree(glob.literal_prefix):
+            return True
+    return False
+

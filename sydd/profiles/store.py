@@ -1,0 +1,166 @@
+"""Finding and reading profiles.
+
+A name is looked up in `$XDG_CONFIG_HOME/sydd/profiles`, `/etc/sydd/profiles` and among the shipped ones; what has a
+slash or ends in `.toml` is a path. A profile that extends its own name means the next one of that name: a user's
+`build.toml` with `extends = "build"` adds to the shipped one.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sydd.policy.errors import PolicyError, Source
+from sydd.policy.policy import Policy
+from sydd.policy.words import did_you_mean
+
+if TYPE_CHECKING:
+    from sydd.policy.profile import Document
+
+SHIPPED: Final = Path(__file__).parent / "shipped"
+SYSTEM: Final = Path("/etc/sydd/profiles")
+SUFFIX: Final = ".toml"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileInfo:
+    """A profile that can be named.
+
+    Attributes:
+        name: what to call it.
+        path: its file.
+        origin: "user", "system" or "shipped".
+        description: its own words; empty if it has none or cannot be read.
+    """
+
+    name: str
+    path: Path
+    origin: str
+    description: str
+
+
+def search_path() -> tuple[tuple[str, Path], ...]:
+    """Where names are looked up, first match wins: origin and directory."""
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    # the XDG specification has relative values ignored
+    user = Path(config) if os.path.isabs(config) else Path("~/.config").expanduser()
+    return ("user", user / "sydd" / "profiles"), ("system", SYSTEM), ("shipped", SHIPPED)
+
+
+def available() -> list[ProfileInfo]:
+    """Every profile that can be named, by name; of several of one name the one that is found."""
+    found: dict[str, ProfileInfo] = {}
+    for origin, directory in search_path():
+        try:
+            paths = sorted(directory.glob("*" + SUFFIX))
+        except OSError:
+            continue
+        for path in paths:
+            if path.stem not in found:
+                found[path.stem] = ProfileInfo(path.stem, path, origin, _description(path))
+    return [found[name] for name in sorted(found)]
+
+
+def load(name_or_path: str, sets: Mapping[str, str]) -> Policy:
+    """Read a profile and all that it extends.
+
+    Args:
+        name_or_path: a name of the search path, or a file.
+        sets: variables of `--set`.
+
+    Raises:
+        PolicyError: it is not there, cannot be read, is wrong, or extends itself.
+    """
+    from sydd.policy.profile import to_policy  # here: pydantic is most of a start-up
+
+    path = _find(name_or_path, None, None)
+    documents: dict[Path, Document] = {}
+    _collect(path, str(path), (), documents)
+    return to_policy(list(documents.values()), sets)
+
+
+def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Path, Document]) -> None:
+    """Add the profile at *path* after all that it extends; what is there already stays where it is."""
+    from sydd.policy.profile import parse_profile
+
+    real = path.resolve()
+    document = parse_profile(_read(path, shown), shown, path.stem)
+    for parent, source in document.extends:
+        parent_path = _find(parent, path, source)
+        parent_real = parent_path.resolve()
+        if parent_real in (*chain, real):
+            circle = [*chain, real, parent_real]
+            names = " → ".join(item.stem for item in circle[circle.index(parent_real) :])
+            raise PolicyError(f"'{parent}' extends itself: {names}", source)
+        if parent_real not in documents:
+            _collect(parent_path, str(parent_path), (*chain, real), documents)
+    documents[real] = document
+
+
+def _find(name: str, child: Path | None, source: Source | None) -> Path:
+    """The file of a name or path that was given, or that *child* extends."""
+    if "/" in name or name.endswith(SUFFIX):
+        path = Path(name)
+        if child is not None:
+            path = child.parent / path
+        if path.is_file():
+            return path
+        raise PolicyError(f"no profile at '{name}'", source, _neighbour(path))
+    own = child.resolve() if child is not None and child.stem == name else None
+    candidates = [directory / (name + SUFFIX) for _, directory in search_path()]
+    existing = [path for path in candidates if path.is_file()]
+    if own is not None:
+        places = [path.resolve() for path in existing]
+        # what is behind the child on the search path; the child itself if nothing is, and that is reported as a circle
+        existing = existing[places.index(own) + 1 :] if own in places else existing
+        return existing[0] if existing else own
+    if existing:
+        return existing[0]
+    names = [info.name for info in available()]
+    if Path(name).is_file():
+        hint = f"write './{name}' for the file of that name"
+    else:
+        hint = did_you_mean(name, names, f"profiles are {', '.join(names)}; a file is named with its path")
+    raise PolicyError(f"no profile '{name}'", source, hint)
+
+
+def _neighbour(path: Path) -> str:
+    """A hint at a file beside *path* that has almost its name."""
+    try:
+        names = [entry.name for entry in path.parent.glob("*" + SUFFIX)]
+    except OSError:
+        names = []
+    if path.is_dir():
+        return "it is a directory"
+    if not path.parent.is_dir():
+        return f"the directory '{path.parent}' does not exist"
+    return did_you_mean(path.name, names)
+
+
+def _read(path: Path, shown: str) -> str:
+    """The text of a profile."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"cannot read the profile: {error.strerror}", Source(shown)) from None
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise PolicyError(message, Source(shown, line, column), "TOML is UTF-8") from None
+
+
+def _description(path: Path) -> str:
+    """The description of a profile that may be broken: it is listed all the same."""
+    try:
+        description = tomllib.loads(path.read_text()).get("description", "")
+    except (OSError, ValueError):
+        return ""
+    return description if isinstance(description, str) else ""
