@@ -1,0 +1,260 @@
+"""What another task may do, and doing something with just that: for the calling thread alone.
+
+`of_task` reads the credentials of a task. `assume` gives the calling thread the file-system ids, groups and
+effective capabilities of such credentials, and `restore` its own. glibc's wrappers of setgroups and
+setresuid change every thread of the process; these are raw system calls, which change one. Real, effective
+and saved ids
+stay: a thread with the target's real uid could be signalled and, if dumpable, traced by it. So permission
+checks of the file system go by the target, while kill(2) and SO_PEERCRED see the supervisor.
+
+Two effects reach further (commit_creds of the kernel): a change of a file-system id makes the process
+non-dumpable, and clears the thread's parent-death signal. Both stay after `restore`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import threading
+from errno import EPERM, ESRCH
+from typing import NamedTuple
+
+from sydd.kernel import _gate, _numbers
+
+
+class Credentials(NamedTuple):
+    """What /proc/<tid>/status says; ids as seen from the reader's user namespace.
+
+    Attributes:
+        ruid: real user id.
+        euid: effective one.
+        suid: saved one.
+        fsuid: the one that file access goes by.
+        rgid: real group id.
+        egid: effective one.
+        sgid: saved one.
+        fsgid: the one that file access goes by.
+        groups: supplementary groups.
+        cap_effective: effective capabilities, bit N for capability N. They count in the task's own user
+            namespace: for a task in another one they say nothing about ours, and must not be assumed.
+        cap_permitted: permitted ones, likewise.
+        umask: of the process, or of the thread after unshare(CLONE_FS).
+        tgid: the process that the task is a thread of.
+        ppid: its parent process; 0 when that is in another pid namespace.
+        no_new_privs: whether exec gives no privileges.
+    """
+
+    ruid: int
+    euid: int
+    suid: int
+    fsuid: int
+    rgid: int
+    egid: int
+    sgid: int
+    fsgid: int
+    groups: tuple[int, ...]
+    cap_effective: int
+    cap_permitted: int
+    umask: int
+    tgid: int
+    ppid: int
+    no_new_privs: bool
+
+
+_STATUS_SIZE = 16384
+"""More than a status file has, but for a task with thousands of groups."""
+
+
+def of_task(tid: int) -> Credentials:
+    """Read the credentials of a task.
+
+    Args:
+        tid: a process or thread id.
+
+    Raises:
+        OSError: ESRCH when it is gone or has ended; EACCES or ENOENT where /proc hides it.
+    """
+    try:
+        fd = os.open(f"/proc/{tid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise OSError(ESRCH, f"there is no task {tid}, or /proc hides it") from None
+    try:
+        data = os.read(fd, _STATUS_SIZE)
+        if len(data) == _STATUS_SIZE:
+            while more := os.read(fd, _STATUS_SIZE):
+                data += more
+    finally:
+        os.close(fd)
+    # The first line has the task's name, with newlines escaped: it cannot forge another line.
+    start = data.find(b"\nUmask:\t")
+    if start < 0:
+        raise OSError(ESRCH, f"task {tid} has ended")
+    ruid, euid, suid, fsuid = _field(data, b"\nUid:\t").split()
+    rgid, egid, sgid, fsgid = _field(data, b"\nGid:\t").split()
+    return Credentials(
+        int(ruid),
+        int(euid),
+        int(suid),
+        int(fsuid),
+        int(rgid),
+        int(egid),
+        int(sgid),
+        int(fsgid),
+        tuple(map(int, _field(data, b"\nGroups:\t").split())),
+        int(_field(data, b"\nCapEff:\t"), 16),
+        int(_field(data, b"\nCapPrm:\t"), 16),
+        int(_field(data, b"\nUmask:\t"), 8),
+        int(_field(data, b"\nTgid:\t")),
+        int(_field(data, b"\nPPid:\t")),
+        _field(data, b"\nNoNewPrivs:\t") == b"1",
+    )
+
+
+def _field(data: bytes, label: bytes) -> bytes:
+    """The rest of the line that begins with a label."""
+    start = data.index(label) + len(label)
+    return data[start : data.index(b"\n", start)]
+
+
+def current() -> Credentials:
+    """The credentials that the calling thread has now, assumed ones included."""
+    return of_task(threading.get_native_id())
+
+
+class _Own(NamedTuple):
+    """What of a thread's credentials `assume` changes, and what capset(2) has to be told again."""
+
+    fsuid: int
+    fsgid: int
+    groups: tuple[int, ...]
+    effective: int
+    permitted: int
+    inheritable: int
+
+
+class _Thread(threading.local):
+    """Of each thread: its own credentials while it has others."""
+
+    own: _Own | None = None
+
+
+_thread = _Thread()
+
+_KEEP = 0xFFFFFFFF
+"""No user's id: setfsuid(2) refuses it and tells the one that is set."""
+_CAP_HEADER = struct.pack("=Ii", 0x20080522, 0)
+"""struct __user_cap_header_struct: version 3, the calling thread."""
+_CAP_DATA = struct.Struct("=6I")
+_LOW = 0xFFFFFFFF
+
+_setfs = _gate.bind_syscall(ctypes.c_uint)
+_setgroups = _gate.bind_syscall(ctypes.c_size_t, ctypes.c_char_p)
+_caps = _gate.bind_syscall(ctypes.c_char_p, ctypes.c_char_p)
+_SETFSUID = _gate.number(_numbers.SETFSUID)
+_SETFSGID = _gate.number(_numbers.SETFSGID)
+_CAPGET = _gate.number(_numbers.CAPGET)
+_CAPSET = _gate.number(_numbers.CAPSET)
+
+
+def assume(credentials: Credentials) -> None:
+    """Give the calling thread the groups, file-system ids and effective capabilities of a task.
+
+    Capabilities that the thread's permitted set lacks are not gained. Nothing is done when nothing differs,
+    so this works without privileges for a task of the same user. A second call without `restore` goes from
+    one to the other; `restore` always brings back the thread's own. The umask is not touched: it belongs to
+    the process unless the thread called unshare(CLONE_FS).
+
+    Args:
+        credentials: of a task in the same user namespace.
+
+    Raises:
+        OSError: EPERM when the thread may not change to them; it then has its own again.
+    """
+    own = _thread.own
+    if own is None:
+        own = _read_own()
+    wanted = _Own(
+        credentials.fsuid,
+        credentials.fsgid,
+        credentials.groups,
+        credentials.cap_effective & own.permitted,
+        own.permitted,
+        own.inheritable,
+    )
+    if _thread.own is not None:
+        restore()
+    if _same(own, wanted):
+        return
+    _thread.own = own
+    try:
+        _become(own, wanted)
+    except BaseException:
+        restore()
+        raise
+
+
+def restore() -> None:
+    """Give the calling thread its own credentials back, exactly; nothing is done when it has them.
+
+    Raises:
+        OSError: the kernel refused, which leaves a thread that must not go on.
+    """
+    own = _thread.own
+    if own is None:
+        return
+    # First the capabilities to change the rest. Permitted ones are never given up, so this is allowed.
+    _set_effective(own, own.effective)
+    _become(_read_own(), own)
+    _thread.own = None
+
+
+def _same(one: _Own, other: _Own) -> bool:
+    return (
+        one.fsuid == other.fsuid
+        and one.fsgid == other.fsgid
+        and one.effective == other.effective
+        and sorted(one.groups) == sorted(other.groups)
+    )
+
+
+def _become(now: _Own, wanted: _Own) -> None:
+    """Change the calling thread: groups and group before the user, whose change may cost capabilities."""
+    if sorted(now.groups) != sorted(wanted.groups):
+        packed = struct.pack(f"={len(wanted.groups)}I", *wanted.groups)
+        _gate.check(_setgroups(_numbers.SETGROUPS, len(wanted.groups), packed), "setgroups")
+    if now.fsgid != wanted.fsgid:
+        _set_fs_id(_SETFSGID, wanted.fsgid, "setfsgid")
+    if now.fsuid != wanted.fsuid:
+        _set_fs_id(_SETFSUID, wanted.fsuid, "setfsuid")
+    # From and to user 0 the kernel itself changes the effective set: whatever it is now, it becomes this.
+    _set_effective(wanted, wanted.effective)
+
+
+def _set_fs_id(number: ctypes.c_long, value: int, call: str) -> None:
+    """setfsuid(2) or setfsgid(2), which never fail: they have to be asked whether they did it."""
+    _setfs(number, value)
+    if _setfs(number, _KEEP) & _LOW != value:
+        _gate.fail(EPERM, call)
+
+
+def _set_effective(own: _Own, effective: int) -> None:
+    """capset(2) of the effective set; the other two sets stay."""
+    low = (effective & _LOW, own.permitted & _LOW, own.inheritable & _LOW)
+    high = (effective >> 32, own.permitted >> 32, own.inheritable >> 32)
+    _gate.check(_caps(_CAPSET, _CAP_HEADER, _CAP_DATA.pack(*low, *high)), "capset")
+
+
+def _read_own() -> _Own:
+    """The calling thread's credentials by system calls: a fifth of what /proc costs."""
+    data = ctypes.create_string_buffer(_CAP_DATA.size)
+    _gate.check(_caps(_CAPGET, _CAP_HEADER, data), "capget")
+    low_e, low_p, low_i, high_e, high_p, high_i = _CAP_DATA.unpack(data.raw)
+    return _Own(
+        _setfs(_SETFSUID, _KEEP) & _LOW,
+        _setfs(_SETFSGID, _KEEP) & _LOW,
+        tuple(os.getgroups()),
+        high_e << 32 | low_e,
+        high_p << 32 | low_p,
+        high_i << 32 | low_i,
+    )

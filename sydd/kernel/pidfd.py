@@ -1,0 +1,57 @@
+"""Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from sydd.kernel import _gate, _numbers
+
+PIDFD_NONBLOCK = os.O_NONBLOCK
+"""waitid(2) on it does not wait (Linux 5.10)."""
+PIDFD_THREAD = os.O_EXCL
+"""It is about one thread instead of the process (Linux 6.9)."""
+
+_open = _gate.bind_syscall(ctypes.c_int, ctypes.c_uint)
+_getfd = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_uint)
+_send_signal = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint)
+
+
+def pidfd_open(pid: int, flags: int = 0) -> int:
+    """A descriptor (close-on-exec) that stays this process's, whatever becomes of its number.
+
+    Args:
+        pid: the process; a thread that does not lead one only with PIDFD_THREAD.
+        flags: PIDFD_*.
+
+    Raises:
+        OSError: ESRCH when it is gone; EINVAL (ENOENT from Linux 6.15 on) when the number is a mere thread's.
+    """
+    return _gate.check(_open(_numbers.PIDFD_OPEN, pid, flags), "pidfd_open")
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """Duplicate another process's descriptor into this one, close-on-exec.
+
+    Args:
+        pidfd: the process; PTRACE_MODE_ATTACH_REALCREDS is needed.
+        fd: the descriptor's number there.
+
+    Raises:
+        OSError: EBADF when it has no such descriptor, EPERM when it may not be looked into, ESRCH when it is
+            gone.
+    """
+    return _gate.check(_getfd(_numbers.PIDFD_GETFD, pidfd, fd, 0), "pidfd_getfd")
+
+
+def pidfd_send_signal(pidfd: int, sig: int) -> None:
+    """Send a signal, as kill(2) would.
+
+    Args:
+        pidfd: the process.
+        sig: the signal; 0 only asks whether it could be sent.
+
+    Raises:
+        OSError: ESRCH when it is gone, EPERM.
+    """
+    _gate.check(_send_signal(_numbers.PIDFD_SEND_SIGNAL, pidfd, sig, None, 0), "pidfd_send_signal")
