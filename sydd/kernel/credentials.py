@@ -134,9 +134,10 @@ class _Own(NamedTuple):
 
 
 class _Thread(threading.local):
-    """Of each thread: its own credentials while it has others."""
+    """Of each thread: its own credentials while it has others, and the others, once they are complete."""
 
     own: _Own | None = None
+    assumed: _Own | None = None
 
 
 _thread = _Thread()
@@ -183,6 +184,8 @@ def assume(credentials: Credentials) -> None:
         own.inheritable,
     )
     if _thread.own is not None:
+        if _thread.assumed is not None and _same(_thread.assumed, wanted):
+            return
         restore()
     if _same(own, wanted):
         return
@@ -192,6 +195,7 @@ def assume(credentials: Credentials) -> None:
     except BaseException:
         restore()
         raise
+    _thread.assumed = wanted
 
 
 def restore() -> None:
@@ -203,9 +207,11 @@ def restore() -> None:
     own = _thread.own
     if own is None:
         return
+    now = _thread.assumed or _read_own()
+    _thread.assumed = None
     # First the capabilities to change the rest. Permitted ones are never given up, so this is allowed.
     _set_effective(own, own.effective)
-    _become(_read_own(), own)
+    _become(now, own)
     _thread.own = None
 
 
@@ -227,8 +233,10 @@ def _become(now: _Own, wanted: _Own) -> None:
         _set_fs_id(_SETFSGID, wanted.fsgid, "setfsgid")
     if now.fsuid != wanted.fsuid:
         _set_fs_id(_SETFSUID, wanted.fsuid, "setfsuid")
-    # From and to user 0 the kernel itself changes the effective set: whatever it is now, it becomes this.
-    _set_effective(wanted, wanted.effective)
+    # From and to user 0 the kernel itself changes the effective set: ask what it is now. Asking costs a third
+    # of setting, since every change of credentials makes a new copy of them.
+    if _read_capabilities()[0] != wanted.effective:
+        _set_effective(wanted, wanted.effective)
 
 
 def _set_fs_id(number: ctypes.c_long, value: int, call: str) -> None:
@@ -247,14 +255,14 @@ def _set_effective(own: _Own, effective: int) -> None:
 
 def _read_own() -> _Own:
     """The calling thread's credentials by system calls: a fifth of what /proc costs."""
+    fsuid = _setfs(_SETFSUID, _KEEP) & _LOW
+    fsgid = _setfs(_SETFSGID, _KEEP) & _LOW
+    return _Own(fsuid, fsgid, tuple(os.getgroups()), *_read_capabilities())
+
+
+def _read_capabilities() -> tuple[int, int, int]:
+    """The calling thread's effective, permitted and inheritable capabilities."""
     data = ctypes.create_string_buffer(_CAP_DATA.size)
     _gate.check(_caps(_CAPGET, _CAP_HEADER, data), "capget")
     low_e, low_p, low_i, high_e, high_p, high_i = _CAP_DATA.unpack(data.raw)
-    return _Own(
-        _setfs(_SETFSUID, _KEEP) & _LOW,
-        _setfs(_SETFSGID, _KEEP) & _LOW,
-        tuple(os.getgroups()),
-        high_e << 32 | low_e,
-        high_p << 32 | low_p,
-        high_i << 32 | low_i,
-    )
+    return high_e << 32 | low_e, high_p << 32 | low_p, high_i << 32 | low_i

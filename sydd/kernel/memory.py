@@ -94,7 +94,7 @@ class Reader:
         return self._bytes(self._read_pages(tid, address, size))
 
     def _bytes(self, size: int) -> bytes:
-        """The beginning of the buffer; a slice of an array of c_char is bytes, whatever the type stubs say."""
+        """The beginning of the buffer: a slice of an array of c_char is bytes, whatever typeshed says."""
         data: bytes = self._buffer[:size]  # type: ignore[assignment]
         return data
 
