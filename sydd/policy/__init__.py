@@ -1,0 +1,1 @@
+"""The rule language and profiles: no I/O, no clock, no environment."""

@@ -40,6 +40,17 @@ FILE_ACCESSES = (
     | Access.IOCTL
 )
 
+OF_AN_OBJECT = (
+    Access.READ
+    | Access.LIST
+    | Access.STAT
+    | Access.EXEC
+    | Access.MODIFY
+    | Access.TRUNCATE
+    | Access.ATTRIBUTES
+)
+"""Accesses about an object itself, which go along when it gets another name; the others are about entries."""
+
 GROUPS: dict[str, Access] = {"write": Access.WRITE, "net": Access.NET}
 """Names that stand for several accesses."""
 

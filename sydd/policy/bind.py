@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -68,16 +69,17 @@ def bind_rules(
         PolicyError: unknown variables, or values that make no path.
     """
     bound: list[BoundRule] = []
+    follow = functools.cache(realpath)  # most patterns share their parents
     for index, rule in enumerate(rules):
         globs: tuple[PathGlob, ...] = ()
         net: NetPattern | None = None
         if rule.access & Access.NET:
             from sydd.policy.network import parse_net_pattern  # here: only rules about the network need it
 
-            net = parse_net_pattern(rule.pattern, variables, environment, rule.pattern_source, realpath)
+            net = parse_net_pattern(rule.pattern, variables, environment, rule.pattern_source, follow)
         else:
             text = substitute(rule.pattern, variables, environment, rule.pattern_source)
-            globs = canonical_globs(text, realpath)
+            globs = canonical_globs(text, follow)
         bound.append(BoundRule(rule, index, rule.access, rule.action, globs, net))
     return tuple(bound)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from enum import Enum
 
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.globsyntax import (
+    SPECIAL,
     Component,
     alternatives,
     component_regex,
@@ -15,6 +17,7 @@ from sydd.policy.globsyntax import (
     is_deep,
     literal,
     path_regex,
+    raw,
     tokenize,
 )
 
@@ -31,7 +34,7 @@ class Kind(Enum):
 
 def is_below(path: str, directory: str) -> bool:
     """Whether *path* is *directory* or lies below it. Both are canonical."""
-    return path == directory or directory == "/" or path.startswith(directory + "/")
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def expand(text: str, source: Source | None = None) -> tuple[str, ...]:
@@ -81,32 +84,38 @@ class PathGlob:
             raise PolicyError(f"'{text}' is not an absolute path", source)
         self._regex: re.Pattern[str] | None = None
         self._matchers: list[str | re.Pattern[str] | None] | None = None
-        found = alternatives(tokenize(text, source), source)
         self._choices: tuple[PathGlob, ...] = ()
         self._parts: list[Component] = []
+        plain = text.removesuffix("/**")
+        if SPECIAL.isdisjoint(plain) and "//" not in plain and not plain.endswith("/"):
+            # most patterns are a path, or a path and /**, and a start-up has hundreds of them
+            self.kind = Kind.EXACT if plain is text else Kind.SUBTREE
+            self.literal_prefix = plain or "/"
+            self.text = text
+        else:
+            self._parse(text, source)
+        self._slashed = self.literal_prefix.rstrip("/") + "/"
+
+    def _parse(self, text: str, source: Source | None) -> None:
+        """Set everything for a pattern that is not plain."""
+        found = alternatives(tokenize(text, source), source)
         if len(found) > 1:
             self._choices = tuple(PathGlob("".join(token.raw for token in tokens)) for tokens in found)
             self.text = text
             self.kind = Kind.GLOB
             self.literal_prefix = _common([choice.literal_prefix for choice in self._choices])
+            return
+        self._parts = components(found[0])
+        names = list(itertools.takewhile(lambda name: name is not None, map(literal, self._parts)))
+        rest = self._parts[len(names) :]
+        if not rest:
+            self.kind = Kind.EXACT
+        elif len(rest) == 1 and is_deep(rest[0]):
+            self.kind = Kind.SUBTREE
         else:
-            self._parts = components(found[0])
-            names: list[str] = []
-            for part in self._parts:
-                name = literal(part)
-                if name is None:
-                    break
-                names.append(name)
-            rest = self._parts[len(names) :]
-            if not rest:
-                self.kind = Kind.EXACT
-            elif len(rest) == 1 and is_deep(rest[0]):
-                self.kind = Kind.SUBTREE
-            else:
-                self.kind = Kind.GLOB
-            self.literal_prefix = "/" + "/".join(names)
-            self.text = "/" + "/".join("".join(token.raw for token in part) for part in self._parts)
-        self._slashed = self.literal_prefix.rstrip("/") + "/"
+            self.kind = Kind.GLOB
+        self.literal_prefix = "/" + "/".join(name for name in names if name)
+        self.text = "/" + "/".join(raw(part) for part in self._parts)
 
     def __repr__(self) -> str:
         return f"PathGlob({self.text!r})"
@@ -121,10 +130,8 @@ class PathGlob:
     def regex(self) -> re.Pattern[str]:
         """The whole pattern as one expression for `match`. Compiled at first use: most patterns never need it."""
         if self._regex is None:
-            if self._choices:
-                expression = "|".join(path_regex(choice._parts) for choice in self._choices)
-            else:
-                expression = path_regex(self._parts)
+            found = alternatives(tokenize(self.text))
+            expression = "|".join(path_regex(components(tokens)) for tokens in found)
             self._regex = re.compile(expression, re.DOTALL)
         return self._regex
 
@@ -163,9 +170,13 @@ class PathGlob:
 
     def with_prefix(self, prefix: str) -> PathGlob:
         """The same pattern with *prefix*, an absolute path, in place of `literal_prefix`. Not for braces."""
-        count = len(self.literal_prefix.split("/")) - 1 if self.literal_prefix != "/" else 0
-        rest = ["".join(token.raw for token in part) for part in self._parts[count:]]
-        return PathGlob("/".join([escape(prefix), *rest]))
+        if self.kind is Kind.GLOB:
+            count = len(self.literal_prefix.split("/")) - 1 if self.literal_prefix != "/" else 0
+            rest = "".join("/" + raw(part) for part in self._parts[count:])
+        else:
+            rest = "/**" if self.kind is Kind.SUBTREE else ""
+        escaped = escape(prefix)
+        return PathGlob(escaped.rstrip("/") + rest if rest else escaped)
 
     def _reached(self, directory: str) -> set[int]:
         """How far the components of *directory* may have led: the indices of the parts that come next."""
@@ -190,9 +201,8 @@ class PathGlob:
 
     def _closed(self, places: set[int]) -> set[int]:
         """*places* and those behind a `**`, which may stand for nothing."""
-        assert self._matchers is not None
-        size = len(self._matchers)
-        return places | {at + 1 for at in places if at < size and self._matchers[at] is None}
+        matchers = self._matchers or []
+        return places | {at + 1 for at in places if at < len(matchers) and matchers[at] is None}
 
 
 def _matcher(part: Component) -> str | re.Pattern[str] | None:

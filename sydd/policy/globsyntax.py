@@ -13,6 +13,7 @@ which is never tried again. Matching is O(length of path x length of pattern).
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final, NamedTuple
 
@@ -70,49 +71,52 @@ def tokenize(text: str, source: Source | None = None) -> list[Token]:
         PolicyError: an open bracket or brace, a stray `}`, an escape of nothing, a range that is backwards.
     """
     tokens: list[Token] = []
-    opened: list[int] = []
-    commas: list[int] = []
+    opened: list[int] = []  # indices of the tokens
     at = 0
     while at < len(text):
-        char = text[at]
-        end = at + 1
-        if char == "\\":
-            if end == len(text):
-                raise problem("'\\' at the end escapes nothing", source, at, "write '\\\\' for a backslash")
-            end += 1
-            kind = SLASH if text[at + 1] == "/" else LITERAL
-            tokens.append(Token(kind, text[at:end], text[at + 1], at))
-        elif char == "/":
-            tokens.append(Token(SLASH, char, char, at))
-        elif char == "*":
-            tokens.append(Token(STAR, char, char, at))
-        elif char == "?":
-            tokens.append(Token(ONE, char, "[^/]", at))
-        elif char == "[":
-            expression, end = _bracket(text, at, source)
-            tokens.append(Token(ONE, text[at:end], expression, at))
-        elif char == "{":
-            opened.append(at)
-            commas.append(0)
-            tokens.append(Token(OPEN, char, char, at))
-        elif char == "}":
+        token = _token(text, at, bool(opened), source)
+        if token.kind == OPEN:
+            opened.append(len(tokens))
+        elif token.kind == CLOSE:
             if not opened:
                 raise problem("'}' without '{'", source, at, "write '\\}' for the character itself")
-            if not commas.pop():
-                start = opened[-1]
-                word = text[start:end]
-                raise problem(f"'{word}' has only one choice", source, start, "write '\\{' for the character itself")
-            opened.pop()
-            tokens.append(Token(CLOSE, char, char, at))
-        elif char == "," and opened:
-            commas[-1] += 1
-            tokens.append(Token(COMMA, char, char, at))
-        else:
-            tokens.append(Token(LITERAL, char, char, at))
-        at = end
+            _check_choices(tokens, opened.pop(), text, at, source)
+        tokens.append(token)
+        at += len(token.raw)
     if opened:
-        raise problem("'{' is never closed", source, opened[-1], "write '\\{' for the character itself")
+        hint = "write '\\{' for the character itself"
+        raise problem("'{' is never closed", source, tokens[opened[-1]].offset, hint)
     return tokens
+
+
+def _token(text: str, at: int, in_braces: bool, source: Source | None) -> Token:
+    """The token at *at*."""
+    char = text[at]
+    if char == "\\":
+        if at + 1 == len(text):
+            raise problem("'\\' at the end escapes nothing", source, at, "write '\\\\' for a backslash")
+        escaped = text[at + 1]
+        return Token(SLASH if escaped == "/" else LITERAL, text[at : at + 2], escaped, at)
+    if char == "?":
+        return Token(ONE, char, "[^/]", at)
+    if char == "[":
+        expression, end = _bracket(text, at, source)
+        return Token(ONE, text[at:end], expression, at)
+    if char in (SLASH, STAR, OPEN, CLOSE) or (char == COMMA and in_braces):
+        return Token(char, char, char, at)
+    return Token(LITERAL, char, char, at)
+
+
+def _check_choices(tokens: list[Token], opened: int, text: str, at: int, source: Source | None) -> None:
+    """Report braces, open at the token *opened*, closed at *at*, without a comma of their own."""
+    depth = 0
+    for token in tokens[opened:]:
+        depth += (token.kind == OPEN) - (token.kind == CLOSE)
+        if token.kind == COMMA and depth == 1:
+            return
+    start = tokens[opened].offset
+    hint = "write '\\{' for the character itself"
+    raise problem(f"'{text[start : at + 1]}' has only one choice", source, start, hint)
 
 
 def _bracket(text: str, start: int, source: Source | None) -> tuple[str, int]:
@@ -129,7 +133,9 @@ def _bracket(text: str, start: int, source: Source | None) -> tuple[str, int]:
             break
         if text[at] == "[" and text[at + 1 : at + 2] in (":", ".", "="):
             word = text[at : at + 2]
-            raise problem(f"'{word}': named classes are not supported", source, at, "write the range, as in [a-z]")
+            raise problem(
+                f"'{word}': named classes are not supported", source, at, "write the range, as in [a-z]"
+            )
         low, at = _member(text, at, start, source)
         if text[at : at + 1] == "-" and text[at + 1 : at + 2] not in ("]", ""):
             high, after = _member(text, at + 1, start, source)
@@ -212,6 +218,11 @@ def literal(component: Component) -> str | None:
     return None
 
 
+def raw(component: Component) -> str:
+    """*component* as it was written."""
+    return "".join(token.raw for token in component)
+
+
 def component_regex(component: Component) -> str:
     """The expression of one component, never empty, without its ends."""
     pieces = [""]
@@ -271,8 +282,6 @@ def check(text: str, source: Source | None = None) -> None:
                 raise problem(f"'{name}' in a pattern", source, part[0].offset, hint)
             if is_deep(part):
                 continue
-            for left, right in zip(part, part[1:], strict=False):
-                if left.kind == right.kind == STAR:
-                    hint = "it stands between slashes, as in '/dir/**/name'; '*' matches within a name"
-                    word = "".join(token.raw for token in part)
-                    raise problem(f"'**' within a name: '{word}'", source, part[0].offset, hint)
+            if any(left.kind == right.kind == STAR for left, right in itertools.pairwise(part)):
+                hint = "it stands between slashes, as in '/dir/**/name'; '*' matches within a name"
+                raise problem(f"'**' within a name: '{raw(part)}'", source, part[0].offset, hint)

@@ -32,7 +32,9 @@ def parse_limit(name: str, value: object, source: Source) -> tuple[int, int]:
         raise PolicyError(f"limit '{name}' has {len(value)} values", source, "write one, or [soft, hard]")
     soft, hard = (_single(name, item, source) for item in value)
     if hard != UNLIMITED and (soft == UNLIMITED or soft > hard):
-        raise PolicyError(f"limit '{name}': soft {value[0]} is above hard {value[1]}", source, "write [soft, hard]")
+        raise PolicyError(
+            f"limit '{name}': soft {value[0]} is above hard {value[1]}", source, "write [soft, hard]"
+        )
     return soft, hard
 
 

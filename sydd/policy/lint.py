@@ -35,7 +35,9 @@ class Finding:
         return f"{self.source}: {self.severity}: {self.message}{hint}"
 
 
-def findings(policy: Policy, bound: Sequence[BoundRule], exists: Callable[[str], bool]) -> tuple[Finding, ...]:
+def findings(
+    policy: Policy, bound: Sequence[BoundRule], exists: Callable[[str], bool]
+) -> tuple[Finding, ...]:
     """Look a policy over.
 
     Args:
@@ -139,4 +141,3 @@ def _covers(other: BoundRule, rule: BoundRule, glob: PathGlob | None) -> bool:
         if candidate.text == glob.text or candidate.covers_subtree(glob.literal_prefix):
             return True
     return False
-

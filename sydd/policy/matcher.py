@@ -79,9 +79,7 @@ class _Table:
 
     def find(self, path: str) -> Decision:
         """The decision about *path*, without the cache."""
-        best = self.exact.get(path, -1)
-        if self.floor > best:
-            best = self.floor
+        best = max(self.exact.get(path, -1), self.floor)
         look_up = self.below.get
         longest = self.longest
         candidates: list[tuple[tuple[int, _Match], ...]] = []
@@ -90,8 +88,7 @@ class _Table:
         size = len(path)
         while True:
             if entry is not None:
-                if entry[0] > best:
-                    best = entry[0]
+                best = max(best, entry[0])
                 if entry[1]:
                     candidates.append(entry[1])
             if end >= size or end >= longest:
@@ -103,14 +100,37 @@ class _Table:
             if end > longest:
                 break
             entry = look_up(path[:end])
-        for globs in candidates:
-            for place, match in globs:
-                if place <= best:
-                    break
-                if match(path):
-                    best = place
-                    break
-        return self.decisions[best]
+        return self.decisions[_best(candidates, best, path) if candidates else best]
+
+
+def _best(candidates: list[tuple[tuple[int, _Match], ...]], best: int, path: str) -> int:
+    """The highest index, from *best* on, of the globs in *candidates* that match *path*."""
+    for globs in candidates:
+        for place, match in globs:
+            if place <= best:
+                break
+            if match(path):
+                best = place
+                break
+    return best
+
+
+class _Pattern(NamedTuple):
+    """One pattern of one rule, for `uniform`.
+
+    Attributes:
+        access: the rule's, a plain int: IntFlag's operators are slow.
+        action: the rule's.
+        prefix: the literal prefix with a slash behind it; empty for a network rule.
+        glob: None for a network rule.
+        everything: a network rule that surely matches all; of other network rules nothing is known.
+    """
+
+    access: int
+    action: Action
+    prefix: str
+    glob: PathGlob | None
+    everything: bool
 
 
 class Matcher:
@@ -124,7 +144,7 @@ class Matcher:
         self.rules: tuple[BoundRule, ...] = tuple(rules)
         every = list(bits(~Access(0)))
         self._tables: list[_Table] = [_Table(bit, self.rules) for bit in (every[0], *every)]
-        self._patterns: list[tuple[int, Action, PathGlob | None, bool]] = _patterns(self.rules)
+        self._patterns: list[_Pattern] = _patterns(self.rules)
         self._uniform: dict[tuple[int, str], Action | None] = {}
 
     def decide(self, access: Access, path: str) -> Decision:
@@ -166,20 +186,23 @@ class Matcher:
 
     def _find_uniform(self, mask: int, directory: str) -> Action | None:
         """From the last rule to the first: what may match adds its action, what surely matches ends an access."""
+        slashed = directory.rstrip("/") + "/"
         remaining = mask
         found: Action | None = None
-        for access, action, glob, everything in self._patterns:
-            hit = remaining & access
-            if not hit or not (everything or glob is None or glob.may_match_below(directory)):
+        for pattern in self._patterns:
+            hit = remaining & pattern.access
+            if not hit or not (slashed.startswith(pattern.prefix) or pattern.prefix.startswith(slashed)):
                 continue
-            if found is None:
-                found = action
-            elif found is not action:
+            glob = pattern.glob
+            if glob is not None and not glob.may_match_below(directory):
+                continue
+            if found is not None and found is not pattern.action:
                 return None
-            if everything or (glob is not None and glob.covers_subtree(directory)):
+            found = pattern.action
+            if pattern.everything or (glob is not None and glob.covers_subtree(directory)):
                 remaining &= ~hit
                 if not remaining:
-                    return found
+                    break
         for action, default in (
             (Action.ALLOW, remaining & int(DEFAULT_ALLOWED)),
             (Action.DENY, remaining & ~int(DEFAULT_ALLOWED)),
@@ -209,11 +232,14 @@ class Matcher:
         return tuple(sorted(found))
 
 
-def _patterns(rules: Sequence[BoundRule]) -> list[tuple[int, Action, PathGlob | None, bool]]:
-    """Access, action, pattern (None for a network rule) and whether it matches everything; last rule first."""
-    result: list[tuple[int, Action, PathGlob | None, bool]] = []
+def _patterns(rules: Sequence[BoundRule]) -> list[_Pattern]:
+    """The patterns of all rules, those of the last rule first."""
+    result: list[_Pattern] = []
     for rule in reversed(rules):
+        access = int(rule.access)
         if rule.net is not None:
-            result.append((int(rule.access), rule.action, None, rule.net.is_any))
-        result += [(int(rule.access), rule.action, glob, False) for glob in rule.globs]
+            result.append(_Pattern(access, rule.action, "", None, everything=rule.net.is_any))
+        for glob in rule.globs:
+            prefix = glob.literal_prefix.rstrip("/") + "/"
+            result.append(_Pattern(access, rule.action, prefix, glob, everything=False))
     return result

@@ -1,17 +1,16 @@
 """Network patterns: addresses with ports, and sockets that have no address.
 
-    ADDR[/LEN][!PORT[-PORT]]   loopback[!PORT…]   local[!PORT…]   any
-    unix:PATHGLOB   @GLOB (abstract)   unix:unnamed   netlink:NAME
+`ADDR[/LEN][!PORT[-PORT]]`, `loopback[!PORT…]`, `local[!PORT…]`, `any`, `unix:PATHGLOB`, `@GLOB` (abstract),
+`unix:unnamed`, `netlink:NAME`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import PathGlob, name_matcher
@@ -19,11 +18,22 @@ from sydd.policy.globsyntax import check, problem
 from sydd.policy.variables import VARIABLE, check_references, substitute
 from sydd.policy.words import did_you_mean
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+if TYPE_CHECKING:
+    import ipaddress
+
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ALL_PORTS: Final = (0, 65535)
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-LOCAL: Final = (*LOOPBACK, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fe80::/10", "fc00::/7")
+LOCAL: Final = (
+    *LOOPBACK,
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fc00::/7",
+)
 GROUPS: Final = {"loopback": LOOPBACK, "local": LOCAL}
 NETLINK: Final = {
     "route": 0,
@@ -99,7 +109,8 @@ def check_net_pattern(text: str, source: Source) -> None:
     """
     check_references(text, source)
     if not text.startswith(("unix:", "@")):
-        return _check_plain(text, source)
+        _check_plain(text, source)
+        return
     # a variable is a name here, as long as it is written, so that columns stay
     plain = VARIABLE.sub(lambda found: found[1] or "_" * len(found[0]), text)
     if text.startswith("unix:${"):
@@ -156,7 +167,9 @@ def parse_net_pattern(
         return NetPattern(text, NetKind.NETLINK, family=NETLINK[name])
     address, mark, ports = text.partition("!")
     networks = _networks(address, source)
-    return NetPattern(text, NetKind.INET, networks, _ports(ports, source, len(address) + 1) if mark else ALL_PORTS)
+    return NetPattern(
+        text, NetKind.INET, networks, _ports(ports, source, len(address) + 1) if mark else ALL_PORTS
+    )
 
 
 def _unix(
@@ -181,6 +194,8 @@ def _unix(
 
 def _networks(address: str, source: Source) -> tuple[Network, ...]:
     """The networks that the part before `!` stands for."""
+    import ipaddress  # here: profiles whose only network rule is `any` start without it
+
     if address in GROUPS:
         return tuple(ipaddress.ip_network(text) for text in GROUPS[address])
     try:
@@ -197,7 +212,9 @@ def _networks(address: str, source: Source) -> tuple[Network, ...]:
         elif not hint and re.fullmatch(r"[\d.]+:[\d-]+", address):
             hint = f"a port comes after '!': '{address.replace(':', '!')}'"
         elif not hint:
-            hint = "write ADDRESS[/LENGTH][!PORT[-PORT]], loopback, local, any, unix:PATH, @NAME or netlink:NAME"
+            hint = (
+                "write ADDRESS[/LENGTH][!PORT[-PORT]], loopback, local, any, unix:PATH, @NAME or netlink:NAME"
+            )
         raise PolicyError(f"'{address}' is no network address", source, hint) from None
     if not length.isdigit() or int(length) > ip.max_prefixlen:
         hint = f"0 to {ip.max_prefixlen}"

@@ -166,13 +166,18 @@ class _Reader:
         except ValidationError as error:
             raise self.model_error(error) from None
         if "\n" in table.description:
-            raise PolicyError("'description' has several lines", self.value("description"), "one line is shown")
+            raise PolicyError(
+                "'description' has several lines", self.value("description"), "one line is shown"
+            )
         return Document(
             file=self.file,
             name=table.name or name,
             description=table.description,
             extends=tuple(
-                (parent, self.value("extends", number) if isinstance(extends, list) else self.value("extends"))
+                (
+                    parent,
+                    self.value("extends", number) if isinstance(extends, list) else self.value("extends"),
+                )
                 for number, parent in enumerate(table.extends)
             ),
             mode=Mode(table.mode) if table.mode else None,
@@ -238,7 +243,9 @@ class _Reader:
         if text is None:
             return None
         if not _UMASK.fullmatch(text):
-            raise PolicyError(f"'{text}' is no umask", self.value("umask"), "write three octal digits, as in '022'")
+            raise PolicyError(
+                f"'{text}' is no umask", self.value("umask"), "write three octal digits, as in '022'"
+            )
         return int(text, 8)
 
     def limit(self, name: str, value: object) -> tuple[int, int]:
@@ -295,7 +302,11 @@ class _Reader:
             if word in LIMITS:
                 hint = "it belongs in [limits]"
             elif elsewhere:
-                hint = f"it belongs in [{elsewhere[0][0]}]" if elsewhere[0] else "it belongs above the first table"
+                hint = (
+                    f"it belongs in [{elsewhere[0][0]}]"
+                    if elsewhere[0]
+                    else "it belongs above the first table"
+                )
             else:
                 hint = f"keys are {', '.join(known)}"
         table = f" in [{way[-2]}]" if len(way) > 1 else ""

@@ -104,7 +104,9 @@ def _accesses(text: str, source: Source) -> Access:
     for word in text.split(","):
         place = Source(source.file, source.line, source.column + offset if source.column else 0)
         if not word:
-            raise PolicyError(f"empty access in '{text}'", place, "accesses are separated by ',' without spaces")
+            raise PolicyError(
+                f"empty access in '{text}'", place, "accesses are separated by ',' without spaces"
+            )
         bit = NAMES.get(word)
         if bit is None:
             if word.startswith(("/", "${")):

@@ -85,7 +85,9 @@ def substitute(
         result = _look_up(found, variables, environment, source)
         if not found.start() and not result.startswith("/"):
             what = f"is '{result}', not an absolute path" if result else "is empty"
-            raise problem(f"'{found[0]}' {what}", source, 0, "a path pattern has to begin with an absolute path")
+            raise problem(
+                f"'{found[0]}' {what}", source, 0, "a path pattern has to begin with an absolute path"
+            )
         return escape(result)
 
     check_references(text, source)
@@ -177,7 +179,9 @@ def _unknown(found: re.Match[str], known: Collection[str], source: Source | None
     choices = sorted({*known, *BUILTIN})
     listed = ", ".join(f"${{{choice}}}" for choice in choices)
     otherwise = f"known are {listed} and ${{env:NAME}}; --set {name}=VALUE defines it"
-    return problem(f"unknown variable '{found[0]}'", source, found.start(), did_you_mean(name, choices, otherwise))
+    return problem(
+        f"unknown variable '{found[0]}'", source, found.start(), did_you_mean(name, choices, otherwise)
+    )
 
 
 def did_you_mean_exactly(name: str, choices: Iterable[str]) -> str:

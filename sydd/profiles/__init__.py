@@ -1,0 +1,1 @@
+"""Where profiles are found, and those that are shipped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 def braces(text: str) -> Iterator[str]:
@@ -42,9 +42,12 @@ def parts_match(patterns: list[str], names: list[str]) -> bool:
     return bool(names) and name_matches(patterns[0], names[0]) and parts_match(patterns[1:], names[1:])
 
 
-def glob_matches(pattern: str, path: str) -> bool:
-    """Whether *pattern* matches the canonical *path*."""
-    names = [name for name in path.split("/") if name]
-    return any(
-        parts_match([part for part in choice.split("/") if part], names) for choice in braces(pattern)
-    )
+def matching(pattern: str, paths: Iterable[str]) -> list[str]:
+    """Those of the canonical *paths* that *pattern* matches."""
+    choices = [[part for part in choice.split("/") if part] for choice in set(braces(pattern))]
+    result = []
+    for path in paths:
+        names = [name for name in path.split("/") if name]
+        if any(parts_match(choice, names) for choice in choices):
+            result.append(path)
+    return result

@@ -10,8 +10,10 @@ from sydd.policy.access import Access, Action
 from sydd.policy.errors import Source
 from sydd.policy.rule import Rule, parse_rule
 
-NAMES = ("a", "b", "ab", ".a", "aab")
-UNIVERSE = ["/"] + ["/" + "/".join(names) for size in (1, 2, 3) for names in itertools.product(NAMES, repeat=size)]
+NAMES = ("a", "b", ".a", "aab")
+UNIVERSE = ["/"] + [
+    "/" + "/".join(names) for size in (1, 2, 3) for names in itertools.product(NAMES, repeat=size)
+]
 
 _PIECES = ("a", "b", ".", "*", "?", "[ab]", "[!a]", "[a-b]", "{a,b}", "{,a}b")
 _PLAIN = tuple(piece for piece in _PIECES if "{" not in piece)
@@ -32,5 +34,7 @@ def patterns(draw: st.DrawFn, braces: bool = True) -> str:
 def rules(draw: st.DrawFn) -> Rule:
     """A file rule."""
     action = draw(st.sampled_from([Action.ALLOW, Action.DENY, Action.WARN]))
-    words = draw(st.lists(st.sampled_from(["read", "stat", "create", "delete", "write"]), min_size=1, max_size=3))
+    words = draw(
+        st.lists(st.sampled_from(["read", "stat", "create", "delete", "write"]), min_size=1, max_size=3)
+    )
     return parse_rule(f"{action.value} {','.join(words)} {draw(patterns())}", Source("test"))
