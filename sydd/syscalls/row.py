@@ -1,0 +1,87 @@
+"""One row of the syscall table: where a call keeps its arguments and what it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sydd.policy.access import Access
+
+
+class Operation(Enum):
+    """What a call does, apart from the form in which it takes its arguments.
+
+    Behind each: the registers that ``Row.extra`` names, in order.
+    """
+
+    OPEN = auto()  # openat2: (how, size); others: ()
+    MKDIR = auto()
+    MKNOD = auto()  # (dev,)
+    UNLINK = auto()  # also rmdir, by AT_REMOVEDIR
+    RENAME = auto()
+    LINK = auto()
+    SYMLINK = auto()  # (target,): a string that is not resolved
+    TRUNCATE = auto()  # (length,)
+    CHMOD = auto()
+    CHOWN = auto()  # (uid, gid)
+    UTIME = auto()  # (times,), whose layout is Row.times
+    SETXATTR = auto()  # (name, value, size, xattr_flags); setxattrat: (name, args, size)
+    REMOVEXATTR = auto()  # (name,)
+    SETFLAGS = auto()  # file_setattr: (attr, size); ioctl: (request, argument)
+    ACCESS = auto()
+    STAT = auto()
+    READLINK = auto()
+    GETXATTR = auto()
+    LIST = auto()
+    CHDIR = auto()
+    EXEC = auto()
+    WATCH = auto()  # inotify_add_watch, fanotify_mark
+    HANDLE = auto()  # name_to_handle_at
+    SOCKET = auto()  # (domain, type, protocol)
+    REFUSED = auto()  # never allowed inside a session: Row.errno
+
+
+class Times(Enum):
+    """The layout of the times that a call points to."""
+
+    UTIMBUF = auto()  # utime(2): two time_t, seconds
+    TIMEVAL = auto()  # utimes(2), futimesat(2): two struct timeval
+    TIMESPEC = auto()  # utimensat(2): two struct timespec, with UTIME_NOW and UTIME_OMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One system call. Register numbers are 0 to 5; None says that the call has no such argument.
+
+    Attributes:
+        name: as the kernel's tables spell it.
+        operation: what it does.
+        asks: every access that some form of the call can ask for; a policy that allows all of these
+            everywhere needs no notification for it.
+        dirfd, path: the object, or the old name of a rename, link or symlink's new name.
+        dirfd2, path2: the new name of rename and link.
+        fd: the object itself is this descriptor (fchmod, ftruncate-like calls).
+        flags: register with the call's own flags (``O_*`` of open, ``AT_*`` or ``RENAME_*`` of others).
+        fixed_flags: flags that the name implies, or-ed in: creat, rmdir, lchown, lstat …
+        mode: register with the mode (open, mkdir, mknod, chmod; access: the mask that is asked).
+        extra: further registers, in the order that Operation documents.
+        times: layout of the times of UTIME.
+        follow: whether a symbolic link as the last component is followed when no flag speaks about it.
+        errno: what REFUSED calls return.
+    """
+
+    name: str
+    operation: Operation
+    asks: Access = Access(0)
+    dirfd: int | None = None
+    path: int | None = None
+    dirfd2: int | None = None
+    path2: int | None = None
+    fd: int | None = None
+    flags: int | None = None
+    fixed_flags: int = 0
+    mode: int | None = None
+    extra: tuple[int, ...] = ()
+    times: Times | None = None
+    follow: bool = True
+    errno: int = 0
