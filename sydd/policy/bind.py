@@ -55,9 +55,9 @@ def bind_rules(
 ) -> tuple[BoundRule, ...]:
     """Bind *rules*, in their order, to a session.
 
-    A pattern's literal prefix is taken through *realpath*, since requests are judged by canonical paths: on a merged-/usr
-    system a rule about `/bin/**` is about `/usr/bin/**`. The name as written, with only its parent resolved, stays a
-    second pattern, so that the link itself is covered too.
+    A pattern's literal prefix is taken through *realpath*, since requests are judged by canonical paths: on
+    a merged-/usr system a rule about `/bin/**` is about `/usr/bin/**`. The name as written, with only its
+    parent resolved, stays a second pattern, so that the link itself is covered too.
 
     Args:
         rules: the policy's rules.

@@ -48,7 +48,8 @@ def expand(text: str, source: Source | None = None) -> tuple[str, ...]:
 
 
 def name_matcher(text: str, source: Source | None = None) -> re.Pattern[str]:
-    """The expression (for `fullmatch`) of a glob on a name without slashes, such as an environment variable's.
+    """The expression (for `fullmatch`) of a glob on a name without slashes, such as an environment
+    variable's.
 
     Raises:
         PolicyError: see `globsyntax.tokenize`.

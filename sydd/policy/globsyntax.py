@@ -1,14 +1,14 @@
 """Glob text to tokens, alternatives, components and one regular expression.
 
-wcmatch was looked at and left: its `/dir/**` does not include `/dir`, its `*` has to be told about dot files, it splits
-and normalises paths its own way (surrogates of undecodable names included), and its expressions backtrack. The
-grammar here is five wildcards; what matters is that the expression is safe against a path that the confined
-program chooses.
+wcmatch was looked at and left: its `/dir/**` does not include `/dir`, its `*` has to be told about dot
+files, it splits and normalises paths its own way (surrogates of undecodable names included), and its
+expressions backtrack. The grammar here is five wildcards; what matters is that the expression is safe
+against a path that the confined program chooses.
 
-Why no expression made here blows up: after braces are expanded every token takes exactly one character, so what
-stands between two `*` has a fixed length, and what stands between two `**` a fixed number of components. Then the
-leftmost place where such a piece fits is as good as any later one: each piece but the last is an atomic group,
-which is never tried again. Matching is O(length of path x length of pattern).
+Why no expression made here blows up: after braces are expanded every token takes exactly one character, so
+what stands between two `*` has a fixed length, and what stands between two `**` a fixed number of
+components. Then the leftmost place where such a piece fits is as good as any later one: each piece but the
+last is an atomic group, which is never tried again. Matching is O(length of path x length of pattern).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Which rule decides, compiled once per session.
 
-`decide` is on the way of every supervised system call, so its cost does not grow with the number of rules: exact
-patterns and subtrees are dictionary look-ups of the path and its ancestors, and a glob is tried only when the path
-lies below its literal prefix and its rule comes after the best one found so far.
+`decide` is on the way of every supervised system call, so its cost does not grow with the number of rules:
+exact patterns and subtrees are dictionary look-ups of the path and its ancestors, and a glob is tried only
+when the path lies below its literal prefix and its rule comes after the best one found so far.
 
-Tables are indexed by the bit length of an access: hashing an `IntFlag` runs Python code, `bit_length` does not.
+Tables are indexed by the bit length of an access: hashing an `IntFlag` runs Python code, `bit_length` does
+not.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class _Table:
 
     Attributes:
         exact: the last rule for a path.
-        below: for a directory the last rule about its subtree (-1: none) and the globs with that literal prefix,
-            last first, as pairs of index and match function.
+        below: for a directory the last rule about its subtree (-1: none) and the globs with that literal
+            prefix, last first, as pairs of index and match function.
         longest: length of the longest key of `below`.
         floor: index of the last rule that matches anything at all (`net any`), else -1.
         decisions: by index; the last one, at -1, is the default.
@@ -93,7 +94,8 @@ class _Table:
                     candidates.append(entry[1])
             if end >= size or end >= longest:
                 break
-            # the next ancestor, at last the path itself; never further than the longest key, however deep the path
+            # the next ancestor, at last the path itself; never further than the longest key, however deep
+            # the path
             end = path.find("/", end + 1)
             if end < 0:
                 end = size
@@ -137,7 +139,8 @@ class Matcher:
     """The rules of a session, ready to be asked.
 
     Args:
-        rules: bound rules in their order; the last that matches decides. Of network rules only `any` is matched here.
+        rules: bound rules in their order; the last that matches decides. Of network rules only `any` is
+        matched here.
     """
 
     def __init__(self, rules: Sequence[BoundRule]) -> None:

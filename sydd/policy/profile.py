@@ -1,7 +1,8 @@
 """Profiles: TOML text to a checked document, documents to a policy.
 
-The pydantic model checks keys and types; everything with a grammar of its own (rules, limits, masks) is checked by
-hand, since only then an error can point into the string. Models are few and plain: building them is start-up time.
+The pydantic model checks keys and types; everything with a grammar of its own (rules, limits, masks) is
+checked by hand, since only then an error can point into the string. Models are few and plain: building them
+is start-up time.
 """
 
 from __future__ import annotations

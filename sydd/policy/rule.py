@@ -1,7 +1,7 @@
 """One rule: `ACTION ACCESS[,ACCESS…] PATTERN`.
 
-The pattern is the rest of the line, so it may hold spaces; in double quotes it may also begin or end with one. A
-backslash takes a wildcard's meaning away, also that of the quote.
+The pattern is the rest of the line, so it may hold spaces; in double quotes it may also begin or end with
+one. A backslash takes a wildcard's meaning away, also that of the quote.
 """
 
 from __future__ import annotations

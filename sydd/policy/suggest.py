@@ -22,8 +22,8 @@ def allowing_rule(access: Access, path: str, variables: Mapping[str, str]) -> st
         variables: the session's; of these cwd, home and tmp are put where the path lies at or below them.
 
     Returns:
-        A rule about the path itself, never about what is beside or below it. What no profile can hold (bytes that
-        are not UTF-8, control characters) becomes `?`.
+        A rule about the path itself, never about what is beside or below it. What no profile can hold (bytes
+        that are not UTF-8, control characters) becomes `?`.
     """
     if access & Access.NET:
         return f"allow {names(access)} {path}"

@@ -1,7 +1,7 @@
 """Where keys and values stand in TOML text. `tomllib` reads the values and forgets their places.
 
-The text has been read by `tomllib` before, so this scanner may take it for valid; it only has to find the same
-keys and values again. It keeps offsets; lines and columns are counted when somebody asks.
+The text has been read by `tomllib` before, so this scanner may take it for valid; it only has to find the
+same keys and values again. It keeps offsets; lines and columns are counted when somebody asks.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ def substitute(
         source: where *text* begins; errors point into it.
 
     Raises:
-        PolicyError: unknown or unset variable; one at the start of the path whose value is not an absolute path.
+        PolicyError: unknown or unset variable; one at the start of the path whose value is not an absolute
+        path.
     """
 
     def value(found: re.Match[str]) -> str:

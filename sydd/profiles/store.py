@@ -1,8 +1,8 @@
 """Finding and reading profiles.
 
-A name is looked up in `$XDG_CONFIG_HOME/sydd/profiles`, `/etc/sydd/profiles` and among the shipped ones; what has a
-slash or ends in `.toml` is a path. A profile that extends its own name means the next one of that name: a user's
-`build.toml` with `extends = "build"` adds to the shipped one.
+A name is looked up in `$XDG_CONFIG_HOME/sydd/profiles`, `/etc/sydd/profiles` and among the shipped ones;
+what has a slash or ends in `.toml` is a path. A profile that extends its own name means the next one of that
+name: a user's `build.toml` with `extends = "build"` adds to the shipped one.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def _find(name: str, child: Path | None, source: Source | None) -> Path:
     existing = [path for path in candidates if path.is_file()]
     if own is not None:
         places = [path.resolve() for path in existing]
-        # what is behind the child on the search path; the child itself if nothing is, and that is reported as a circle
+        # what is behind the child on the search path; the child itself if nothing is, and that is reported
+        # as a circle
         existing = existing[places.index(own) + 1 :] if own in places else existing
         return existing[0] if existing else own
     if existing:

@@ -1,0 +1,1 @@
+"""System calls as data: numbers, arguments, what they ask for, which are refused."""

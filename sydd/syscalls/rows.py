@@ -1,32 +1,32 @@
 """The table: every system call that names a file, changes one by descriptor, or opens a way to one.
 
-Registers are those of the *system call*, which differ from the C library's functions of the same name in a few
-places: ``fchmodat`` and ``faccessat`` have no flags (their successors ``fchmodat2`` and ``faccessat2`` have).
-Source: the ``SYSCALL_DEFINE`` lines in fs/open.c, fs/namei.c, fs/stat.c, fs/utimes.c, fs/xattr.c, fs/file_attr.c,
-fs/exec.c, fs/readdir.c, fs/fhandle.c, fs/namespace.c, fs/fsopen.c, fs/quota/quota.c; signatures are equal on all 64-bit
-architectures. Names that an architecture lacks (aarch64 has none from before the ``at`` family) are passed over
-by ``table.rows_by_number``.
+Registers are those of the *system call*, which differ from the C library's functions of the same name in
+a few places: ``fchmodat`` and ``faccessat`` have no flags (their successors ``fchmodat2`` and
+``faccessat2`` have). Source: the ``SYSCALL_DEFINE`` lines in fs/{open,namei,stat,utimes,xattr,file_attr,
+exec,readdir,fhandle,namespace,fsopen,statfs}.c, fs/quota/quota.c and fs/notify; they are equal on all 64-bit
+architectures. Names that an architecture lacks (aarch64 has none from before the ``at`` family) are passed
+over by ``table.rows_by_number``.
 
 What a reader of a row has to know besides:
 
-- *A path that is NULL* means the descriptor in ``dirfd`` for ``utimensat`` (that is ``futimens``), ``futimesat`` and
-  ``fanotify_mark``; and, on newer kernels with ``AT_EMPTY_PATH``, for ``newfstatat`` and ``statx`` (6.11), the
-  ``xattrat`` family (6.13) and ``file_getattr``/``file_setattr`` (6.17). Elsewhere it is EFAULT.
+- *A path that is NULL* means the descriptor in ``dirfd`` for ``utimensat`` (that is ``futimens``),
+  ``futimesat`` and ``fanotify_mark``; and, on newer kernels with ``AT_EMPTY_PATH``, for ``newfstatat`` and
+  ``statx`` (6.11), the ``xattrat`` family (6.13) and ``file_getattr``, ``file_setattr`` (6.17). Elsewhere
+  it is EFAULT.
 - *An empty path* means the descriptor with ``AT_EMPTY_PATH``, and without any flag for ``readlinkat`` alone.
 - ``symlink`` keeps its new name in ``path``; the target is only a string (``extra``).
-- *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which ``IN_DONT_FOLLOW`` counts,
-  ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
-- ``ioctl`` is here for the requests in FLAG_REQUESTS alone; all its others are no business of this table.
+- *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
+  ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
+- ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
 
 What a call asks for, where it is not obvious:
 
 - *rename* replaces what has the new name: DELETE there, CREATE for the name, RENAME for the old one.
-- *watching* a directory tells the names in it, as LIST does; watching a file tells when it is touched, as its times in
-  STAT do. So both, by what the object is: a policy that hides an object must not have it observed either.
-- *O_PATH*, readlink, access, extended attributes, statfs and file handles tell what STAT tells.
-- *statfs* and *name_to_handle_at* look at nothing but metadata; the handle is useless inside, since
-  ``open_by_handle_at`` is refused.
-- *truncate* writes no content: TRUNCATE alone. *mknod* of a regular file is CREATE, of anything else MKNOD.
+- *watching* a directory tells the names in it, as LIST does; watching a file tells when it is touched, as
+  its times in STAT do. So both, by what the object is: what is hidden must not be observed either.
+- *O_PATH*, readlink, access, extended attributes, statfs and file handles tell what STAT tells. The handle
+  is useless inside, since ``open_by_handle_at`` is refused.
+- *truncate* writes no content: TRUNCATE alone. *mknod* of a regular file is CREATE, of others MKNOD.
 """
 
 from __future__ import annotations
@@ -238,8 +238,8 @@ _PROCESS = (
 )
 
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.
-# open_tree without OPEN_TREE_CLONE is a plain O_PATH open that no one else judges. The kernel asks for capabilities,
-# EPERM without, for all but harmless forms of open_tree and the quota calls.
+# open_tree without OPEN_TREE_CLONE is a plain O_PATH open that no one else would judge. The kernel asks for
+# capabilities, EPERM without, for all but harmless forms of open_tree and of the quota calls.
 _REFUSED = (
     Row(name="open_by_handle_at", operation=_op.REFUSED, fd=0, flags=2, errno=EPERM),
     Row(name="mount", operation=_op.REFUSED, path=1, flags=3, errno=EPERM),

@@ -39,7 +39,7 @@ def _names(arch: str) -> dict[int, str]:
 
 
 def name(arch: str, nr: int) -> str:
-    """The name of a number; ``syscall_N`` for one that the table lacks, so that events can always say something."""
+    """The name of a number; ``syscall_N`` for one that the table lacks: an event can always say something."""
     return _names(arch).get(nr, f"syscall_{nr}")
 
 

@@ -1,0 +1,211 @@
+"""The launcher: confines itself, hands the listener over, and becomes the command.
+
+Import budget: `os`, `signal`, `_thread`, `array`, `_socket` through `socket`, and three modules of `sydd.kernel`, which
+themselves need `ctypes`, `fcntl` and `struct` alone. No policy, no pydantic, no dataclasses, no typing: started as
+`python -I -S` this costs what Python costs, and forked from a running supervisor it costs a fork. Policy arrives compiled,
+as a program and a ruleset descriptor.
+
+The order matters. Everything that may fail in an ordinary way (directory, limits) comes first; then no_new_privs, which the
+filter needs; then Landlock; the seccomp filter last, because it may refuse what the steps before it do.
+
+The filter is loaded on the main thread alone. A helper thread, which shares the descriptor table and has no filter, sends the
+listener to the supervisor and waits for its word: a filtered sendmsg(2) would wait for a supervisor that has no listener yet.
+When the main thread then executes the command, the helper thread is gone, and the command is the launched process itself:
+its exit status, signals, terminal and job control are native.
+"""
+
+import _thread
+import array
+import errno
+import os
+import resource
+import signal
+import socket
+
+from sydd.kernel import landlock, prctl, seccomp
+
+EXIT_FAILED = 125
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+
+GO = b"g"
+LISTENER = b"l"
+
+
+class Launch:
+    """What to become, and under what.
+
+    Attributes:
+        argv: the command and its arguments, at least one.
+        environment: its whole environment.
+        directory: its working directory; empty to stay.
+        program: BPF instructions of the filter; empty for none.
+        filter_flags: flags of seccomp(2) for it.
+        ruleset: descriptor of a Landlock ruleset, or -1.
+        channel: descriptor of a stream socket to the supervisor, or -1 when the filter has no notifications.
+        keep: inherited descriptors above 2 that stay open.
+        umask: file mode creation mask, or -1 to keep it.
+        limits: (resource, soft, hard) as setrlimit(2) takes them.
+        signals: signal mask for the command.
+        default_signals: signals that the supervisor ignores but found at their default.
+    """
+
+    __slots__ = (
+        "argv",
+        "channel",
+        "default_signals",
+        "directory",
+        "environment",
+        "filter_flags",
+        "keep",
+        "limits",
+        "program",
+        "ruleset",
+        "signals",
+        "umask",
+    )
+
+    def __init__(self, argv, environment):  # type: ignore[no-untyped-def]  # typing is outside the import budget
+        self.argv = argv
+        self.environment = environment
+        self.directory = ""
+        self.program = b""
+        self.filter_flags = 0
+        self.ruleset = -1
+        self.channel = -1
+        self.keep = ()
+        self.umask = -1
+        self.limits = ()
+        self.signals = ()
+        self.default_signals = ()
+
+
+def become(launch):  # type: ignore[no-untyped-def]
+    """Confine this process and execute the command. Never returns: exits with 125, 126 or 127 when it cannot."""
+    try:
+        candidates = _candidates(launch)
+        _close_others(launch)
+        _prepare(launch)
+        _confine(launch)
+    except OSError as error:
+        place = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        _fail(EXIT_FAILED, f"cannot set up the sandbox: {error.strerror}{place}")
+    except BaseException as error:  # noqa: BLE001  # a forked child must never return into its parent's code
+        _fail(EXIT_FAILED, f"cannot set up the sandbox: {error!r}")
+    _execute(candidates, launch)
+
+
+def _fail(status, message):  # type: ignore[no-untyped-def]
+    """Say why in one line and end, without running anything of the process that forked this one."""
+    try:
+        os.write(2, f"sydctl: {message}\n".encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(status)
+
+
+def _candidates(launch):  # type: ignore[no-untyped-def]
+    """Files to execute, in the order of the command's own PATH.
+
+    Looked up before the filter is there: the search is the launcher's, not the command's.
+    """
+    command = launch.argv[0]
+    if "/" in command:
+        return [command]
+    found = []
+    for directory in launch.environment.get("PATH", os.defpath).split(":"):
+        path = os.path.join(launch.directory, directory or ".", command)
+        if os.path.exists(path) and not os.path.isdir(path):
+            found.append(path)
+    return found
+
+
+def _close_others(launch):  # type: ignore[no-untyped-def]
+    """Close every descriptor that the command shall not inherit; what is needed until then closes on exec."""
+    open_ones = sorted({*launch.keep, launch.ruleset, launch.channel} - {-1, 0, 1, 2})
+    low = 3
+    for fd in open_ones:
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX") if low < 0 else 2**31 - 1)
+    for fd in launch.keep:
+        try:
+            os.set_inheritable(fd, True)
+        except OSError:
+            _fail(EXIT_FAILED, f"descriptor {fd} is to be kept, but it is not open")
+
+
+def _prepare(launch):  # type: ignore[no-untyped-def]
+    if launch.directory:
+        os.chdir(launch.directory)
+    for which, soft, hard in launch.limits:
+        resource.setrlimit(which, (soft, hard))
+    if launch.umask >= 0:
+        os.umask(launch.umask)
+    for number in launch.default_signals:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _confine(launch):  # type: ignore[no-untyped-def]
+    prctl.set_no_new_privs()
+    if launch.ruleset >= 0:
+        landlock.restrict_self(launch.ruleset, 0)
+        os.close(launch.ruleset)
+    if not launch.program:
+        return
+    if launch.channel < 0:
+        seccomp.set_mode_filter(launch.program, launch.filter_flags)
+        return
+    listener = []
+    loaded = _thread.allocate_lock()
+    told = _thread.allocate_lock()
+    failure = []
+    loaded.acquire()
+    told.acquire()
+
+    def hand_over():  # type: ignore[no-untyped-def]
+        try:
+            loaded.acquire()
+            with socket.socket(fileno=launch.channel) as channel:
+                if listener:
+                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", listener))]
+                    channel.sendmsg([LISTENER], rights)
+                    os.close(listener[0])
+                    if channel.recv(1) != GO:
+                        failure.append(OSError(errno.ECONNRESET, "the supervisor went away"))
+        except BaseException as error:  # noqa: BLE001  # the main thread waits for this one: it has to be told
+            failure.append(error)
+        finally:
+            told.release()
+
+    _thread.start_new_thread(hand_over, ())
+    try:
+        listener.append(seccomp.set_mode_filter(launch.program, launch.filter_flags))
+    finally:
+        loaded.release()
+    told.acquire()
+    if failure:
+        raise failure[0]
+
+
+def _execute(candidates, launch):  # type: ignore[no-untyped-def]
+    """execve(2) the first candidate that can be, as execvp(3) does, with the shell's exit statuses for what fails."""
+    name = launch.argv[0]
+    status, message = EXIT_NOT_FOUND, f"cannot execute {name!r}: command not found"
+    signal.pthread_sigmask(signal.SIG_SETMASK, launch.signals)
+    for path in candidates:
+        try:
+            os.execve(path, launch.argv, launch.environment)
+        except FileNotFoundError as error:
+            reason = error.strerror if not os.path.exists(path) else "its interpreter is missing"
+            message = f"cannot execute {path!r}: {reason}"
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:
+                # execvp(3) has the shell read what is executable and has no format that the kernel knows.
+                path, launch.argv = "/bin/sh", ["/bin/sh", path, *launch.argv[1:]]
+                os.execve(path, launch.argv, launch.environment)
+            status, message = EXIT_NOT_EXECUTABLE, f"cannot execute {path!r}: {error.strerror}"
+            if error.errno not in (errno.EACCES, errno.ENOTDIR):
+                break
+        except ValueError as error:
+            status, message = EXIT_NOT_EXECUTABLE, f"cannot execute {path!r}: {error}"
+    _fail(status, message)

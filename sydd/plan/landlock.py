@@ -1,0 +1,232 @@
+"""The Landlock ruleset of a policy: only what is exactly allowed, so that no race can lie the kernel into more.
+
+For each right the tree is walked from `/` towards the places that rules name. A directory below which everything is allowed
+becomes a rule; one below which nothing is, is left; a mixed one is opened and its entries are looked at (*expansion*). A glob
+that may reach anywhere below a directory ends the walk there: what it decides is left to the supervisor.
+
+Rules of Landlock belong to inodes and follow a directory that is renamed. So a rule is kept only where the session cannot
+rename its directory without asking: no other granted subtree that includes the right to remove entries lies above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sydd.kernel.landlock import FsRight
+from sydd.plan.coverage import Coverage
+from sydd.plan.rights import FILE_RIGHTS, NAMING, NONE, REMOVE, REQUIRED
+from sydd.plan.survey import landmarks, roaming
+from sydd.policy.access import OF_AN_OBJECT, Access, Action, bits
+from sydd.policy.glob import is_below
+
+if TYPE_CHECKING:
+    from sydd.plan.tree import Tree
+    from sydd.policy.matcher import Matcher
+
+MAXIMUM_RULES = 20_000
+"""More anchors than this for one right are not worth their memory: the right is left to the supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class LandlockRule:
+    """`LANDLOCK_RULE_PATH_BENEATH`: *rights* at *path* and, for a directory, below it."""
+
+    path: str
+    rights: FsRight
+    directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LandlockPlan:
+    """A ruleset, ready to be made.
+
+    Attributes:
+        handled: rights that are refused except where a rule grants them.
+        free: rights that the policy allows everywhere.
+        scoped: bits of `landlock_ruleset_attr.scoped`.
+        rules: sorted by path.
+        gaps: for each access that the kernel does not decide exactly, why.
+    """
+
+    handled: FsRight
+    free: FsRight
+    scoped: int
+    rules: tuple[LandlockRule, ...]
+    gaps: tuple[tuple[Access, str], ...]
+
+    def coverage(self) -> Coverage:
+        """The same as the worker asks for it."""
+        return Coverage(
+            self.handled,
+            self.free,
+            {rule.path: rule.rights for rule in self.rules if rule.directory},
+            {rule.path: rule.rights for rule in self.rules if not rule.directory},
+        )
+
+
+class _Walk:
+    """Finds the anchors of one set of accesses.
+
+    With *naming*, for rights that give an object another name: a subtree is granted only where the policy says one and the same
+    about everything in it, access by access. Else the kernel would let a hole be renamed or linked out of itself.
+    """
+
+    def __init__(self, matcher: Matcher, tree: Tree, mask: Access, *, naming: bool) -> None:
+        self.matcher = matcher
+        self.tree = tree
+        self.mask = mask
+        self.naming = naming
+        seen = mask | OF_AN_OBJECT if naming else mask
+        self.landmarks = landmarks(matcher, seen)
+        self.roaming = roaming(matcher, seen)
+        self.directories: list[str] = []
+        self.files: list[str] = []
+        self.gap = ""
+
+    def visit(self, directory: str) -> None:
+        action = self.uniform(directory)
+        if action is Action.ALLOW:
+            self.directories.append(directory)
+        elif action is None:
+            if any(is_below(place, directory) for place in self.landmarks):
+                self._open(directory)
+            else:
+                self.gap = self.gap or f"a pattern may match anywhere below {directory}"
+
+    def uniform(self, directory: str) -> Action | None:
+        """The action about everything at and below *directory*; None when it is mixed."""
+        action = self.matcher.uniform(self.mask, directory)
+        if action is Action.ALLOW and self.naming:
+            for access in bits(OF_AN_OBJECT):
+                if self.matcher.uniform(access, directory) is None:
+                    return None
+        return action
+
+    def _open(self, directory: str) -> None:
+        """Look at the entries of a mixed directory.
+
+        Entries that no rule names are alike, unless a glob starts at or above the directory, so one answer serves them all: a
+        home directory has thousands of entries, and start-up is measured.
+        """
+        prefix = directory if directory.endswith("/") else directory + "/"
+        alike = not any(is_below(directory, place) for place in self.roaming)
+        if not alike:
+            self.gap = self.gap or f"a pattern with wildcards matches in {directory}"
+        unnamed: dict[str, Action | None] = {}
+        for name in self.tree.entries(directory):
+            path = prefix + name
+            kind = self.tree.kind(path)
+            if kind is None or kind == "link":
+                continue
+            named = any(is_below(place, path) for place in self.landmarks)
+            if kind == "dir" and (named or not alike):
+                self.visit(path)
+                continue
+            if named or not alike:
+                action = self._of_file(path)
+            else:
+                if kind not in unnamed:
+                    unnamed[kind] = self.uniform(path) if kind == "dir" else self._of_file(path)
+                action = unnamed[kind]
+            if action is Action.ALLOW:
+                (self.directories if kind == "dir" else self.files).append(path)
+
+    def _of_file(self, path: str) -> Action | None:
+        actions = {self.matcher.decide(bit, path).action for bit in bits(self.mask)}
+        return actions.pop() if len(actions) == 1 else None
+
+
+def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int = 0) -> LandlockPlan:
+    """The ruleset for the policy in *matcher*.
+
+    Args:
+        matcher: the compiled policy.
+        tree: the file system as it is at launch.
+        available: rights that the kernel's ABI knows.
+        scoped: scopes to ask for, passed through.
+
+    Returns:
+        The plan; its `handled` is empty when the policy restricts nothing that Landlock knows.
+    """
+    free = NONE
+    handled = NONE
+    subtrees: dict[str, FsRight] = {}
+    files: dict[str, FsRight] = {}
+    gaps: dict[Access, str] = {}
+    walks: dict[tuple[Access, bool], _Walk] = {}
+    for right, mask in REQUIRED.items():
+        if right not in available:
+            if matcher.universal(mask):
+                free |= right
+            else:
+                gaps.setdefault(mask, "this kernel's Landlock does not know the right")
+            continue
+        if matcher.universal(mask):
+            free |= right
+            continue
+        handled |= right
+        naming = bool(right & NAMING)
+        walk = walks.get((mask, naming))
+        if walk is None:
+            walk = walks[mask, naming] = _Walk(matcher, tree, mask, naming=naming)
+            walk.visit("/")
+        if len(walk.directories) + len(walk.files) > MAXIMUM_RULES:
+            gaps.setdefault(mask, f"more than {MAXIMUM_RULES} rules would be needed")
+            continue
+        if walk.gap:
+            gaps.setdefault(mask, walk.gap)
+        for path in walk.directories:
+            subtrees[path] = subtrees.get(path, NONE) | right
+        if right & FILE_RIGHTS:
+            for path in walk.files:
+                files[path] = files.get(path, NONE) | right
+        elif walk.files and right != FsRight.READ_DIR:
+            gaps.setdefault(mask, "a single file's entry cannot be granted")
+    if handled and FsRight.REFER & free:
+        # The kernel refuses every reparenting that no rule grants, also where the ruleset does not handle REFER.
+        handled |= FsRight.REFER
+        subtrees["/"] = subtrees.get("/", NONE) | FsRight.REFER
+    for path, rights in _unstable(subtrees, files):
+        for right in rights:
+            gaps.setdefault(REQUIRED[right], f"the session can rename what is above {path}")
+        for known in (subtrees, files):
+            if path in known:
+                known[path] &= ~rights
+    rules = [LandlockRule(path, rights, directory=True) for path, rights in subtrees.items() if rights]
+    rules += [LandlockRule(path, rights, directory=False) for path, rights in files.items() if rights]
+    return LandlockPlan(
+        handled, free, scoped, tuple(sorted(rules, key=lambda rule: rule.path)), _by_access(gaps)
+    )
+
+
+def _unstable(subtrees: dict[str, FsRight], files: dict[str, FsRight]) -> list[tuple[str, FsRight]]:
+    """Rights to take back: those that a rule below a subtree with REMOVE_* grants beyond what that subtree grants."""
+    movers = {path for path, rights in subtrees.items() if rights & REMOVE}
+    found = []
+    for path, rights in (*subtrees.items(), *files.items()):
+        above = _ancestors(path)
+        if not movers.isdisjoint(above):
+            inherited = NONE
+            for ancestor in above:
+                inherited |= subtrees.get(ancestor, NONE)
+            if rights & ~inherited:
+                found.append((path, rights & ~inherited))
+    return found
+
+
+def _ancestors(path: str) -> list[str]:
+    """The directories above *path*, not *path* itself."""
+    found = []
+    while path != "/":
+        path = path.rpartition("/")[0] or "/"
+        found.append(path)
+    return found
+
+
+def _by_access(gaps: dict[Access, str]) -> tuple[tuple[Access, str], ...]:
+    single: dict[Access, str] = {}
+    for mask, why in gaps.items():
+        for bit in bits(mask):
+            single.setdefault(bit, why)
+    return tuple(sorted(single.items()))

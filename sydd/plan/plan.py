@@ -1,0 +1,199 @@
+"""A policy compiled for one session: the three layers and who decides what, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sydd.plan.coverage import Coverage
+from sydd.plan.filter import FilterPlan, plan_filter
+from sydd.plan.landlock import LandlockPlan, plan_landlock
+from sydd.plan.rights import NONE, REQUIRED
+from sydd.plan.survey import speaking
+from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits
+from sydd.policy.policy import Mode, Policy
+
+if TYPE_CHECKING:
+    from sydd.kernel.landlock import FsRight
+    from sydd.plan.tree import Tree
+    from sydd.policy.matcher import Matcher
+
+
+class Engine(Enum):
+    """Which layers a session uses."""
+
+    HYBRID = "hybrid"  # filter, Landlock and supervisor: the kernel holds, the supervisor explains and is exact
+    SUPERVISOR = "supervisor"  # without Landlock: every restricted operation is performed by the worker
+    LANDLOCK = "landlock"  # what the kernel decides exactly is neither notified nor explained
+    AUDIT = "audit"  # mode = "audit": everything goes on, and is recorded
+
+
+class Enforcement(Enum):
+    """Who enforces one access."""
+
+    FREE = "free"
+    KERNEL = "kernel"
+    BOTH = "kernel + supervisor"
+    SUPERVISOR = "supervisor"
+    ADVISORY = "advisory"
+    FILTER = "filter"
+    RECORDED = "recorded"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for people."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    Enforcement.FREE: "allowed everywhere; not looked at",
+    Enforcement.KERNEL: "decided by Landlock alone, at native speed; denials are not reported",
+    Enforcement.BOTH: "held by Landlock, explained by the supervisor, which performs what the ruleset cannot express",
+    Enforcement.SUPERVISOR: "performed by the supervisor on the object that it judged",
+    Enforcement.ADVISORY: "judged by the supervisor, but a racing thread can evade it: the result goes to the caller's memory",
+    Enforcement.FILTER: "refused before it begins, by the seccomp filter and the supervisor together",
+    Enforcement.RECORDED: "goes on and is recorded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPlan:
+    """How one access is enforced, and why in that way."""
+
+    access: Access
+    enforcement: Enforcement
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a session needs to start, comparable and printable.
+
+    Attributes:
+        profile: name of the profile.
+        engine: the layers in use.
+        arch: machine that the filter is for, as uname(2) says it.
+        accesses: one entry per access.
+        landlock: the ruleset; None when there is none.
+        filter: the seccomp filter, before it is compiled to BPF.
+    """
+
+    profile: str
+    engine: Engine
+    arch: str
+    accesses: tuple[AccessPlan, ...]
+    landlock: LandlockPlan | None
+    filter: FilterPlan
+
+    def coverage(self) -> Coverage:
+        """What the kernel enforces by itself."""
+        if self.landlock is not None:
+            return self.landlock.coverage()
+        free = NONE
+        for right, mask in REQUIRED.items():
+            if all(self.enforcement(bit) is Enforcement.FREE for bit in bits(mask)):
+                free |= right
+        return Coverage(NONE, free, {}, {})
+
+    def enforcement(self, access: Access) -> Enforcement:
+        """How the single *access* is enforced."""
+        return next(entry.enforcement for entry in self.accesses if entry.access == access)
+
+
+def pick_engine(mode: Mode, wanted: Engine | None, landlock_available: bool) -> Engine:
+    """The engine for a session: what was asked for, else the strongest that this kernel has.
+
+    Raises:
+        ValueError: an engine that needs Landlock was asked for and the kernel has none.
+    """
+    if mode is Mode.AUDIT:
+        return Engine.AUDIT
+    if wanted in (Engine.HYBRID, Engine.LANDLOCK) and not landlock_available:
+        msg = f"the {wanted.value} engine needs Landlock, which this kernel does not have; use --engine supervisor"
+        raise ValueError(msg)
+    return wanted or (Engine.HYBRID if landlock_available else Engine.SUPERVISOR)
+
+
+def compile_plan(
+    policy: Policy, matcher: Matcher, tree: Tree, *, engine: Engine, rights: FsRight, scoped: int, arch: str
+) -> Plan:
+    """Compile *policy* for one session.
+
+    Args:
+        policy: what the profile says.
+        matcher: its rules, bound to this session's variables.
+        tree: the file system at launch, for the expansion of the Landlock rules.
+        engine: from pick_engine.
+        rights: file system rights that the kernel's Landlock knows.
+        scoped: Landlock scopes to ask for.
+        arch: machine, as uname(2) says it.
+    """
+    landlock = None
+    if engine in (Engine.HYBRID, Engine.LANDLOCK):
+        landlock = plan_landlock(matcher, tree, rights, scoped)
+    accesses = tuple(
+        _plan_access(access, matcher, landlock, engine) for access in bits(FILE_ACCESSES | Access.NET)
+    )
+    notified = Access(0)
+    for entry in accesses:
+        if entry.enforcement not in (Enforcement.FREE, Enforcement.KERNEL):
+            notified |= entry.access
+    return Plan(
+        profile=policy.name,
+        engine=engine,
+        arch=arch,
+        accesses=accesses,
+        landlock=landlock,
+        filter=plan_filter(arch, notified, notify_refused=True),
+    )
+
+
+def _plan_access(access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine) -> AccessPlan:
+    if matcher.universal(access):
+        return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
+    if engine is Engine.AUDIT:
+        return AccessPlan(access, Enforcement.RECORDED, "mode is audit")
+    if access in Access.NET:
+        return AccessPlan(access, Enforcement.FILTER, "sockets are all or nothing")
+    if access in Access.STAT | Access.CHDIR:
+        return AccessPlan(access, Enforcement.ADVISORY, "Landlock does not know it")
+    if access is Access.ATTRIBUTES:
+        return AccessPlan(access, Enforcement.SUPERVISOR, "Landlock does not know metadata")
+    held = landlock is not None and all(
+        right in landlock.handled or right in landlock.free for right, mask in REQUIRED.items() if access in mask
+    )
+    if landlock is None or not held:
+        why = "there is no Landlock here" if landlock is None else "this kernel's Landlock does not know the right"
+        if access in Access.EXEC | Access.IOCTL:
+            return AccessPlan(access, Enforcement.ADVISORY, why)
+        return AccessPlan(access, Enforcement.SUPERVISOR, why)
+    gap = dict(landlock.gaps).get(access, "")
+    exact = access in _EXACT_IN_KERNEL and not gap
+    special = _needs_supervisor(access, matcher)
+    if access is Access.IOCTL:
+        return AccessPlan(access, Enforcement.KERNEL, gap or "the rules are exact subtrees and files")
+    if exact and not special and (engine is Engine.LANDLOCK or not _wants_report(access, matcher)):
+        return AccessPlan(access, Enforcement.KERNEL, "the rules are exact subtrees and files")
+    return AccessPlan(access, Enforcement.BOTH, gap or special or "denials are explained")
+
+
+_EXACT_IN_KERNEL = (
+    Access.READ | Access.LIST | Access.EXEC | Access.MODIFY | Access.TRUNCATE
+)
+"""Accesses that one right of Landlock expresses alone."""
+
+
+def _wants_report(access: Access, matcher: Matcher) -> bool:
+    """Whether some denial of *access* has to be explained; `filter` rules want none."""
+    if access not in DEFAULT_ALLOWED:
+        return True
+    return any(rule.action.reports for rule in speaking(matcher, access))
+
+
+def _needs_supervisor(access: Access, matcher: Matcher) -> str:
+    """Why the kernel cannot do what some rule asks; empty when it can."""
+    for rule in speaking(matcher, access):
+        if rule.action in (Action.WARN, Action.HIDE, Action.KILL, Action.ASK):
+            return f"a rule says {rule.action.value}"
+    return ""

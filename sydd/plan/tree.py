@@ -1,0 +1,62 @@
+"""What compiling a plan has to know of the file system, as a protocol, and the host's own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Literal, Protocol
+
+Kind = Literal["dir", "file", "link"]
+
+
+class Tree(Protocol):
+    """A view of a file system. Nothing raises: what cannot be seen is not there."""
+
+    def kind(self, path: str) -> Kind | None:
+        """What *path* itself is; None when it does not exist or cannot be seen. Devices, FIFOs and sockets are files."""
+
+    def entries(self, path: str) -> tuple[str, ...]:
+        """The names in the directory *path*, sorted; empty when it cannot be read."""
+
+    def realpath(self, path: str) -> str:
+        """*path* with every symbolic link followed as far as the path exists."""
+
+
+class HostTree:
+    """The host's file system, each question asked once: a plan is made from one picture."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Kind | None] = {}
+        self._entries: dict[str, tuple[str, ...]] = {}
+
+    def kind(self, path: str) -> Kind | None:
+        """See Tree.kind."""
+        if path not in self._kinds:
+            try:
+                mode = os.lstat(path).st_mode
+            except OSError:
+                self._kinds[path] = None
+            else:
+                self._kinds[path] = "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "file"
+        return self._kinds[path]
+
+    def entries(self, path: str) -> tuple[str, ...]:
+        """See Tree.entries. The kinds come with the listing, without a stat for each name."""
+        if path not in self._entries:
+            names: list[str] = []
+            try:
+                with os.scandir(path) as listing:
+                    for entry in listing:
+                        names.append(entry.name)
+                        kind: Kind = (
+                            "link" if entry.is_symlink() else "dir" if entry.is_dir(follow_symlinks=False) else "file"
+                        )
+                        self._kinds[f"{path.rstrip('/')}/{entry.name}"] = kind
+            except OSError:
+                names = []
+            self._entries[path] = tuple(sorted(names))
+        return self._entries[path]
+
+    def realpath(self, path: str) -> str:
+        """See Tree.realpath."""
+        return os.path.realpath(path)

@@ -1,0 +1,298 @@
+"""The embedded mode: this process becomes parent, subreaper and supervisor of one command. No daemon, no privileges.
+
+The main thread waits for signals, all of which are blocked, so that none is lost and each is seen with its sender: what the terminal
+sends reaches the command by itself, as it is in the same process group; what somebody sends to this process alone is passed on.
+A second thread serves the listener. The session ends when the last of its processes has gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sydd.kernel import credentials, landlock_calls, prctl, seccomp
+from sydd.launcher import EXIT_FAILED, GO, Launch, become
+from sydd.plan.filter import compile_filter
+from sydd.session.tree import kill_tree, signal_tree
+from sydd.supervisor.journal import Journal
+from sydd.supervisor.worker import Context, Worker
+from sydd.syscalls.table import rows_by_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sydd.plan.landlock import LandlockPlan
+    from sydd.session.prepare import Prepared
+
+FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+TERMINATING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+WAITED_FOR = (*FORWARDED, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGALRM)
+GRACE = 5
+"""Seconds between asking what is left of a session to end, and ending it."""
+
+SI_USER = 0
+"""At or below: sent by a process (sigaction(2), si_code); above: by the kernel, such as the terminal's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a session ended.
+
+    Attributes:
+        status: the command's exit status; 128 + N when signal N ended it.
+        failure: what went wrong with the supervision itself; empty when nothing did.
+        handled: how many notifications were answered.
+    """
+
+    status: int
+    failure: str
+    handled: int
+
+
+class SessionError(Exception):
+    """The session cannot be started; the message says why."""
+
+
+def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str) -> Outcome:
+    """Run a command under a prepared policy and wait for the end of its session.
+
+    Args:
+        prepared: policy, plan and place.
+        argv: the command and its arguments.
+        journal: where events go.
+        name: of the session, for events.
+
+    Raises:
+        SessionError: the sandbox cannot be set up; the command was not started.
+    """
+    return _Session(prepared, list(argv), journal, name).run()
+
+
+def build_ruleset(plan: LandlockPlan) -> int:
+    """Make the ruleset of *plan*.
+
+    Paths that have vanished since the plan was made are left out: less is granted, never more.
+
+    Returns:
+        Its descriptor, which the caller closes.
+    """
+    ruleset = landlock_calls.create_ruleset(int(plan.handled), 0, plan.scoped)
+    try:
+        for rule in plan.rules:
+            flags = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_DIRECTORY if rule.directory else 0)
+            try:
+                parent = os.open(rule.path, flags)
+            except OSError:
+                continue
+            try:
+                landlock_calls.add_path_rule(ruleset, parent, int(rule.rights))
+            finally:
+                os.close(parent)
+    except BaseException:
+        os.close(ruleset)
+        raise
+    return ruleset
+
+
+class _Session:
+    def __init__(self, prepared: Prepared, argv: list[str], journal: Journal, name: str) -> None:
+        self._prepared = prepared
+        self._argv = argv
+        self._journal = journal
+        self._name = name
+        self._command = 0
+        self._status: int | None = None
+        self._ending = False
+        self._failure = ""
+        self._served = threading.Event()
+        self._worker: Worker | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self) -> Outcome:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+        prctl.set_child_subreaper()
+        try:
+            self._start(before)
+            self._supervise()
+        finally:
+            if self._status is None:
+                kill_tree()
+            prctl.set_child_subreaper(on=False)
+            # A signal that came with the end must not be delivered late.
+            while signal.sigtimedwait(WAITED_FOR, 0) is not None:
+                pass
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        handled = self._worker.handled if self._worker else 0
+        return Outcome(EXIT_FAILED if self._status is None else self._status, self._failure, handled)
+
+    def _start(self, mask: set[signal.Signals | int]) -> None:
+        """Fork the launcher, take the listener over, and let the command go."""
+        plan = self._prepared.plan
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ruleset = -1
+        try:
+            launch = self._launch(mask)
+            if plan.landlock is not None and plan.landlock.handled:
+                ruleset = build_ruleset(plan.landlock)
+            launch.ruleset = ruleset
+            launch.channel = theirs.fileno()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._command = os.fork()
+            if not self._command:
+                become(launch)
+        except OSError as error:
+            msg = f"cannot set up the sandbox: {error}"
+            raise SessionError(msg) from error
+        finally:
+            theirs.close()
+            if ruleset >= 0:
+                os.close(ruleset)
+        with ours:
+            listener = _receive_listener(ours)
+            if listener < 0:
+                return  # the launcher has said why and ends; its status is the session's
+            # The worker reads other processes: nobody of the same user may read it.
+            prctl.set_dumpable(on=False)
+            self._serve(listener)
+            ours.sendall(GO)
+
+    def _launch(self, mask: set[signal.Signals | int]) -> Launch:
+        prepared = self._prepared
+        policy = prepared.policy
+        launch = Launch(self._argv, dict(prepared.environment))
+        launch.directory = prepared.place.cwd
+        launch.program = compile_filter(prepared.plan.filter)
+        launch.filter_flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+        launch.keep = policy.keep_descriptors
+        launch.umask = -1 if policy.umask is None else policy.umask
+        launch.limits = tuple(
+            (getattr(resource, f"RLIMIT_{name.upper()}"), soft, hard) for name, soft, hard in policy.limits
+        )
+        launch.signals = mask
+        # Python ignores these two; a command that inherits that would not die of a closed pipe.
+        launch.default_signals = (signal.SIGPIPE, signal.SIGXFSZ)
+        return launch
+
+    def _serve(self, listener: int) -> None:
+        prepared = self._prepared
+        with contextlib.suppress(OSError):  # before Linux 6.6; slower by a factor of four, and right all the same
+            seccomp.set_flags(listener, seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
+        context = Context(
+            session=self._name,
+            profile=prepared.policy.name,
+            plan=prepared.plan,
+            matcher=prepared.matcher,
+            rows=rows_by_number(prepared.plan.arch),
+            suggest=prepared.suggest,
+            command=self._command,
+            fixed_credentials=_credentials_are_fixed(),
+        )
+        worker = self._worker = Worker(context, listener, self._journal, receive_ends=_receive_ends())
+
+        def serve() -> None:
+            try:
+                worker.serve()
+            except BaseException as error:  # noqa: BLE001  # told to the main thread, which ends the session
+                self._failure = f"{type(error).__name__}: {error}"
+            finally:
+                # From here on the kernel answers ENOSYS: nothing gets through, nothing hangs.
+                os.close(listener)
+                self._served.set()
+                os.kill(os.getpid(), signal.SIGCHLD)
+
+        self._thread = threading.Thread(target=serve, name="sydd-worker", daemon=True)
+        self._thread.start()
+
+    def _supervise(self) -> None:
+        """Handle signals until the command has ended and the worker has seen its last process go."""
+        while not self._finished():
+            info = signal.sigwaitinfo(WAITED_FOR)
+            number = info.si_signo
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGALRM:
+                kill_tree()
+            elif number in FORWARDED and info.si_code <= SI_USER:
+                self._forward(number)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _finished(self) -> bool:
+        return self._status is not None and (self._thread is None or self._served.is_set())
+
+    def _forward(self, number: int) -> None:
+        """Pass a signal on to the command; once it has gone, to what is left of the session, with a time-out."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._command, number)
+        if number in TERMINATING:
+            self._ending = True
+            if self._status is not None:
+                self._end_rest(number)
+
+    def _end_rest(self, number: int) -> None:
+        signal_tree(number)
+        signal.alarm(GRACE)
+
+    def _reap(self) -> None:
+        """Collect every child that changed state; stop with the command when it is stopped."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if os.WIFSTOPPED(status):
+                if pid == self._command:
+                    self._stop_too()
+            elif pid == self._command:
+                self._status = os.waitstatus_to_exitcode(status)
+                if self._status < 0:
+                    self._status = 128 - self._status
+                if self._failure or self._ending:
+                    self._end_rest(signal.SIGTERM)
+
+    def _stop_too(self) -> None:
+        """Job control: the shell above sees this process stop, and `fg` continues both."""
+        os.kill(os.getpid(), signal.SIGSTOP)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._command, signal.SIGCONT)
+
+
+def _receive_listener(channel: socket.socket) -> int:
+    """The listener that the launcher sends; -1 when it ended without."""
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not descriptors:
+        return -1
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
+
+
+def _credentials_are_fixed() -> bool:
+    """Whether no process of the session can come to other credentials than this one has.
+
+    With no_new_privs, without capabilities and with one and the same user and group id in all places, every call that would change
+    them fails or changes nothing; user namespaces are refused by the filter.
+    """
+    own = credentials.current()
+    users = {own.ruid, own.euid, own.suid, own.fsuid}
+    groups = {own.rgid, own.egid, own.sgid, own.fsgid}
+    return not own.cap_permitted and len(users) == 1 and len(groups) == 1
+
+
+def _receive_ends() -> bool:
+    """Whether SECCOMP_IOCTL_NOTIF_RECV returns when the last process of the session has gone: Linux 6.11.
+
+    No call tells; asking would mean to wait for something that may never come.
+    """
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor.partition("-")[0])) >= (6, 11)

@@ -1,0 +1,129 @@
+"""From a policy to everything that a session needs before the command starts."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sydd.kernel import landlock_calls
+from sydd.kernel.landlock import rights_of_abi, scopes_of_abi
+from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
+from sydd.plan.tree import HostTree
+from sydd.policy.bind import bind_rules
+from sydd.policy.matcher import Matcher
+from sydd.policy.suggest import allowing_rule
+from sydd.policy.variables import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sydd.policy.access import Access
+    from sydd.policy.policy import Policy
+    from sydd.policy.rule import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and for whom a session runs: the values of the built-in variables.
+
+    Attributes:
+        cwd: working directory, canonical.
+        home: home directory, canonical.
+        tmp: the session's private temporary directory, canonical.
+        user: login name.
+    """
+
+    cwd: str
+    home: str
+    tmp: str
+    user: str
+
+    def variables(self) -> dict[str, str]:
+        """The built-in variables."""
+        return {"cwd": self.cwd, "home": self.home, "tmp": self.tmp, "user": self.user}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A policy bound to a place.
+
+    Attributes:
+        policy: with the extra rules.
+        place: where it will run.
+        variables: every variable's value.
+        environment: the command's.
+        matcher: the rules, compiled.
+        plan: how they are enforced.
+    """
+
+    policy: Policy
+    place: Place
+    variables: Mapping[str, str]
+    environment: Mapping[str, str]
+    matcher: Matcher
+    plan: Plan
+
+    def suggest(self, access: Access, path: str) -> str:
+        """The rule line that would allow *access* to *path*."""
+        return allowing_rule(access, path, self.variables)
+
+
+def home_directory(environment: Mapping[str, str]) -> str:
+    """The user's home directory, canonical: $HOME when it is an absolute path, else the password database's."""
+    home = environment.get("HOME", "")
+    if not home.startswith("/"):
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            home = "/nonexistent"
+    return os.path.realpath(home)
+
+
+def user_name() -> str:
+    """The login name; the number where there is none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def prepare(
+    policy: Policy,
+    place: Place,
+    environment: Mapping[str, str],
+    *,
+    engine: Engine | None = None,
+    extra_rules: Sequence[Rule] = (),
+    arch: str | None = None,
+) -> Prepared:
+    """Bind and compile *policy*.
+
+    Args:
+        policy: as the profile store gives it.
+        place: the values of the built-in variables.
+        environment: the caller's; the policy says what of it the command gets.
+        engine: the engine asked for; None for the strongest that there is.
+        extra_rules: come after the policy's own, so they win.
+        arch: machine to compile for, as uname(2) says it; None for this one.
+
+    Raises:
+        PolicyError: a rule or value refers to a variable that is unknown or unset.
+        ValueError: the engine asked for does not exist here.
+    """
+    policy = replace(policy, rules=(*policy.rules, *extra_rules))
+    variables = resolve(policy.variables, place.variables(), environment)
+    tree = HostTree()
+    matcher = Matcher(bind_rules(policy.rules, variables, environment, tree.realpath))
+    abi = landlock_calls.abi()
+    plan = compile_plan(
+        policy,
+        matcher,
+        tree,
+        engine=pick_engine(policy.mode, engine, landlock_available=abi > 0),
+        rights=rights_of_abi(abi),
+        scoped=int(scopes_of_abi(abi)),
+        arch=arch or os.uname().machine,
+    )
+    return Prepared(policy, place, variables, policy.environment.apply(environment, variables), matcher, plan)

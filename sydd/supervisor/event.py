@@ -1,0 +1,84 @@
+"""What happened, to whom, and why: one value per violation or warning."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sydd.supervisor.tasks import Process
+
+NO_RULE = "no rule: default"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A violation or a warning.
+
+    Attributes:
+        sequence: number within the session, from 1.
+        time: seconds since the epoch, when it happened first.
+        session: name of the session.
+        profile: name of the profile.
+        enforced: False where the access was recorded and let pass (audit mode).
+        action: what the rule says: deny, hide, kill, ask, warn.
+        access: the single access, as rules spell it.
+        syscall: name of the call.
+        given: the path as the caller wrote it; empty when the call has none.
+        path: the canonical path.
+        errno: name of the errno that the caller got; empty when the call went on.
+        process: who asked.
+        rule: the rule that decided, or NO_RULE.
+        rule_source: where that rule stands; empty for the default.
+        allow: the rule line that would allow it; empty where no rule can.
+        count: how often it happened.
+    """
+
+    sequence: int
+    time: float
+    session: str
+    profile: str
+    enforced: bool
+    action: str
+    access: str
+    syscall: str
+    given: str
+    path: str
+    errno: str
+    process: Process
+    rule: str
+    rule_source: str
+    allow: str
+    count: int = 1
+
+    @property
+    def denied(self) -> bool:
+        """Whether the access was stopped."""
+        return bool(self.errno)
+
+    def counted(self, count: int) -> Event:
+        """The same event, having happened *count* times."""
+        return replace(self, count=count)
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as plain values; the field names are stable."""
+        value = asdict(self)
+        value["time"] = round(self.time, 6)
+        return _printable(value)  # type: ignore[no-any-return]
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
+
+
+def _printable(value: Any) -> Any:  # noqa: ANN401  # whatever JSON can hold
+    """Replace what is no text (bytes of a path that are not UTF-8) by escapes, so that every line is valid UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(item) for item in value]
+    return value

@@ -1,0 +1,21 @@
+"""What a request fails with by itself, whatever the policy says."""
+
+from __future__ import annotations
+
+import os
+
+
+class NaturalFailure(Exception):  # noqa: N818  # it is an outcome, not an error of the supervisor
+    """The call would fail natively, too, before access is even asked for: a bad pointer, a loop, a missing directory.
+
+    Args:
+        number: the errno that the kernel gives.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.errno = number
+
+
+class CallerGone(Exception):  # noqa: N818
+    """The calling thread ended while its request was being looked at. There is nobody left to answer."""

@@ -1,0 +1,43 @@
+"""Whether a new name would give an object more than its old one had.
+
+The policy speaks of names, so moving or linking an object is a way to change what the policy says about it. Landlock refuses with
+EXDEV what would gain rights by a reparenting; the supervisor does the same for all accesses. mv(1) then copies, for which the
+content has to be readable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sydd.policy.access import OF_AN_OBJECT, Access, Action
+from sydd.supervisor.verdict import singles
+
+if TYPE_CHECKING:
+    from sydd.policy.matcher import Matcher
+
+def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory: bool) -> bool:
+    """Whether the object at *old* could be used for more under the name *new*.
+
+    Args:
+        matcher: the policy.
+        restricted: accesses that the policy does not allow everywhere; others cannot be gained.
+        old, new: canonical names.
+        directory: whether everything below moves along.
+    """
+    for access in singles(int(OF_AN_OBJECT & restricted)):
+        if directory:
+            after = matcher.uniform(access, new)
+            if after is not matcher.uniform(access, old) and (after is None or after.permits):
+                return True
+        elif matcher.decide(access, new).action.permits and not matcher.decide(access, old).action.permits:
+            return True
+    return False
+
+
+def same_action(matcher: Matcher, restricted: Access, old: str, new: str) -> bool:
+    """Whether the policy says one and the same about everything below both directories."""
+    for access in singles(int(OF_AN_OBJECT & restricted)):
+        action: Action | None = matcher.uniform(access, new)
+        if action is None or action is not matcher.uniform(access, old):
+            return False
+    return True

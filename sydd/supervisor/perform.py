@@ -1,0 +1,241 @@
+"""Doing an allowed operation for the caller, on the very objects that were judged.
+
+Each function acts through the descriptors that resolution left: an existing object by its O_PATH descriptor, a new or vanishing name
+by the descriptor of its directory and the one last component, never following a link there. What another process does to the
+names in between therefore changes nothing about what was judged.
+
+The worker has the caller's credentials by then; the kernel's own permission checks, and their errnos, stay in force.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from sydd.kernel import metadata
+from sydd.kernel.names import renameat2
+from sydd.supervisor.answer import DONE, Answer, Kind, error
+from sydd.supervisor.refusal import natural_errno
+from sydd.supervisor.request import AT_REMOVEDIR, FS_IOC_SETFLAGS
+from sydd.supervisor.target import O_TMPFILE_BIT
+from sydd.syscalls.row import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sydd.supervisor.request import Request
+    from sydd.supervisor.resolve import Found
+    from sydd.supervisor.target import Target
+
+
+class Changed(Exception):  # noqa: N818
+    """A name is no longer what was judged: resolve and judge anew."""
+
+
+class MayBlock(Exception):  # noqa: N818
+    """The open may wait for another process.
+
+    Args:
+        path: what to open, good as long as the request's descriptors are.
+        flags: flags for it.
+    """
+
+    def __init__(self, path: str, flags: int) -> None:
+        super().__init__(path)
+        self.path = path
+        self.flags = flags
+
+
+CREATING = frozenset({Operation.OPEN, Operation.MKDIR, Operation.MKNOD})
+"""Operations whose result depends on the caller's umask."""
+
+PERFORMED = frozenset(
+    {
+        Operation.OPEN,
+        Operation.MKDIR,
+        Operation.MKNOD,
+        Operation.UNLINK,
+        Operation.RENAME,
+        Operation.LINK,
+        Operation.SYMLINK,
+        Operation.TRUNCATE,
+        Operation.CHMOD,
+        Operation.CHOWN,
+        Operation.UTIME,
+        Operation.SETXATTR,
+        Operation.REMOVEXATTR,
+        Operation.SETFLAGS,
+    }
+)
+"""Operations that can be performed for another process. The others answer into its memory or change its own state."""
+
+
+def perform(request: Request, target: Target) -> Answer:
+    """Do what *request* asks for.
+
+    Returns:
+        The answer, an error included.
+
+    Raises:
+        Changed: the objects must be resolved again.
+        MayBlock: the operation has to be done where it holds up nobody.
+    """
+    number = natural_errno(request, target)
+    if number:
+        return error(number)
+    try:
+        return _PERFORM[request.row.operation](request, target)
+    except OSError as failure:
+        return error(failure.errno or errno.EIO)
+
+
+def object_path(found: Found) -> str:
+    """A path that leads the worker, and nobody else, to the object."""
+    return f"/proc/self/fd/{found.fd}"
+
+
+def _open(request: Request, target: Target) -> Answer:
+    found = target.demands[0].found
+    flags = request.flags
+    close_on_exec = flags & os.O_CLOEXEC
+    mode = request.mode & 0o7777
+    if flags & os.O_PATH:
+        return Answer(Kind.DESCRIPTOR, os.dup(found.fd), close_on_exec)
+    ours = (flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)) | os.O_CLOEXEC | os.O_NOCTTY
+    if target.creates:
+        if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
+            fd = os.open(object_path(found), ours | (flags & os.O_EXCL), mode)
+            return Answer(Kind.DESCRIPTOR, fd, close_on_exec)
+        try:
+            fd = os.open(found.name, ours | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=found.parent)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            raise Changed from None
+        return Answer(Kind.DESCRIPTOR, fd, close_on_exec)
+    if stat.S_ISFIFO(os.fstat(found.fd).st_mode) and not flags & os.O_NONBLOCK:
+        raise MayBlock(object_path(found), ours)
+    return Answer(Kind.DESCRIPTOR, os.open(object_path(found), ours), close_on_exec)
+
+
+def _mkdir(request: Request, target: Target) -> Answer:
+    found = target.demands[0].found
+    os.mkdir(found.name, request.mode & 0o7777, dir_fd=found.parent)
+    return DONE
+
+
+def _mknod(request: Request, target: Target) -> Answer:
+    found = target.demands[0].found
+    (device,) = request.extra
+    assert isinstance(device, int)
+    os.mknod(found.name, request.mode, device, dir_fd=found.parent)
+    return DONE
+
+
+def _symlink(request: Request, target: Target) -> Answer:
+    found = target.demands[0].found
+    (text,) = request.extra
+    assert isinstance(text, bytes)
+    os.symlink(text, found.name, dir_fd=found.parent)
+    return DONE
+
+
+def _unlink(request: Request, target: Target) -> Answer:
+    found = target.demands[0].found
+    if request.flags & AT_REMOVEDIR:
+        os.rmdir(found.name, dir_fd=found.parent)
+    else:
+        os.unlink(found.name, dir_fd=found.parent)
+    return DONE
+
+
+def _rename(request: Request, target: Target) -> Answer:
+    old, new = target.demands[0].found, target.demands[1].found
+    slash = b"/" if old.trailing_slash or new.trailing_slash else b""
+    renameat2(old.parent, old.name, new.parent, new.name + slash, request.flags)
+    return DONE
+
+
+def _link(_request: Request, target: Target) -> Answer:
+    old, new = target.demands[0].found, target.demands[1].found
+    os.link(object_path(old), new.name, dst_dir_fd=new.parent, follow_symlinks=True)
+    return DONE
+
+
+def _truncate(request: Request, target: Target) -> Answer:
+    (length,) = request.extra
+    assert isinstance(length, int)
+    os.truncate(object_path(target.demands[0].found), length)
+    return DONE
+
+
+def _chmod(request: Request, target: Target) -> Answer:
+    metadata.chmod_object(target.demands[0].found.fd, request.mode & 0o7777)
+    return DONE
+
+
+def _chown(request: Request, target: Target) -> Answer:
+    uid, gid = request.extra
+    assert isinstance(uid, int)
+    assert isinstance(gid, int)
+    metadata.chown_object(target.demands[0].found.fd, uid, gid)
+    return DONE
+
+
+def _utime(request: Request, target: Target) -> Answer:
+    (times,) = request.extra
+    assert times is None or isinstance(times, bytes)
+    metadata.utimens_object(target.demands[0].found.fd, times)
+    return DONE
+
+
+def _setxattr(request: Request, target: Target) -> Answer:
+    name, value, flags = request.extra
+    assert isinstance(name, bytes)
+    assert isinstance(value, bytes)
+    assert isinstance(flags, int)
+    metadata.set_xattr(target.demands[0].found.fd, name, value, flags)
+    return DONE
+
+
+def _removexattr(request: Request, target: Target) -> Answer:
+    (name,) = request.extra
+    assert isinstance(name, bytes)
+    metadata.remove_xattr(target.demands[0].found.fd, name)
+    return DONE
+
+
+def _setflags(request: Request, target: Target) -> Answer:
+    command, structure = request.extra
+    assert isinstance(structure, bytes)
+    fd = target.demands[0].found.fd
+    if command is None:
+        metadata.file_setattr(fd, structure)
+        return DONE
+    assert isinstance(command, int)
+    if command & 0xFFFF == FS_IOC_SETFLAGS:
+        metadata.set_flags(fd, int.from_bytes(structure, sys.byteorder))
+    else:
+        metadata.set_fsxattr(fd, structure)
+    return DONE
+
+
+_PERFORM: dict[Operation, Callable[[Request, Target], Answer]] = {
+    Operation.OPEN: _open,
+    Operation.MKDIR: _mkdir,
+    Operation.MKNOD: _mknod,
+    Operation.UNLINK: _unlink,
+    Operation.RENAME: _rename,
+    Operation.LINK: _link,
+    Operation.SYMLINK: _symlink,
+    Operation.TRUNCATE: _truncate,
+    Operation.CHMOD: _chmod,
+    Operation.CHOWN: _chown,
+    Operation.UTIME: _utime,
+    Operation.SETXATTR: _setxattr,
+    Operation.REMOVEXATTR: _removexattr,
+    Operation.SETFLAGS: _setflags,
+}

@@ -1,0 +1,123 @@
+"""The errno of a denied call.
+
+The kernel looks at many things before it looks at permissions, and programs rely on that order: `mkdir -p` walks over directories
+that exist by EEXIST, and a shell finds out by ENOENT. What fails natively before access is asked for fails in the same way here, and
+is no violation. Everything else is EACCES, which is what Landlock says, so that both layers say the same; what a rule hides is ENOENT.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from sydd.policy.access import Action
+from sydd.supervisor.request import AT_REMOVEDIR
+from sydd.supervisor.target import O_ACCMODE, RENAME_EXCHANGE, RENAME_NOREPLACE
+from sydd.syscalls.row import Operation
+
+if TYPE_CHECKING:
+    from sydd.supervisor.request import Request
+    from sydd.supervisor.resolve import Found
+    from sydd.supervisor.target import Target
+
+
+def natural_errno(request: Request, target: Target) -> int:
+    """What the kernel would answer before it came to permissions; 0 when it would come to them."""
+    check = _CHECKS.get(request.row.operation)
+    return check(request, target) if check else 0
+
+
+def refusal_errno(action: Action) -> int:
+    """The errno of a denial."""
+    return errno.ENOENT if action is Action.HIDE else errno.EACCES
+
+
+def _mode(found: Found) -> int | None:
+    """Mode of the object or entry; None when it does not exist."""
+    try:
+        if found.fd >= 0:
+            return os.fstat(found.fd).st_mode
+        if found.parent >= 0:
+            return os.stat(found.name, dir_fd=found.parent, follow_symlinks=False).st_mode
+        return os.lstat(found.path).st_mode
+    except OSError:
+        return None
+
+
+def _open(request: Request, target: Target) -> int:
+    if target.creates:
+        return 0
+    flags = request.flags
+    mode = _mode(target.demands[0].found)
+    if mode is None:
+        return errno.ENOENT
+    if flags & os.O_CREAT and flags & os.O_EXCL:
+        return errno.EEXIST
+    if stat.S_ISLNK(mode) and not flags & os.O_PATH:
+        return errno.ELOOP
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR if flags & O_ACCMODE or flags & os.O_CREAT else 0
+    return errno.ENOTDIR if flags & os.O_DIRECTORY or (request.path or b"").endswith(b"/") else 0
+
+
+def _create(request: Request, target: Target) -> int:
+    found = target.demands[-1].found
+    if _mode(found) is not None:
+        return errno.EEXIST
+    if found.trailing_slash and request.row.operation is not Operation.MKDIR:
+        return errno.ENOENT
+    return 0
+
+
+def _unlink(request: Request, target: Target) -> int:
+    found = target.demands[0].found
+    removing_directory = bool(request.flags & AT_REMOVEDIR)
+    if found.name == b".":
+        return errno.EINVAL if removing_directory else errno.EISDIR
+    if found.name == b"..":
+        return errno.ENOTEMPTY if removing_directory else errno.EISDIR
+    mode = _mode(found)
+    if mode is None:
+        return errno.ENOENT
+    if removing_directory:
+        return 0 if stat.S_ISDIR(mode) else errno.ENOTDIR
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    return errno.ENOTDIR if found.trailing_slash else 0
+
+
+def _rename(request: Request, target: Target) -> int:
+    old, new = target.demands[0].found, target.demands[1].found
+    if {old.name, new.name} & {b".", b"..", b"/"}:
+        return errno.EBUSY
+    if _mode(old) is None:
+        return errno.ENOENT
+    exists = _mode(new) is not None
+    if request.flags & RENAME_NOREPLACE and exists:
+        return errno.EEXIST
+    if request.flags & RENAME_EXCHANGE and not exists:
+        return errno.ENOENT
+    return 0
+
+
+def _truncate(_request: Request, target: Target) -> int:
+    mode = _mode(target.demands[0].found)
+    if mode is None:
+        return errno.ENOENT
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    return 0 if stat.S_ISREG(mode) else errno.EINVAL
+
+
+_CHECKS = {
+    Operation.OPEN: _open,
+    Operation.MKDIR: _create,
+    Operation.MKNOD: _create,
+    Operation.SYMLINK: _create,
+    Operation.LINK: _create,
+    Operation.UNLINK: _unlink,
+    Operation.RENAME: _rename,
+    Operation.TRUNCATE: _truncate,
+}

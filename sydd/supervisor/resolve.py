@@ -1,0 +1,292 @@
+"""From a path as the caller wrote it to the object that the kernel would find for the caller.
+
+Resolution is the kernel's: openat2(2) from the caller's working directory or descriptor, without following magic links, then the
+canonical name read back from the descriptor. What is judged is that descriptor's name, and what is acted on is that descriptor.
+
+Two things cannot be left to openat2, because the worker is another process: `/proc/self` and `/proc/thread-self` would be the
+worker's own, and magic links (`/proc/<pid>/fd/<n>`, `cwd`, `root`, `exe`) may lead anywhere. Both show (the canonical name lies in
+the worker's own /proc directory, or the result is ELOOP), and then `sydd.supervisor.walk` goes component by component.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+from sydd.kernel import credentials
+from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, probe_openat2
+from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.request import AT_FDCWD
+from sydd.supervisor.walk import walk
+
+O_OBJECT = os.O_PATH | os.O_CLOEXEC
+O_OBJECT_NOFOLLOW = O_OBJECT | os.O_NOFOLLOW
+O_DIRECTORY_OBJECT = O_OBJECT | os.O_DIRECTORY
+
+MAXIMUM_LINKS = 40
+DELETED = " (deleted)"
+
+
+class Found(NamedTuple):
+    """A resolved object, or the place of an entry that may not exist.
+
+    Attributes:
+        path: canonical name; for what has no name in the tree, the kernel's word for it ("pipe:[123]").
+        fd: O_PATH descriptor of the object; -1 for an entry whose object was not opened.
+        parent: O_PATH descriptor of the directory that holds the entry; -1 when the object was looked up as such.
+        name: last component in *parent*; empty when there is no parent.
+        trailing_slash: whether the path ended in one.
+        named: whether *path* is a name in the file system tree, now.
+    """
+
+    path: str
+    fd: int
+    parent: int = -1
+    name: bytes = b""
+    trailing_slash: bool = False
+    named: bool = True
+
+
+class Resolver:
+    """Resolves for one worker. The descriptors it opens belong to the request: `close` ends them all.
+
+    Not for several threads at once.
+
+    Attributes:
+        caller: the thread whose request it is: its own directory in /proc is called /proc/self, as rules write it.
+        credentials: the caller's, to look names up with; None when they are the worker's own. What belongs to the caller's
+            process (its directory, its descriptors) is opened with the worker's: a process that changed its user is not
+            dumpable, and could not even look at itself through /proc.
+    """
+
+    def __init__(self) -> None:
+        self._own = f"/proc/{os.getpid()}"
+        self._own_below = self._own + "/"
+        self._opened: list[int] = []
+        self.caller = 0
+        self.credentials: credentials.Credentials | None = None
+
+    def close(self) -> None:
+        """Close what was opened for the last request."""
+        for fd in self._opened:
+            os.close(fd)
+        self._opened.clear()
+
+    def keep(self) -> list[int]:
+        """Hand the descriptors of the last request over to the caller, who closes them."""
+        opened, self._opened = self._opened, []
+        return opened
+
+    def start(self, tid: int, dirfd: int, path: bytes) -> int:
+        """The descriptor from which *path* is looked up: AT_FDCWD when it is absolute.
+
+        Raises:
+            NaturalFailure: EBADF for a descriptor that is not open.
+            CallerGone: the thread has ended.
+        """
+        if path[:1] == b"/":
+            if self.credentials is not None:
+                credentials.assume(self.credentials)
+            return AT_FDCWD
+        return self.descriptor(tid, dirfd)
+
+    def descriptor(self, tid: int, dirfd: int) -> int:
+        """An O_PATH descriptor of what *dirfd* is for the caller; AT_FDCWD is its working directory.
+
+        Raises:
+            NaturalFailure: EBADF.
+            CallerGone: the thread has ended.
+        """
+        if dirfd == AT_FDCWD:
+            link = b"/proc/%d/cwd" % tid
+        elif dirfd >= 0:
+            link = b"/proc/%d/fd/%d" % (tid, dirfd)
+        else:
+            raise NaturalFailure(errno.EBADF)
+        if self.credentials is not None:
+            credentials.restore()
+        fd = probe_openat2(AT_FDCWD, link, O_OBJECT, 0)
+        if self.credentials is not None:
+            credentials.assume(self.credentials)
+        if fd < 0:
+            if dirfd == AT_FDCWD or not os.path.exists(f"/proc/{tid}"):
+                raise CallerGone
+            raise NaturalFailure(errno.EBADF)
+        self._opened.append(fd)
+        return fd
+
+    def open_file(self, tid: int, fd: int) -> Found:
+        """The object behind an open descriptor, for the calls that refuse one that was opened with O_PATH.
+
+        Raises:
+            NaturalFailure: EBADF.
+            CallerGone: the thread has ended.
+        """
+        found = self.describe(self.descriptor(tid, fd if fd >= 0 else -1))
+        # The link's own mode shows how the file was opened; for O_PATH it has no bits (proc_pid_fd(5)).
+        if not os.lstat(f"/proc/{tid}/fd/{fd}").st_mode & 0o600:
+            raise NaturalFailure(errno.EBADF)
+        return found
+
+    def object(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
+        """The object that *path* names from *start*.
+
+        Args:
+            tid: the caller.
+            start: from `start`.
+            path: not empty.
+            follow: whether a symbolic link as the last component is followed.
+            resolve: RESOLVE_* that the caller of openat2(2) asked for.
+
+        Raises:
+            NaturalFailure: what the kernel would answer: ENOENT, ENOTDIR, ELOOP, EACCES, EXDEV, ENAMETOOLONG.
+        """
+        fd = probe_openat2(start, path, O_OBJECT if follow else O_OBJECT_NOFOLLOW, resolve | RESOLVE_NO_MAGICLINKS)
+        if fd < 0:
+            if not resolve and (fd == -errno.ELOOP or (fd == -errno.ENOENT and _may_pass_proc(path))):
+                fd = walk(tid, start, path, follow=follow)
+            if fd < 0:
+                raise NaturalFailure(-fd)
+            self._opened.append(fd)
+            return self.describe(fd)
+        self._opened.append(fd)
+        found = self.describe(fd)
+        if self._is_own(found.path):
+            if resolve:
+                raise NaturalFailure(errno.ELOOP)
+            fd = walk(tid, start, path, follow=follow)
+            if fd < 0:
+                raise NaturalFailure(-fd)
+            self._opened.append(fd)
+            return self.describe(fd)
+        return found
+
+    def entry(self, tid: int, start: int, path: bytes, *, resolve: int = 0) -> Found:
+        """The directory entry that *path* names from *start*, whether or not it exists: a new name, or one to remove.
+
+        Raises:
+            NaturalFailure: what the kernel would answer for the directories on the way; ENOENT for an empty path.
+        """
+        stripped = path.rstrip(b"/")
+        if not stripped:
+            if not path:
+                raise NaturalFailure(errno.ENOENT)
+            return Found("/", -1, -1, b"/", trailing_slash=True)
+        head, slash, name = stripped.rpartition(b"/")
+        trailing = len(stripped) != len(path)
+        if slash:
+            directory = self._directory(tid, start, head or b"/", resolve)
+        else:
+            directory = self.describe(start) if start != AT_FDCWD else self._directory(tid, start, b".", resolve)
+        if name in (b".", b".."):
+            return Found(directory.path, -1, directory.fd, name, trailing)
+        if len(name) > 255:  # NAME_MAX
+            raise NaturalFailure(errno.ENAMETOOLONG)
+        if not directory.named:
+            raise NaturalFailure(errno.ENOENT)
+        prefix = directory.path if directory.path != "/" else ""
+        return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
+
+    def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
+        """Where open(2) with O_CREAT would create *path*, which does not exist: through dangling links, as the kernel goes.
+
+        Raises:
+            NaturalFailure: ELOOP after too many links, and what `entry` raises.
+        """
+        for _ in range(MAXIMUM_LINKS):
+            found = self.entry(tid, start, path, resolve=resolve)
+            if found.trailing_slash or found.parent < 0:
+                raise NaturalFailure(errno.EISDIR)
+            if not follow:
+                return found
+            try:
+                target = os.readlink(found.name, dir_fd=found.parent)
+            except OSError:
+                return found
+            if resolve:
+                # Below a root of the caller's own, a link's target cannot be taken up from its directory.
+                raise NaturalFailure(errno.ELOOP)
+            start, path = (AT_FDCWD if target[:1] == b"/" else found.parent), target
+        raise NaturalFailure(errno.ELOOP)
+
+    def describe(self, fd: int) -> Found:
+        """The canonical name of an O_PATH descriptor."""
+        try:
+            path = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            path = _long_name(fd)
+        if path.endswith(DELETED) and os.fstat(fd).st_nlink == 0:
+            return Found(path[: -len(DELETED)], fd, named=False)
+        if path[:1] != "/":
+            return Found(path, fd, named=False)
+        if path.startswith("/proc/") and path[6:7].isdigit():
+            path = self._as_self(path)
+        return Found(path, fd)
+
+    def _as_self(self, path: str) -> str:
+        own = f"/proc/{credentials.of_task(self.caller).tgid}"
+        return "/proc/self" + path[len(own) :] if path == own or path.startswith(own + "/") else path
+
+    def _is_own(self, path: str) -> bool:
+        """Whether *path* is in the worker's own /proc directory: /proc/self was taken for the wrong process."""
+        return path.startswith(self._own) and (path == self._own or path.startswith(self._own_below))
+
+    def _directory(self, tid: int, start: int, path: bytes, resolve: int) -> Found:
+        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
+        if fd >= 0:
+            self._opened.append(fd)
+            found = self.describe(fd)
+            if not self._is_own(found.path):
+                return found
+        elif fd not in (-errno.ELOOP, -errno.ENOENT):
+            raise NaturalFailure(-fd)
+        elif fd == -errno.ENOENT and not _may_pass_proc(path):
+            raise NaturalFailure(errno.ENOENT)
+        found = self.object(tid, start, path, follow=True, resolve=resolve)
+        if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
+            raise NaturalFailure(errno.ENOTDIR)
+        return found
+
+
+def _may_pass_proc(path: bytes) -> bool:
+    """Whether a missing *path* may be one that exists for the caller alone: /dev/fd and /dev/stdin lead there as well."""
+    return b"proc" in path or b"/dev/" in path or path[:3] in (b"fd/", b"std")
+
+
+def _long_name(fd: int) -> str:
+    """The canonical name of a directory or file whose name is longer than the kernel tells: put together from below.
+
+    Each parent is opened and searched for the inode, until a name is short enough. It is not a fast way; nobody comes here twice.
+    """
+    names: list[str] = []
+    here = os.open(f"/proc/self/fd/{fd}", O_OBJECT)
+    try:
+        if not stat.S_ISDIR(os.fstat(here).st_mode):
+            raise NaturalFailure(errno.ENAMETOOLONG)
+        while True:
+            try:
+                top = os.readlink(f"/proc/self/fd/{here}")
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+            else:
+                return "/".join([top.rstrip("/"), *reversed(names)])
+            parent = os.open("..", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY, dir_fd=here)
+            wanted = os.fstat(here)
+            os.close(here)
+            here = parent
+            names.append(_name_of(parent, wanted))
+    finally:
+        os.close(here)
+
+
+def _name_of(parent: int, wanted: os.stat_result) -> str:
+    with os.scandir(parent) as listing:
+        for entry in listing:
+            if entry.inode() == wanted.st_ino and entry.stat(follow_symlinks=False).st_dev == wanted.st_dev:
+                return entry.name
+    raise NaturalFailure(errno.ENOENT)

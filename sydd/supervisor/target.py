@@ -1,0 +1,325 @@
+"""What a request is really about: its resolved objects, and what it asks of each.
+
+One function per operation. It resolves (effects: descriptors of the resolver) and names the demands; it neither judges nor acts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from sydd.kernel.landlock import FsRight
+from sydd.policy.access import Access
+from sydd.supervisor.failure import NaturalFailure
+from sydd.supervisor.request import AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Request
+from sydd.syscalls.row import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sydd.supervisor.resolve import Found, Resolver
+
+O_TMPFILE_BIT = os.O_TMPFILE & ~os.O_DIRECTORY
+O_ACCMODE = 3
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+
+# Plain integers: the operators of IntFlag cost a microsecond each, and these stand on the path of every call.
+READ, LIST, STAT, EXEC, CHDIR = (int(bit) for bit in (Access.READ, Access.LIST, Access.STAT, Access.EXEC, Access.CHDIR))
+CREATE, MODIFY, DELETE, RENAME = (int(bit) for bit in (Access.CREATE, Access.MODIFY, Access.DELETE, Access.RENAME))
+LINK, TRUNCATE, ATTRIBUTES, MKNOD = (
+    int(bit) for bit in (Access.LINK, Access.TRUNCATE, Access.ATTRIBUTES, Access.MKNOD)
+)
+NET = int(Access.NET)
+
+READ_FILE, READ_DIR, WRITE_FILE = int(FsRight.READ_FILE), int(FsRight.READ_DIR), int(FsRight.WRITE_FILE)
+MAKE_DIR, MAKE_REG, MAKE_SYM = int(FsRight.MAKE_DIR), int(FsRight.MAKE_REG), int(FsRight.MAKE_SYM)
+REMOVE_DIR, REMOVE_FILE, REFER = int(FsRight.REMOVE_DIR), int(FsRight.REMOVE_FILE), int(FsRight.REFER)
+TRUNCATE_RIGHT, EXECUTE = int(FsRight.TRUNCATE), int(FsRight.EXECUTE)
+MAKE_SPECIAL = int(FsRight.MAKE_CHAR | FsRight.MAKE_BLOCK | FsRight.MAKE_FIFO | FsRight.MAKE_SOCK)
+_MAKE_BY_TYPE = {
+    0: MAKE_REG,
+    stat.S_IFREG: MAKE_REG,
+    stat.S_IFCHR: int(FsRight.MAKE_CHAR),
+    stat.S_IFBLK: int(FsRight.MAKE_BLOCK),
+    stat.S_IFIFO: int(FsRight.MAKE_FIFO),
+    stat.S_IFSOCK: int(FsRight.MAKE_SOCK),
+}
+
+
+READ_RIGHTS = READ_FILE | READ_DIR
+_NEW_NAME = MAKE_REG | MAKE_SYM | MAKE_SPECIAL
+_ANY_RIGHT = {
+    Operation.OPEN: READ_RIGHTS | WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG,
+    Operation.MKDIR: MAKE_DIR,
+    Operation.MKNOD: MAKE_REG | MAKE_SPECIAL,
+    Operation.SYMLINK: MAKE_SYM,
+    Operation.UNLINK: REMOVE_DIR | REMOVE_FILE,
+    Operation.RENAME: REMOVE_DIR | REMOVE_FILE | REFER | _NEW_NAME | MAKE_DIR,
+    Operation.LINK: REFER | _NEW_NAME,
+    Operation.TRUNCATE: TRUNCATE_RIGHT,
+}
+
+
+def rights_at_most(request: Request) -> int | None:
+    """Every right that the kernel may come to need for the call, whatever another thread does to the paths meanwhile.
+
+    Returns:
+        None where Landlock does not know the operation, so that the kernel never holds it.
+    """
+    operation = request.row.operation
+    if operation is Operation.OPEN and not request.row.extra:  # the flags of openat2 are in memory, too
+        if request.flags & os.O_PATH:
+            return 0
+        if not request.flags & (O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT):
+            return READ_RIGHTS
+    return _ANY_RIGHT.get(operation)
+
+
+class Demand(NamedTuple):
+    """What is asked of one object.
+
+    Attributes:
+        access: bits of Access, as an integer.
+        found: the object or entry.
+        rights: rights of Landlock that the kernel will want on the object itself.
+        entry_rights: those that it will want on the directory that holds the entry.
+    """
+
+    access: int
+    found: Found
+    rights: int = 0
+    entry_rights: int = 0
+
+
+class Target(NamedTuple):
+    """The demands of a request, in the order in which the kernel would look at them.
+
+    Attributes:
+        demands: one per object.
+        creates: whether an open will create its file.
+    """
+
+    demands: tuple[Demand, ...]
+    creates: bool = False
+
+
+def locate(request: Request, resolver: Resolver) -> Target:
+    """Resolve the objects of *request*.
+
+    Raises:
+        NaturalFailure: the call fails natively, whatever the policy says.
+        CallerGone: the caller has ended.
+    """
+    return _LOCATE[request.row.operation](request, resolver)
+
+
+def _open(request: Request, resolver: Resolver) -> Target:
+    path = request.path
+    if not path:
+        raise NaturalFailure(errno.ENOENT)
+    tid = request.notification.tid
+    flags = request.flags
+    resolve = request.resolve
+    start = resolver.descriptor(tid, request.dirfd) if resolve else resolver.start(tid, request.dirfd, path)
+    if flags & os.O_PATH:
+        found = resolver.object(tid, start, path, follow=not flags & os.O_NOFOLLOW, resolve=resolve)
+        return Target((Demand(STAT, found),))
+    creating = flags & os.O_CREAT
+    exclusive = creating and flags & os.O_EXCL
+    mode = flags & O_ACCMODE
+    access = rights = 0
+    if mode != os.O_WRONLY:
+        access, rights = READ, READ_FILE
+    if mode != os.O_RDONLY:
+        access |= MODIFY
+        rights |= WRITE_FILE
+    follow = not (flags & os.O_NOFOLLOW or exclusive)
+    try:
+        found = resolver.object(tid, start, path, follow=follow, resolve=resolve)
+    except NaturalFailure as failure:
+        if failure.errno != errno.ENOENT or not creating:
+            raise
+        place = resolver.place_to_create(tid, start, path, follow=follow, resolve=resolve)
+        return Target((Demand(access | CREATE, place, rights, MAKE_REG),), creates=True)
+    if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
+        unnamed = found._replace(path=f"{found.path.rstrip('/')}/#tmpfile", parent=found.fd, name=b".")
+        return Target((Demand(access | CREATE, unnamed, 0, rights | MAKE_REG),), creates=True)
+    if flags & os.O_TRUNC:
+        access |= TRUNCATE
+        rights |= TRUNCATE_RIGHT
+    if access == READ and stat.S_ISDIR(os.fstat(found.fd).st_mode):
+        access, rights = LIST, READ_DIR
+    return Target((Demand(access, found, rights),))
+
+
+def _object(request: Request, resolver: Resolver) -> Found:
+    """The object of a call that takes a path, or a descriptor in its place."""
+    tid = request.notification.tid
+    path = request.path
+    if request.row.fd is not None:
+        return resolver.open_file(tid, request.dirfd)
+    if path is None or (not path and request.flags & AT_EMPTY_PATH):
+        return resolver.describe(resolver.descriptor(tid, request.dirfd))
+    if not path:
+        raise NaturalFailure(errno.ENOENT)
+    follow = request.row.follow
+    if request.flags & AT_SYMLINK_NOFOLLOW:
+        follow = False
+    elif request.flags & AT_SYMLINK_FOLLOW:
+        follow = True
+    return resolver.object(tid, resolver.start(tid, request.dirfd, path), path, follow=follow)
+
+
+def _entry(request: Request, resolver: Resolver, dirfd: int, path: bytes | None) -> Found:
+    if not path:
+        raise NaturalFailure(errno.ENOENT)
+    tid = request.notification.tid
+    return resolver.entry(tid, resolver.start(tid, dirfd, path), path)
+
+
+def _mkdir(request: Request, resolver: Resolver) -> Target:
+    place = _entry(request, resolver, request.dirfd, request.path)
+    return Target((Demand(CREATE, place, 0, MAKE_DIR),))
+
+
+def _mknod(request: Request, resolver: Resolver) -> Target:
+    kind = stat.S_IFMT(request.mode)
+    right = _MAKE_BY_TYPE.get(kind)
+    if right is None:
+        raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
+    place = _entry(request, resolver, request.dirfd, request.path)
+    return Target((Demand(CREATE if right == MAKE_REG else MKNOD, place, 0, right),))
+
+
+def _symlink(request: Request, resolver: Resolver) -> Target:
+    place = _entry(request, resolver, request.dirfd, request.path)
+    return Target((Demand(CREATE, place, 0, MAKE_SYM),))
+
+
+def _unlink(request: Request, resolver: Resolver) -> Target:
+    place = _entry(request, resolver, request.dirfd, request.path)
+    return Target((Demand(DELETE, place, 0, REMOVE_DIR if request.flags & AT_REMOVEDIR else REMOVE_FILE),))
+
+
+def _kind_at(found: Found) -> int:
+    """Mode bits of the entry's object; 0 when there is none."""
+    if found.parent < 0:
+        return 0
+    try:
+        return os.stat(found.name, dir_fd=found.parent, follow_symlinks=False).st_mode
+    except OSError:
+        return 0
+
+
+def _make_right(mode: int) -> int:
+    if stat.S_ISDIR(mode):
+        return MAKE_DIR
+    if stat.S_ISLNK(mode):
+        return MAKE_SYM
+    return _MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
+
+
+def _rename(request: Request, resolver: Resolver) -> Target:
+    old = _entry(request, resolver, request.dirfd, request.path)
+    new = _entry(request, resolver, request.dirfd2, request.path2)
+    mode = _kind_at(old)
+    if not mode:
+        raise NaturalFailure(errno.ENOENT)
+    replaced = _kind_at(new)
+    refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
+    old_rights = refer | (REMOVE_DIR if stat.S_ISDIR(mode) else REMOVE_FILE)
+    new_rights = refer | _make_right(mode)
+    old_access, new_access = RENAME, CREATE
+    if request.flags & RENAME_EXCHANGE:
+        if not replaced:
+            raise NaturalFailure(errno.ENOENT)
+        old_access |= CREATE
+        new_access |= RENAME
+        old_rights |= _make_right(replaced)
+        new_rights |= REMOVE_DIR if stat.S_ISDIR(replaced) else REMOVE_FILE
+    elif replaced and not request.flags & RENAME_NOREPLACE:
+        new_access |= DELETE
+        new_rights |= REMOVE_DIR if stat.S_ISDIR(replaced) else REMOVE_FILE
+    return Target((Demand(old_access, old, 0, old_rights), Demand(new_access, new, 0, new_rights)))
+
+
+def _link(request: Request, resolver: Resolver) -> Target:
+    tid = request.notification.tid
+    path = request.path
+    if not path and request.flags & AT_EMPTY_PATH:
+        old = resolver.describe(resolver.descriptor(tid, request.dirfd))
+    elif not path:
+        raise NaturalFailure(errno.ENOENT)
+    else:
+        start = resolver.start(tid, request.dirfd, path)
+        old = resolver.object(tid, start, path, follow=bool(request.flags & AT_SYMLINK_FOLLOW))
+    new = _entry(request, resolver, request.dirfd2, request.path2)
+    mode = os.fstat(old.fd).st_mode
+    if stat.S_ISDIR(mode):
+        raise NaturalFailure(errno.EPERM)
+    # A second name gives whoever may write through it the content: the old name has to allow that as well.
+    refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
+    return Target((Demand(LINK | MODIFY, old, 0, refer), Demand(CREATE, new, 0, refer | _make_right(mode))))
+
+
+def _truncate(request: Request, resolver: Resolver) -> Target:
+    return Target((Demand(TRUNCATE, _object(request, resolver), TRUNCATE_RIGHT),))
+
+
+def _attributes(request: Request, resolver: Resolver) -> Target:
+    return Target((Demand(ATTRIBUTES, _object(request, resolver)),))
+
+
+def _look_up(request: Request, resolver: Resolver) -> Target:
+    return Target((Demand(STAT, _object(request, resolver)),))
+
+
+def _list(request: Request, resolver: Resolver) -> Target:
+    return Target((Demand(LIST, _object(request, resolver)),))
+
+
+def _chdir(request: Request, resolver: Resolver) -> Target:
+    found = _object(request, resolver)
+    if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
+        raise NaturalFailure(errno.ENOTDIR)
+    return Target((Demand(CHDIR, found),))
+
+
+def _execute(request: Request, resolver: Resolver) -> Target:
+    return Target((Demand(EXEC, _object(request, resolver), EXECUTE),))
+
+
+def _nothing(_request: Request, _resolver: Resolver) -> Target:
+    return Target(())
+
+
+_LOCATE: dict[Operation, Callable[[Request, Resolver], Target]] = {
+    Operation.OPEN: _open,
+    Operation.MKDIR: _mkdir,
+    Operation.MKNOD: _mknod,
+    Operation.UNLINK: _unlink,
+    Operation.RENAME: _rename,
+    Operation.LINK: _link,
+    Operation.SYMLINK: _symlink,
+    Operation.TRUNCATE: _truncate,
+    Operation.CHMOD: _attributes,
+    Operation.CHOWN: _attributes,
+    Operation.UTIME: _attributes,
+    Operation.SETXATTR: _attributes,
+    Operation.REMOVEXATTR: _attributes,
+    Operation.SETFLAGS: _attributes,
+    Operation.ACCESS: _look_up,
+    Operation.STAT: _look_up,
+    Operation.READLINK: _look_up,
+    Operation.GETXATTR: _look_up,
+    Operation.LIST: _list,
+    Operation.CHDIR: _chdir,
+    Operation.EXEC: _execute,
+    Operation.WATCH: _list,
+    Operation.HANDLE: _look_up,
+    Operation.SOCKET: _nothing,
+    Operation.REFUSED: _nothing,
+}

@@ -1,0 +1,57 @@
+"""What the policy says about a target, and which rule said it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sydd.policy.access import Access, Action, bits
+
+if TYPE_CHECKING:
+    from sydd.policy.bind import BoundRule
+    from sydd.policy.matcher import Matcher
+    from sydd.supervisor.target import Demand, Target
+
+
+class Verdict(NamedTuple):
+    """The decision about a whole request.
+
+    Attributes:
+        action: ALLOW when every demand is allowed; else the action about the first that is not, or WARN.
+        access: the single access that this is about; 0 when all are allowed silently.
+        demand: the demand that this is about; None when all are allowed silently.
+        rule: the rule that decided; None for "no rule: default".
+    """
+
+    action: Action
+    access: Access = Access(0)
+    demand: Demand | None = None
+    rule: BoundRule | None = None
+
+
+ALLOWED = Verdict(Action.ALLOW)
+
+_SINGLE: dict[int, tuple[Access, ...]] = {}
+
+
+def singles(mask: int) -> tuple[Access, ...]:
+    """The single accesses in *mask*; remembered, as taking an IntFlag apart is slow."""
+    known = _SINGLE.get(mask)
+    if known is None:
+        known = _SINGLE[mask] = bits(Access(mask))
+    return known
+
+
+def judge(matcher: Matcher, target: Target) -> Verdict:
+    """Ask the policy about every demand of *target*: the first denial decides, else the first warning."""
+    warning = ALLOWED
+    decide = matcher.decide
+    for demand in target.demands:
+        for access in singles(demand.access):
+            action, rule = decide(access, demand.found.path)
+            if action is Action.ALLOW:
+                continue
+            if action is not Action.WARN:
+                return Verdict(action, access, demand, rule)
+            if warning is ALLOWED:
+                warning = Verdict(action, access, demand, rule)
+    return warning

@@ -1,0 +1,377 @@
+"""The worker: receives notifications, takes each through the stages, answers.
+
+One thread, one listener. Everything that it opens for a request is closed with that request; what may block is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sydd.kernel import credentials, namespaces, seccomp
+from sydd.kernel.memory import Reader
+from sydd.plan.plan import Enforcement, Engine
+from sydd.policy.access import Access, Action
+from sydd.supervisor import answer as answers
+from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
+from sydd.supervisor.blocking import WaitingRoom
+from sydd.supervisor.event import NO_RULE, Event, now
+from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.gain import gains, same_action
+from sydd.supervisor.notification import Notification, decode
+from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
+from sydd.supervisor.refusal import natural_errno, refusal_errno
+from sydd.supervisor.request import Request, read_request
+from sydd.supervisor.resolve import Resolver
+from sydd.supervisor.target import REMOVE_DIR, Target, locate, rights_at_most
+from sydd.supervisor.tasks import describe_process
+from sydd.supervisor.verdict import Verdict, judge
+from sydd.syscalls.row import Operation, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sydd.plan.plan import Plan
+    from sydd.policy.matcher import Matcher
+    from sydd.supervisor.journal import Journal
+
+RETRIES = 8
+"""How often a request is resolved anew when names change under it, before the caller gets EAGAIN's cousin, ESTALE."""
+
+_RESPONSE = seccomp.RESP.pack
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a worker knows of its session.
+
+    Attributes:
+        session: its name.
+        profile: name of its profile.
+        plan: how it is enforced.
+        matcher: its policy.
+        rows: the syscall table for its architecture.
+        suggest: makes the rule line that would allow an access to a path.
+        command: pid of the launched command; its first exec is the launch and is not judged.
+        fixed_credentials: whether no process of the session can have other credentials than the worker.
+    """
+
+    session: str
+    profile: str
+    plan: Plan
+    matcher: Matcher
+    rows: Mapping[int, Row]
+    suggest: Callable[[Access, str], str]
+    command: int
+    fixed_credentials: bool
+
+
+class Worker:
+    """Serves one listener until the last process of the session has gone.
+
+    Args:
+        context: the session.
+        listener: descriptor from seccomp(2); stays the caller's to close.
+        journal: where events go.
+        receive_ends: whether the kernel ends RECV when the last process has gone (Linux 6.11); else it is polled first.
+    """
+
+    def __init__(self, context: Context, listener: int, journal: Journal, *, receive_ends: bool) -> None:
+        self._context = context
+        self._listener = listener
+        self._journal = journal
+        self._receive_ends = receive_ends
+        self._reader = Reader()
+        self._resolver = Resolver()
+        self._waiting = WaitingRoom(listener)
+        self._coverage = context.plan.coverage()
+        self._auditing = context.plan.engine is Engine.AUDIT
+        self._launching = True
+        self._restricted = Access(0)
+        for entry in context.plan.accesses:
+            if entry.enforcement is not Enforcement.FREE:
+                self._restricted |= entry.access
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+        self.handled = 0
+
+    def serve(self) -> None:
+        """Answer notifications until the listener hangs up. For a thread of its own: it gets its own umask and directory."""
+        namespaces.unshare(namespaces.CLONE_FS)
+        try:
+            self._loop()
+        finally:
+            self._waiting.close()
+
+    def _loop(self) -> None:
+        buffer = bytearray(seccomp.NOTIF.size)
+        listener = self._listener
+        while True:
+            if not self._receive_ends and self._hung_up(None):
+                return
+            try:
+                seccomp.receive(listener, buffer)
+            except OSError as failure:
+                if failure.errno == errno.ENOENT:
+                    # The caller died before its request could be copied, or nobody is left.
+                    if self._hung_up(0):
+                        return
+                    continue
+                if failure.errno == errno.EINTR:
+                    continue
+                raise
+            self.handled += 1
+            if self._waiting:
+                self._waiting.sweep()
+            notification = decode(buffer)
+            self._send(notification, self.answer(notification))
+
+    def _hung_up(self, timeout: int | None) -> bool:
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in self._poll.poll(timeout))
+
+    def answer(self, notification: Notification) -> Answer:
+        """Take one notification through the stages.
+
+        Whatever goes wrong with one request is answered as a denial: the loop goes on, and nothing gets through.
+        """
+        row = self._context.rows.get(notification.number)
+        if row is None:
+            return answers.error(errno.ENOSYS)
+        try:
+            return self._judged(notification, row)
+        except CallerGone:
+            return answers.error(errno.ESRCH)
+        except OSError as failure:
+            return answers.error(_translated(failure.errno))
+
+    def _judged(self, notification: Notification, row: Row) -> Answer:
+        operation = row.operation
+        if operation is Operation.EXEC and self._launching and notification.tid == self._context.command:
+            self._launching = False
+            return CONTINUE
+        if operation is Operation.REFUSED or operation is Operation.SOCKET:
+            return self._flat(notification, row)
+        self._resolver.caller = notification.tid
+        if self._context.fixed_credentials:
+            try:
+                return self._resolved(notification, row)
+            finally:
+                self._resolver.close()
+        self._resolver.credentials = credentials.of_task(notification.tid)
+        try:
+            return self._resolved(notification, row)
+        finally:
+            credentials.restore()
+            self._resolver.close()
+
+    def _resolved(self, notification: Notification, row: Row) -> Answer:
+        """Read, then resolve and act, anew when names change under it."""
+        request = None
+        try:
+            request = read_request(notification, row, self._reader)
+            for _ in range(RETRIES):
+                try:
+                    return self._once(request)
+                except Changed:
+                    self._resolver.close()
+            return answers.error(errno.ESTALE)
+        except NaturalFailure as failure:
+            return self._natural(row, request, failure.errno)
+
+    def _once(self, request: Request) -> Answer:
+        """Resolve, decide, act."""
+        target = locate(request, self._resolver)
+        verdict = judge(self._context.matcher, target)
+        action = verdict.action
+        if action is Action.ALLOW:
+            if self._auditing:
+                return CONTINUE
+            return self._permitted(request, target)
+        if not action.permits:
+            number = 0 if action is Action.HIDE else natural_errno(request, target)
+            if number:
+                return CONTINUE if self._auditing else answers.error(number)
+        self._record(request, verdict)
+        if self._auditing:
+            return CONTINUE
+        if action is Action.WARN:
+            return self._permitted(request, target)
+        if action is Action.KILL:
+            return KILL
+        return answers.error(refusal_errno(action))
+
+    def _permitted(self, request: Request, target: Target) -> Answer:
+        """CONTINUE where the kernel holds and would say yes, else the operation itself."""
+        operation = request.row.operation
+        if operation not in PERFORMED:
+            return CONTINUE
+        if operation is Operation.RENAME or operation is Operation.LINK:
+            number = self._gain(request, target)
+            if number:
+                return answers.error(number)
+        at_most = rights_at_most(request)
+        coverage = self._coverage
+        if at_most is not None and coverage.may_continue(at_most):
+            for demand in target.demands:
+                rights = demand.rights | demand.entry_rights
+                path = demand.found.path
+                if demand.entry_rights and not coverage.grants_entry(path, rights):
+                    break
+                if not demand.entry_rights and not coverage.grants(path, rights):
+                    break
+            else:
+                return CONTINUE
+        return self._perform(request, target)
+
+    def _gain(self, request: Request, target: Target) -> int:
+        """EXDEV where the new name would allow more than the old one; 0 when it would not."""
+        matcher = self._context.matcher
+        old, new = (demand.found for demand in target.demands)
+        directory = request.row.operation is Operation.RENAME and bool(
+            target.demands[0].entry_rights & REMOVE_DIR
+        )
+        if gains(matcher, self._restricted, old.path, new.path, directory=directory):
+            return errno.EXDEV
+        if directory and self._coverage.anchored_at_or_below(old.path):
+            # Rules of Landlock follow the directory: what they grant there must be what the policy says of the new name.
+            if not same_action(matcher, self._restricted, old.path, new.path):
+                return errno.EXDEV
+            self._coverage.forget(old.path)
+        return 0
+
+    def _perform(self, request: Request, target: Target) -> Answer:
+        notification = request.notification
+        if request.row.operation in CREATING:
+            os.umask(credentials.of_task(notification.tid).umask)
+        if not seccomp.id_valid(self._listener, notification.id):
+            raise CallerGone
+        try:
+            return perform(request, target)
+        except MayBlock as wait:
+            self._waiting.open(notification.id, wait.path, wait.flags, request.flags & os.O_CLOEXEC)
+            return LATER
+
+    def _natural(self, row: Row, request: Request | None, number: int) -> Answer:
+        """The kernel's own word where it can be had: its order of checks is the right one by definition."""
+        if self._auditing or row.operation not in PERFORMED:
+            return CONTINUE
+        at_most = rights_at_most(request) if request else None
+        if at_most is not None and self._coverage.may_continue(at_most):
+            return CONTINUE
+        return answers.error(number)
+
+    def _flat(self, notification: Notification, row: Row) -> Answer:
+        """Calls that are refused, or sockets, which are all or nothing: registers alone decide."""
+        access = Access(0)
+        action, rule = Action.DENY, None
+        if row.operation is Operation.SOCKET:
+            access = Access.CONNECT
+            action, rule = self._context.matcher.decide(access, "")
+            if action.permits:
+                return CONTINUE
+        request = Request(notification, row, -100, None, -100, None, 0, 0, 0, ())
+        if action is not Action.FILTER:
+            self._record(request, Verdict(action, access, None, rule))
+        if self._auditing:
+            return CONTINUE
+        if action is Action.KILL:
+            return KILL
+        return answers.error(row.errno or errno.EACCES)
+
+    def _record(self, request: Request, verdict: Verdict) -> None:
+        """Make the event, unless the rule wants none."""
+        if verdict.action is Action.FILTER:
+            return
+        demand = verdict.demand
+        path = demand.found.path if demand else ""
+        word = (verdict.access.name or "").lower()
+        row = request.row
+        key = (verdict.action.value, word, row.name, path)
+        if self._journal.repeat(key):
+            return
+        number = 0
+        if not self._auditing and not verdict.action.permits:
+            number = row.errno or refusal_errno(verdict.action)
+        context = self._context
+        tid = request.notification.tid
+        process = describe_process(tid, os.getpid())
+        if not seccomp.id_valid(self._listener, request.notification.id):
+            raise CallerGone
+        given = request.path
+        if demand is not None and _is_new_name(request, demand.found.name):
+            given = request.path2
+        rule = verdict.rule
+        self._journal.add(
+            key,
+            Event(
+                sequence=self._journal.next_sequence,
+                time=now(),
+                session=context.session,
+                profile=context.profile,
+                enforced=not self._auditing,
+                action=verdict.action.value,
+                access=word,
+                syscall=row.name,
+                given=os.fsdecode(given or b""),
+                path=path,
+                errno=errno.errorcode.get(number, "") if number else "",
+                process=process,
+                rule=rule.rule.text if rule else NO_RULE,
+                rule_source=str(rule.rule.source) if rule else "",
+                allow=context.suggest(verdict.access, path) if verdict.access else "",
+            ),
+        )
+
+    def _send(self, notification: Notification, answer: Answer) -> None:
+        """Answer; a caller that has gone in the meantime is no error."""
+        kind = answer.kind
+        cookie = notification.id
+        try:
+            if kind is Kind.CONTINUE:
+                seccomp.send(self._listener, _RESPONSE(cookie, 0, 0, seccomp.USER_NOTIF_FLAG_CONTINUE))
+            elif kind is Kind.ERROR:
+                seccomp.send(self._listener, _RESPONSE(cookie, 0, -answer.value, 0))
+            elif kind is Kind.VALUE:
+                seccomp.send(self._listener, _RESPONSE(cookie, answer.value, 0, 0))
+            elif kind is Kind.DESCRIPTOR:
+                self._install(cookie, answer)
+            elif kind is Kind.KILL:
+                self._kill(notification)
+        except OSError as failure:
+            if failure.errno != errno.ENOENT:
+                raise
+
+    def _install(self, cookie: int, answer: Answer) -> None:
+        """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
+        try:
+            seccomp.add_fd(
+                self._listener, cookie, answer.value, seccomp.ADDFD_FLAG_SEND, 0, answer.flags & os.O_CLOEXEC
+            )
+        except OSError as failure:
+            if failure.errno == errno.ENOENT:
+                return
+            seccomp.send(self._listener, _RESPONSE(cookie, 0, -(failure.errno or errno.EIO), 0))
+        finally:
+            os.close(answer.value)
+
+    def _kill(self, notification: Notification) -> None:
+        """End the whole process that asked, then let the call fail: it does not return from it."""
+        group = credentials.of_task(notification.tid).tgid
+        if seccomp.id_valid(self._listener, notification.id):
+            os.kill(group, signal.SIGKILL)
+        seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
+
+
+
+def _translated(number: int | None) -> int:
+    """An errno of the worker's own trouble, as the caller shall see it: never one that reads like success or a retry."""
+    return errno.EACCES if number in (None, errno.EINTR, errno.EPERM) else number or errno.EACCES
+
+
+def _is_new_name(request: Request, name: bytes) -> bool:
+    """Whether the entry *name* is the second path of a rename or link."""
+    return request.path2 is not None and request.path2.rstrip(b"/").rpartition(b"/")[2] == name

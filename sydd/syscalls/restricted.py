@@ -1,0 +1,232 @@
+"""What no session may do, whatever its policy says about paths: static answers, each with its reason.
+
+The errno is what the kernel gives a caller without privileges, or ENOSYS where a kernel without the feature
+would say so and programs are known to fall back on it. Calls that name a path and are refused (mount, chroot, …)
+are rows of ``rows.py`` instead, since their path can be told in an event.
+
+A group is what a profile may lift as a whole; its reason is what the documentation prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from errno import EACCES, ENOSYS, ENOTTY, EPERM
+
+from sydd.syscalls.argument import ArgTest, equals, none_of, only
+
+# linux/sched.h. CLONE_NEWTIME (0x80) lies in what clone(2) takes for the exit signal, so only unshare can say it.
+CLONE_FS, CLONE_FILES, CLONE_SYSVSEM = 0x200, 0x400, 0x4_0000
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
+_CLONE_NEW = (
+    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET
+)
+
+# linux/personality.h
+PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, PERSONALITY_QUERY = 0x8, 0x2_0000, 0x4_0000, 0xFFFF_FFFF
+
+# asm-generic/ioctls.h: equal on x86-64 and aarch64
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+
+INODE_REQUESTS: dict[str, int] = {
+    "FS_IOC_SETVERSION": 0x4008_7602,
+    "FS_IOC32_SETVERSION": 0x4004_7602,
+    "FS_IOC_ENABLE_VERITY": 0x4080_6685,
+    "FS_IOC_SET_ENCRYPTION_POLICY": 0x800C_6613,
+    "FAT_IOCTL_SET_ATTRIBUTES": 0x4004_7211,
+    "BTRFS_IOC_SNAP_CREATE": 0x5000_9401,
+    "BTRFS_IOC_SUBVOL_CREATE": 0x5000_940E,
+    "BTRFS_IOC_SNAP_DESTROY": 0x5000_940F,
+    "BTRFS_IOC_SNAP_CREATE_V2": 0x5000_9417,
+    "BTRFS_IOC_SUBVOL_CREATE_V2": 0x5000_9418,
+    "BTRFS_IOC_SUBVOL_SETFLAGS": 0x4008_941A,
+    "BTRFS_IOC_SET_RECEIVED_SUBVOL": 0xC0C8_9425,
+    "BTRFS_IOC_SNAP_DESTROY_V2": 0x5000_943F,
+}
+"""ioctl(2) requests that change an inode or a directory through a descriptor that is open for reading."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentRule:
+    """A call of which some forms are harmless, told by arguments in registers.
+
+    Attributes:
+        call: its name.
+        forms: (test, errno) in order; the first that holds decides. errno 0: allowed.
+        otherwise: errno where none holds. 0: allowed.
+    """
+
+    call: str
+    forms: tuple[tuple[ArgTest, int], ...]
+    otherwise: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """Calls that are refused together, for one reason.
+
+    Attributes:
+        name: of the group.
+        reason: what the calls would open, in words for the documentation.
+        errno: what the calls return.
+        calls: refused in every form.
+        rules: calls refused in some forms.
+        by_default: whether it holds where the profile does not speak about the group.
+    """
+
+    name: str
+    reason: str
+    errno: int
+    calls: tuple[str, ...] = ()
+    rules: tuple[ArgumentRule, ...] = ()
+    by_default: bool = True
+
+
+RESTRICTIONS: tuple[Restriction, ...] = (
+    Restriction(
+        name="io_uring",
+        reason="operations of a ring are no system calls: neither filter nor supervisor would see them",
+        errno=ENOSYS,
+        calls=("io_uring_setup", "io_uring_enter", "io_uring_register"),
+    ),
+    Restriction(
+        name="clone3",
+        reason="its flags lie behind a pointer, out of a filter's reach; C libraries fall back to clone",
+        errno=ENOSYS,
+        calls=("clone3",),
+    ),
+    Restriction(
+        name="namespaces",
+        reason="a user namespace of its own gives a process capabilities over mounts and the network stack",
+        errno=EPERM,
+        calls=("setns",),
+        rules=(
+            # Bits of clone are all given out; unshare still gains some, so there the harmless ones are listed.
+            ArgumentRule(call="clone", forms=((none_of(0, _CLONE_NEW), 0),), otherwise=EPERM),
+            ArgumentRule(
+                call="unshare",
+                forms=((only(0, CLONE_FS | CLONE_FILES | CLONE_SYSVSEM), 0),),
+                otherwise=EPERM,
+            ),
+        ),
+    ),
+    Restriction(
+        name="trace",
+        reason="reaches into other processes; a Landlock domain confines it to the session, and debuggers need it",
+        errno=EPERM,
+        calls=(
+            "ptrace",
+            "process_vm_readv",
+            "process_vm_writev",
+            "process_madvise",
+            "pidfd_getfd",
+            "kcmp",
+        ),
+        by_default=False,
+    ),
+    Restriction(
+        name="bpf",
+        reason="programs inside the kernel: large attack surface, and sight of the whole machine",
+        errno=EPERM,
+        calls=("bpf",),
+    ),
+    Restriction(
+        name="perf",
+        reason="observes other processes and the kernel; a history of kernel bugs",
+        errno=EACCES,
+        calls=("perf_event_open",),
+    ),
+    Restriction(
+        name="userfaultfd",
+        reason="lets a program halt whoever reads its memory, the kernel and the supervisor included",
+        errno=EPERM,
+        calls=("userfaultfd",),
+    ),
+    Restriction(
+        name="keyrings",
+        reason="keys of the user belong to no path and to no session: tickets and disk keys would be in reach",
+        errno=EPERM,
+        calls=("add_key", "request_key", "keyctl"),
+    ),
+    Restriction(
+        name="kernel",
+        reason="replaces or extends the running kernel, or stops it",
+        errno=EPERM,
+        calls=(
+            "kexec_load",
+            "kexec_file_load",
+            "init_module",
+            "finit_module",
+            "delete_module",
+            "reboot",
+        ),
+    ),
+    Restriction(
+        name="clock",
+        reason="the time of the machine is not the session's to set",
+        errno=EPERM,
+        calls=("settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
+    ),
+    Restriction(
+        name="host",
+        reason="names, log, terminals and ports of the machine; needs privileges that a session has only as root",
+        errno=EPERM,
+        calls=("sethostname", "setdomainname", "syslog", "vhangup", "iopl", "ioperm", "lookup_dcookie"),
+    ),
+    Restriction(
+        name="fanotify",
+        reason="watches, and can hold up, accesses of the whole machine",
+        errno=EPERM,
+        calls=("fanotify_init",),
+    ),
+    Restriction(
+        name="obsolete",
+        reason="calls that current kernels have dropped and that older ones should not offer either",
+        errno=ENOSYS,
+        calls=("nfsservctl", "uselib"),
+    ),
+    Restriction(
+        name="personality",
+        reason="READ_IMPLIES_EXEC, MMAP_PAGE_ZERO and other bits that undo hardening of later programs; asking, "
+        "setarch -R, linux32 and --uname-2.6 stay allowed",
+        errno=EPERM,
+        rules=(
+            ArgumentRule(
+                call="personality",
+                forms=(
+                    (equals(0, PERSONALITY_QUERY), 0),
+                    (only(0, PER_LINUX32 | UNAME26 | ADDR_NO_RANDOMIZE), 0),
+                ),
+                otherwise=EPERM,
+            ),
+        ),
+    ),
+    Restriction(
+        name="terminal",
+        reason="TIOCSTI and TIOCLINUX type into the terminal as if the user did, outside the session",
+        errno=EPERM,
+        rules=(
+            ArgumentRule(
+                call="ioctl",
+                forms=((equals(1, TIOCSTI), EPERM), (equals(1, TIOCLINUX), EPERM)),
+                otherwise=0,
+            ),
+        ),
+    ),
+    Restriction(
+        name="inode_ioctl",
+        reason="changes files and directories through a descriptor that is open for reading, where neither a "
+        "path rule nor Landlock looks; ENOTTY is what a file system without the feature says",
+        errno=ENOTTY,
+        rules=(
+            ArgumentRule(
+                call="ioctl",
+                forms=tuple((equals(1, request), ENOTTY) for request in INODE_REQUESTS.values()),
+                otherwise=0,
+            ),
+        ),
+    ),
+)
+
+DEFAULT_GROUPS: frozenset[str] = frozenset(group.name for group in RESTRICTIONS if group.by_default)
+"""Names of the groups that hold where a profile says nothing."""
