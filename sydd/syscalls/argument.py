@@ -11,8 +11,8 @@ WORD = 0xFFFF_FFFF
 class ArgTest:
     """Holds where ``register & mask == value``.
 
-    Only the low 32 bits can be tested. What is tested here is an ``int`` or ``unsigned int`` to the kernel, which
-    drops the upper half: a filter that looked at it could be passed by with rubbish there.
+    Only the low 32 bits can be tested. What is tested here is an ``int`` or ``unsigned int`` to the kernel,
+    which drops the upper half: a filter that looked at it could be passed by with rubbish there.
 
     Attributes:
         register: 0 to 5.

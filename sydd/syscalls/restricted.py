@@ -1,8 +1,8 @@
 """What no session may do, whatever its policy says about paths: static answers, each with its reason.
 
 The errno is what the kernel gives a caller without privileges, or ENOSYS where a kernel without the feature
-would say so and programs are known to fall back on it. Calls that name a path and are refused (mount, chroot, …)
-are rows of ``rows.py`` instead, since their path can be told in an event.
+would say so and programs are known to fall back on it. Calls that name a path and are refused (mount,
+chroot, …) are rows of ``rows.py`` instead, since their path can be told in an event.
 
 A group is what a profile may lift as a whole; its reason is what the documentation prints.
 """
@@ -14,7 +14,7 @@ from errno import EACCES, ENOSYS, ENOTTY, EPERM
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
 
-# linux/sched.h. CLONE_NEWTIME (0x80) lies in what clone(2) takes for the exit signal, so only unshare can say it.
+# linux/sched.h. CLONE_NEWTIME (0x80) lies where clone(2) has the exit signal: only unshare can say it.
 CLONE_FS, CLONE_FILES, CLONE_SYSVSEM = 0x200, 0x400, 0x4_0000
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
@@ -101,7 +101,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         errno=EPERM,
         calls=("setns",),
         rules=(
-            # Bits of clone are all given out; unshare still gains some, so there the harmless ones are listed.
+            # The bits of clone are all given out. unshare still gains some: there the harmless are listed.
             ArgumentRule(call="clone", forms=((none_of(0, _CLONE_NEW), 0),), otherwise=EPERM),
             ArgumentRule(
                 call="unshare",
@@ -112,7 +112,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
     ),
     Restriction(
         name="trace",
-        reason="reaches into other processes; a Landlock domain confines it to the session, and debuggers need it",
+        reason="reaches into other processes; Landlock confines it to the session, where debuggers need it",
         errno=EPERM,
         calls=(
             "ptrace",
@@ -144,7 +144,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
     ),
     Restriction(
         name="keyrings",
-        reason="keys of the user belong to no path and to no session: tickets and disk keys would be in reach",
+        reason="keys belong to the user, to no path or session: tickets and disk keys would be in reach",
         errno=EPERM,
         calls=("add_key", "request_key", "keyctl"),
     ),
@@ -169,7 +169,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
     ),
     Restriction(
         name="host",
-        reason="names, log, terminals and ports of the machine; needs privileges that a session has only as root",
+        reason="names, log, terminals and ports of the machine; root alone could do it anyway",
         errno=EPERM,
         calls=("sethostname", "setdomainname", "syslog", "vhangup", "iopl", "ioperm", "lookup_dcookie"),
     ),
@@ -187,7 +187,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
     ),
     Restriction(
         name="personality",
-        reason="READ_IMPLIES_EXEC, MMAP_PAGE_ZERO and other bits that undo hardening of later programs; asking, "
+        reason="READ_IMPLIES_EXEC, MMAP_PAGE_ZERO and other bits undo hardening of later programs; asking, "
         "setarch -R, linux32 and --uname-2.6 stay allowed",
         errno=EPERM,
         rules=(

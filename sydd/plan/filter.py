@@ -1,0 +1,398 @@
+"""The static filter: what the kernel answers by itself, what it lets pass, what it asks the supervisor.
+
+Two steps. ``plan_filter`` turns the accesses that have to be supervised into a FilterPlan: a list of entries
+that can be printed, compared and evaluated (``decide``) without a kernel. ``compile_filter`` makes the cBPF
+program from it. An allow-list by number: what the table does not know, in a hole of the numbering or above
+its end, is ENOSYS, so that a newer kernel opens no way around.
+
+Entries of one call stand in order and the first whose tests hold decides; the last one has no test. So forms
+of a call are complementary by construction, whatever their tests are. libseccomp cannot be told that: rules of
+one call that differ in arguments and action must exclude each other, and "all other requests" cannot be
+written as such rules. Hence the division of labour: calls that have one answer go to libseccomp, which also
+deals with the architecture and builds the search tree; the handful with tests are a prelude in front of its
+program. For the rest the prelude costs two loads and a comparison for each such call, and calls that are
+always allowed pay not even that (the kernel finds out at load time and keeps a bitmap).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+from itertools import groupby
+from typing import NamedTuple
+
+from sydd.policy.access import Access, names
+from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
+from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
+from sydd.syscalls.row import Operation, Row
+from sydd.syscalls.rows import FLAG_REQUESTS
+from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, rows_by_number
+
+__all__ = [
+    "ArgTest",
+    "Disposition",
+    "FilterEntry",
+    "FilterPlan",
+    "OpenTraps",
+    "Outcome",
+    "compile_filter",
+    "open_traps",
+    "plan_filter",
+]
+
+X32_BIT = 0x4000_0000
+"""Marks calls of the x32 ABI, which have the architecture word of x86-64."""
+
+ALWAYS_ALLOWED = ("exit", "exit_group", "rt_sigreturn")
+"""A process has to be able to end, and to return from a handler, when nobody is left to answer."""
+
+# asm-generic/fcntl.h, equal everywhere, but for O_DIRECTORY, which arm64 numbers as arm did. The bits of
+# write intent: access mode (3 opens too, for ioctl alone, with the permission checks of O_RDWR), O_CREAT,
+# O_TRUNC (which truncates with O_RDONLY too) and the bit that tells O_TMPFILE from O_DIRECTORY.
+_O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
+_O_PATH = 0o10000000
+_O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
+
+
+class Disposition(Enum):
+    """What happens to a call."""
+
+    ALLOW = "allow"
+    NOTIFY = "notify"
+    ERRNO = "errno"
+    KILL = "kill"  # only foreign ABIs, which no entry speaks about
+
+
+class OpenTraps(Flag):
+    """Forms of open(2) and openat(2) that are notified, told apart by their flags."""
+
+    NONE = 0
+    PATH = auto()  # O_PATH, which makes the kernel ignore all but O_DIRECTORY, O_NOFOLLOW and O_CLOEXEC
+    READ = auto()  # O_RDONLY without anything that writes
+    DIRECTORY = auto()  # the same with O_DIRECTORY
+    WRITE = auto()  # any write mode, O_CREAT, O_TRUNC, O_TMPFILE
+
+
+def open_traps(supervised: Access) -> OpenTraps:
+    """The forms of open that ask for some of *supervised*.
+
+    A directory can also be opened for reading without O_DIRECTORY. Where LIST alone is supervised that is
+    left to getdents, which is notified then; so reading files stays native.
+    """
+    traps = OpenTraps.NONE
+    if supervised & Access.STAT:
+        traps |= OpenTraps.PATH
+    if supervised & Access.LIST:
+        traps |= OpenTraps.DIRECTORY
+    if supervised & Access.READ:
+        # O_RDWR reads as well.
+        traps |= OpenTraps.READ | OpenTraps.DIRECTORY | OpenTraps.WRITE
+    if supervised & (Access.CREATE | Access.MODIFY | Access.TRUNCATE):
+        traps |= OpenTraps.WRITE
+    return traps
+
+
+class Outcome(NamedTuple):
+    """What a filter does with one call."""
+
+    disposition: Disposition
+    errno: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FilterEntry:
+    """What happens to a call, or to those of its forms that pass all tests.
+
+    Attributes:
+        name, number: of the call.
+        disposition: what happens.
+        errno: with Disposition.ERRNO, else 0.
+        tests: all have to hold; none: always.
+        why: the reason, for people.
+    """
+
+    name: str
+    number: int
+    disposition: Disposition
+    errno: int = 0
+    tests: tuple[ArgTest, ...] = ()
+    why: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The entry's answer without its condition."""
+        return Outcome(self.disposition, self.errno)
+
+    def __str__(self) -> str:
+        what = self.disposition.value if not self.errno else errno.errorcode[self.errno]
+        tests = " and ".join(str(test) for test in self.tests)
+        return (
+            f"{self.name}: {what}{' if ' + tests if tests else ''}{' (' + self.why + ')' if self.why else ''}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """A filter as a value.
+
+    Attributes:
+        arch: key of AUDIT_ARCH.
+        entries: by number, then in the order in which they are tried; every number that is known has a last
+            entry without tests.
+    """
+
+    arch: str
+    entries: tuple[FilterEntry, ...]
+
+    def entries_of(self, nr: int) -> tuple[FilterEntry, ...]:
+        """The entries of one number; none where the table does not know it."""
+        start = bisect_left(self.entries, nr, key=lambda entry: entry.number)
+        end = bisect_left(self.entries, nr + 1, lo=start, key=lambda entry: entry.number)
+        return self.entries[start:end]
+
+    def decide(self, nr: int, args: tuple[int, ...] = (0,) * 6) -> Outcome:
+        """What the compiled program does with a call, its arguments as in seccomp_data (64 bits each).
+
+        A number with the x32 bit is a foreign ABI to x86-64. -1 is not: a tracer skips a call by it.
+        """
+        if self.arch == "x86_64" and X32_BIT <= nr != WORD:
+            return Outcome(Disposition.KILL)
+        for entry in self.entries_of(nr):
+            if all(test.holds(args) for test in entry.tests):
+                return entry.outcome
+        return Outcome(Disposition.ERRNO, errno.ENOSYS)
+
+    def describe(self) -> list[str]:
+        """Lines for people: what is notified, what is refused; the many that are just allowed are counted."""
+        plain = {
+            entry.number
+            for entry in self.entries
+            if entry.disposition is Disposition.ALLOW and len(self.entries_of(entry.number)) == 1
+        }
+        lines = [str(entry) for entry in self.entries if entry.number not in plain]
+        lines.append(f"{len(plain)} other calls: allow")
+        lines.append("unknown numbers: ENOSYS; foreign ABIs: kill")
+        return lines
+
+
+def plan_filter(
+    arch: str,
+    supervised: Access,
+    *,
+    open_tests: OpenTraps | None = None,
+    notify_refused: bool = True,
+    restrictions: frozenset[str] = DEFAULT_GROUPS,
+) -> FilterPlan:
+    """The filter that notifies every call which can ask for one of *supervised*.
+
+    Args:
+        arch: key of AUDIT_ARCH.
+        supervised: accesses that the supervisor decides, judges or reports.
+        open_tests: forms of open that are notified; by default those that ask for some of *supervised*.
+        notify_refused: whether calls that no session may make are notified, so that the refusal is explained,
+            or answered by the filter itself.
+        restrictions: names of the groups of ``restricted.py`` that hold.
+    """
+    unknown = restrictions - {group.name for group in RESTRICTIONS}
+    if unknown:
+        raise ValueError(f"no such restriction: {', '.join(sorted(unknown))}")
+    traps = open_traps(supervised) if open_tests is None else open_tests
+    if traps & OpenTraps.READ:
+        traps |= OpenTraps.WRITE  # O_RDWR, see open_traps
+    groups = [group for group in RESTRICTIONS if group.name in restrictions]
+    rows = rows_by_number(arch)
+    entries: list[FilterEntry] = []
+    for name, nr in sorted(NUMBERS[arch].items(), key=lambda item: item[1]):
+        forms = list(_static(name, nr, groups))
+        row = rows.get(nr)
+        if not forms or forms[-1].tests:
+            # Refused forms come first, so that notifying others cannot open them.
+            forms += _notified(arch, nr, row, supervised, traps, notify_refused) if row else []
+        if not forms or forms[-1].tests:
+            forms.append(FilterEntry(name, nr, Disposition.ALLOW))
+        entries += _shortest(forms)
+    return FilterPlan(arch, tuple(entries))
+
+
+def _static(name: str, nr: int, groups: list[Restriction]) -> Iterator[FilterEntry]:
+    """What the restrictions say about a call: its refused and its harmless forms."""
+    if name in ALWAYS_ALLOWED:
+        yield FilterEntry(name, nr, Disposition.ALLOW, why="never filtered")
+        return
+    for group in groups:
+        if name in group.calls:
+            yield FilterEntry(name, nr, Disposition.ERRNO, group.errno, why=group.name)
+            return
+        for rule in group.rules:
+            if rule.call != name:
+                continue
+            for test, number in rule.forms:
+                answer = Disposition.ERRNO if number else Disposition.ALLOW
+                yield FilterEntry(name, nr, answer, number, (test,), group.name)
+            if rule.otherwise:
+                yield FilterEntry(name, nr, Disposition.ERRNO, rule.otherwise, why=group.name)
+                return
+
+
+def _notified(
+    arch: str, nr: int, row: Row, supervised: Access, traps: OpenTraps, notify_refused: bool
+) -> list[FilterEntry]:
+    """The entries of a call that the table has a row for."""
+    notify = FilterEntry(row.name, nr, Disposition.NOTIFY, why=names(row.asks & supervised))
+    allow = FilterEntry(row.name, nr, Disposition.ALLOW)
+    if row.operation is Operation.REFUSED:
+        if notify_refused:
+            return [FilterEntry(row.name, nr, Disposition.NOTIFY, why="refused, and explained")]
+        return [FilterEntry(row.name, nr, Disposition.ERRNO, row.errno, why="refused")]
+    if row.operation is Operation.OPEN:
+        if row.flags is not None:
+            return _open_forms(row, nr, row.flags, _O_DIRECTORY[arch], traps)
+        # creat has no flags but its own; those of openat2 lie behind a pointer.
+        heard = traps & OpenTraps.WRITE if row.fixed_flags else traps
+        return [FilterEntry(row.name, nr, Disposition.NOTIFY, why=_words(heard))] if heard else [allow]
+    if not row.asks & supervised:
+        return [allow]
+    if row.name == "ioctl":
+        request = row.extra[0]
+        return [
+            FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (equals(request, value),), notify.why)
+            for value in FLAG_REQUESTS.values()
+        ]
+    return [notify]
+
+
+def _open_forms(row: Row, nr: int, flags: int, directory: int, traps: OpenTraps) -> list[FilterEntry]:
+    """For open and openat: one entry for each form, told by the flags."""
+
+    def entry(form: OpenTraps, why: str, *tests: ArgTest) -> FilterEntry:
+        answer = Disposition.NOTIFY if traps & form else Disposition.ALLOW
+        return FilterEntry(row.name, nr, answer, 0, tests, why)
+
+    forms = [
+        entry(OpenTraps.PATH, "O_PATH", ArgTest(flags, _O_PATH, _O_PATH)),
+        entry(OpenTraps.DIRECTORY, "a directory", ArgTest(flags, _O_WRITES | directory, directory)),
+        entry(OpenTraps.READ, "for reading", none_of(flags, _O_WRITES)),
+        entry(OpenTraps.WRITE, "for writing"),
+    ]
+    if forms[1].outcome == forms[2].outcome:
+        del forms[1]  # part of the next
+    return forms
+
+
+def _words(traps: OpenTraps) -> str:
+    return "open: " + ", ".join(str(form.name).lower() for form in traps)
+
+
+def _shortest(forms: list[FilterEntry]) -> list[FilterEntry]:
+    """The same without tests that decide nothing: those that only lead to what comes next anyway."""
+    if len(forms) == 1:
+        return forms
+    if all(form.outcome == forms[0].outcome for form in forms):
+        last = forms[-1]
+        why = "" if last.disposition is Disposition.ALLOW else "every form"
+        return [FilterEntry(last.name, last.number, last.disposition, last.errno, why=why)]
+    while len(forms) > 1 and forms[-2].outcome == forms[-1].outcome:
+        del forms[-2]
+    return forms
+
+
+# -- compilation --
+
+_LOAD, _AND, _JUMP, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x06  # linux/bpf_common.h
+_NR_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = (
+    0,
+    4,
+    16,
+)  # struct seccomp_data; the low word of an argument comes first
+_RET_KILL_PROCESS, _RET_ERRNO, _RET_USER_NOTIF, _RET_ALLOW = 0x8000_0000, 0x5_0000, 0x7FC0_0000, 0x7FFF_0000
+
+_Instruction = tuple[int, int, int, int]  # code, jt, jf, k
+
+
+def _action(outcome: Outcome) -> int:
+    match outcome.disposition:
+        case Disposition.ALLOW:
+            return _RET_ALLOW
+        case Disposition.NOTIFY:
+            return _RET_USER_NOTIF
+        case Disposition.ERRNO:
+            return _RET_ERRNO | outcome.errno
+        case Disposition.KILL:
+            return _RET_KILL_PROCESS
+
+
+def _block(entries: list[FilterEntry]) -> list[_Instruction]:
+    """Instructions that try the entries of one call in order. The last has no test, so all paths return."""
+    code: list[_Instruction] = []
+    loaded: tuple[int, int] | None = None  # register and mask whose result the accumulator holds
+    for entry in entries:
+        body: list[_Instruction] = []
+        exits: list[int] = []
+        for test in entry.tests:
+            if loaded != (test.register, test.mask):
+                body.append((_LOAD, 0, 0, _ARGS_OFFSET + 8 * test.register))
+                if test.mask != WORD:
+                    body.append((_AND, 0, 0, test.mask))
+                loaded = (test.register, test.mask)
+            exits.append(len(body))
+            body.append((_IF_EQUAL, 0, 0, test.value))
+        body.append((_RETURN, 0, 0, _action(entry.outcome)))
+        for place in exits:
+            body[place] = (_IF_EQUAL, 0, len(body) - place - 1, body[place][3])
+        if len(entry.tests) > 1:
+            loaded = None  # which of the tests failed, and so what is loaded, is not known
+        code += body
+    return code
+
+
+def _prelude(plan: FilterPlan) -> list[_Instruction]:
+    """The calls with tests, in front of the program for all others, which it falls through to."""
+    code: list[_Instruction] = [(_LOAD, 0, 0, _NR_OFFSET)]
+    for nr, group in groupby(plan.entries, key=lambda entry: entry.number):
+        entries = list(group)
+        if len(entries) > 1:
+            block = _block(entries)
+            if len(block) > 255:
+                raise ValueError(f"{entries[0].name}: a jump reaches no further than 255 instructions")
+            code += [(_IF_EQUAL, 0, len(block), nr), *block]
+    return [
+        (_LOAD, 0, 0, _ARCH_OFFSET),
+        (_IF_EQUAL, 1, 0, AUDIT_ARCH[plan.arch]),
+        (_JUMP, 0, 0, len(code)),
+        *code,
+    ]
+
+
+def compile_filter(plan: FilterPlan) -> bytes:
+    """The program for seccomp(2), an array of ``struct sock_filter``, on a machine of the plan's architecture.
+
+    Other architectures are killed, and so are calls with x32 numbers: libseccomp treats both alike.
+
+    Raises:
+        ValueError: the plan is for another architecture than this machine's. libseccomp takes numbers that it
+            has no name for only in a filter for the native one.
+    """
+    import struct
+
+    # Costs 10 ms (it looks for its library), and who only prints a plan does not need it.
+    import pyseccomp
+
+    if pyseccomp.system_arch() != AUDIT_ARCH[plan.arch]:
+        raise ValueError(f"a filter for {plan.arch} can be compiled on such a machine only")
+    program = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
+    program.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    program.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a binary tree over the numbers
+    for nr, group in groupby(plan.entries, key=lambda entry: entry.number):
+        first, *more = group
+        default = Outcome(Disposition.ERRNO, errno.ENOSYS)
+        if not more and first.outcome != default:  # a rule that says what the default says is an error there
+            program.add_rule_exactly(_action(first.outcome), nr)
+    with os.fdopen(os.memfd_create("filter"), "rb") as file:
+        program.export_bpf(file)
+        file.seek(0)
+        main = file.read()
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _prelude(plan)) + main
