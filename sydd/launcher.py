@@ -1,18 +1,22 @@
 """The launcher: confines itself, hands the listener over, and becomes the command.
 
-Import budget: `os`, `signal`, `_thread`, `array`, `_socket` through `socket`, and three modules of `sydd.kernel`, which
-themselves need `ctypes`, `fcntl` and `struct` alone. No policy, no pydantic, no dataclasses, no typing: started as
-`python -I -S` this costs what Python costs, and forked from a running supervisor it costs a fork. Policy arrives compiled,
-as a program and a ruleset descriptor.
+Import budget: `_thread`, `array`, `errno`, `os`, `resource`, `signal`, `socket`, and three modules of
+`sydd.kernel`, which need `ctypes`, `fcntl` and `struct` alone. No policy, no pydantic, no dataclasses, no
+typing: forked from a running supervisor it costs a fork, and started as `python -I -S` little more than
+Python. Policy arrives compiled, as a program and a ruleset descriptor.
 
-The order matters. Everything that may fail in an ordinary way (directory, limits) comes first; then no_new_privs, which the
-filter needs; then Landlock; the seccomp filter last, because it may refuse what the steps before it do.
+The order matters. Everything that may fail in an ordinary way (directory, limits) comes first; then
+no_new_privs, which the filter needs; then Landlock; the seccomp filter last, because it may refuse what
+the steps before it do.
 
-The filter is loaded on the main thread alone. A helper thread, which shares the descriptor table and has no filter, sends the
-listener to the supervisor and waits for its word: a filtered sendmsg(2) would wait for a supervisor that has no listener yet.
-When the main thread then executes the command, the helper thread is gone, and the command is the launched process itself:
-its exit status, signals, terminal and job control are native.
+The filter is loaded on the main thread alone. A helper thread, which shares the descriptor table and has
+no filter, sends the listener to the supervisor and waits for its word: a filtered sendmsg(2) would wait
+for a supervisor that has no listener yet. When the main thread then executes the command, the helper
+thread is gone, and the command is the launched process itself: its exit status, signals, terminal and job
+control are native.
 """
+
+from __future__ import annotations
 
 import _thread
 import array
@@ -22,7 +26,13 @@ import resource
 import signal
 import socket
 
-from sydd.kernel import landlock, prctl, seccomp
+from sydd.kernel import landlock_calls, prctl, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Type checkers know this constant's name; importing typing would be over the budget.
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import NoReturn
 
 EXIT_FAILED = 125
 EXIT_NOT_EXECUTABLE = 126
@@ -65,22 +75,22 @@ class Launch:
         "umask",
     )
 
-    def __init__(self, argv, environment):  # type: ignore[no-untyped-def]  # typing is outside the import budget
-        self.argv = argv
-        self.environment = environment
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.argv = list(argv)
+        self.environment = dict(environment)
         self.directory = ""
         self.program = b""
         self.filter_flags = 0
         self.ruleset = -1
         self.channel = -1
-        self.keep = ()
+        self.keep: Sequence[int] = ()
         self.umask = -1
-        self.limits = ()
-        self.signals = ()
-        self.default_signals = ()
+        self.limits: Sequence[tuple[int, int, int]] = ()
+        self.signals: Iterable[int] = ()
+        self.default_signals: Sequence[int] = ()
 
 
-def become(launch):  # type: ignore[no-untyped-def]
+def become(launch: Launch) -> NoReturn:
     """Confine this process and execute the command. Never returns: exits with 125, 126 or 127 when it cannot."""
     try:
         candidates = _candidates(launch)
@@ -95,7 +105,7 @@ def become(launch):  # type: ignore[no-untyped-def]
     _execute(candidates, launch)
 
 
-def _fail(status, message):  # type: ignore[no-untyped-def]
+def _fail(status: int, message: str) -> NoReturn:
     """Say why in one line and end, without running anything of the process that forked this one."""
     try:
         os.write(2, f"sydctl: {message}\n".encode("utf-8", "backslashreplace"))
@@ -103,7 +113,7 @@ def _fail(status, message):  # type: ignore[no-untyped-def]
         os._exit(status)
 
 
-def _candidates(launch):  # type: ignore[no-untyped-def]
+def _candidates(launch: Launch) -> list[str]:
     """Files to execute, in the order of the command's own PATH.
 
     Looked up before the filter is there: the search is the launcher's, not the command's.
@@ -119,14 +129,14 @@ def _candidates(launch):  # type: ignore[no-untyped-def]
     return found
 
 
-def _close_others(launch):  # type: ignore[no-untyped-def]
+def _close_others(launch: Launch) -> None:
     """Close every descriptor that the command shall not inherit; what is needed until then closes on exec."""
     open_ones = sorted({*launch.keep, launch.ruleset, launch.channel} - {-1, 0, 1, 2})
     low = 3
     for fd in open_ones:
         os.closerange(low, fd)
         low = fd + 1
-    os.closerange(low, os.sysconf("SC_OPEN_MAX") if low < 0 else 2**31 - 1)
+    os.closerange(low, 2**31 - 1)  # close_range(2): as cheap as closing a few
     for fd in launch.keep:
         try:
             os.set_inheritable(fd, True)
@@ -134,7 +144,7 @@ def _close_others(launch):  # type: ignore[no-untyped-def]
             _fail(EXIT_FAILED, f"descriptor {fd} is to be kept, but it is not open")
 
 
-def _prepare(launch):  # type: ignore[no-untyped-def]
+def _prepare(launch: Launch) -> None:
     if launch.directory:
         os.chdir(launch.directory)
     for which, soft, hard in launch.limits:
@@ -145,24 +155,24 @@ def _prepare(launch):  # type: ignore[no-untyped-def]
         signal.signal(number, signal.SIG_DFL)
 
 
-def _confine(launch):  # type: ignore[no-untyped-def]
+def _confine(launch: Launch) -> None:
     prctl.set_no_new_privs()
     if launch.ruleset >= 0:
-        landlock.restrict_self(launch.ruleset, 0)
+        landlock_calls.restrict_self(launch.ruleset, 0)
         os.close(launch.ruleset)
     if not launch.program:
         return
     if launch.channel < 0:
         seccomp.set_mode_filter(launch.program, launch.filter_flags)
         return
-    listener = []
+    listener: list[int] = []
     loaded = _thread.allocate_lock()
     told = _thread.allocate_lock()
-    failure = []
+    failure: list[BaseException] = []
     loaded.acquire()
     told.acquire()
 
-    def hand_over():  # type: ignore[no-untyped-def]
+    def hand_over() -> None:
         try:
             loaded.acquire()
             with socket.socket(fileno=launch.channel) as channel:
@@ -187,7 +197,7 @@ def _confine(launch):  # type: ignore[no-untyped-def]
         raise failure[0]
 
 
-def _execute(candidates, launch):  # type: ignore[no-untyped-def]
+def _execute(candidates: Sequence[str], launch: Launch) -> NoReturn:
     """execve(2) the first candidate that can be, as execvp(3) does, with the shell's exit statuses for what fails."""
     name = launch.argv[0]
     status, message = EXIT_NOT_FOUND, f"cannot execute {name!r}: command not found"
@@ -201,8 +211,7 @@ def _execute(candidates, launch):  # type: ignore[no-untyped-def]
         except OSError as error:
             if error.errno == errno.ENOEXEC:
                 # execvp(3) has the shell read what is executable and has no format that the kernel knows.
-                path, launch.argv = "/bin/sh", ["/bin/sh", path, *launch.argv[1:]]
-                os.execve(path, launch.argv, launch.environment)
+                os.execve("/bin/sh", ["/bin/sh", path, *launch.argv[1:]], launch.environment)
             status, message = EXIT_NOT_EXECUTABLE, f"cannot execute {path!r}: {error.strerror}"
             if error.errno not in (errno.EACCES, errno.ENOTDIR):
                 break

@@ -240,7 +240,7 @@ _raw = _gate.bind_syscall(*[ctypes.c_long] * 5)
 
 
 def _known(number: int, *arguments: int) -> bool:
-    """Whether a system call is there, seen from the errno for arguments that make no sense (bad descriptors)."""
+    """Whether a system call is there, seen from the errno for arguments that make no sense."""
     padded = (*arguments, 0, 0, 0, 0, 0)[:5]
     ctypes.set_errno(0)
     return _raw(number, *padded) >= 0 or ctypes.get_errno() not in (ENOSYS, EPERM)

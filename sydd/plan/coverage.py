@@ -2,11 +2,12 @@
 
 Two questions, which are not the same:
 
-*May it go on?* An operation whose rights are all handled by the ruleset can always be answered with CONTINUE: whatever the
-caller's memory says by then, the kernel permits nothing outside the granted subtrees, and those are exactly allowed.
+*May it go on?* An operation whose rights are all handled by the ruleset can always be answered with
+CONTINUE: whatever the caller's memory says by then, the kernel permits nothing outside the granted
+subtrees, and those are exactly allowed.
 
-*Would it succeed?* Only where the rights are granted too; elsewhere the policy may allow what the kernel would refuse, and the
-worker has to perform the operation itself.
+*Would it succeed?* Only where the rights are granted too; elsewhere the policy may allow what the kernel
+would refuse, and the worker has to perform the operation itself.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""The Landlock ruleset of a policy: only what is exactly allowed, so that no race can lie the kernel into more.
+"""The Landlock ruleset of a policy: only what is exactly allowed, so that no race can lie the kernel into
+more.
 
-For each right the tree is walked from `/` towards the places that rules name. A directory below which everything is allowed
-becomes a rule; one below which nothing is, is left; a mixed one is opened and its entries are looked at (*expansion*). A glob
-that may reach anywhere below a directory ends the walk there: what it decides is left to the supervisor.
+For each right the tree is walked from `/` towards the places that rules name. A directory below which
+everything is allowed becomes a rule; one below which nothing is, is left; a mixed one is opened and its
+entries are looked at (*expansion*). A glob that may reach anywhere below a directory ends the walk there:
+what it decides is left to the supervisor.
 
-Rules of Landlock belong to inodes and follow a directory that is renamed. So a rule is kept only where the session cannot
-rename its directory without asking: no other granted subtree that includes the right to remove entries lies above it.
+Rules of Landlock belong to inodes and follow a directory that is renamed. So a rule is kept only where the
+session cannot rename its directory without asking: no other granted subtree that includes the right to
+remove entries lies above it.
 """
 
 from __future__ import annotations
@@ -68,8 +71,9 @@ class LandlockPlan:
 class _Walk:
     """Finds the anchors of one set of accesses.
 
-    With *naming*, for rights that give an object another name: a subtree is granted only where the policy says one and the same
-    about everything in it, access by access. Else the kernel would let a hole be renamed or linked out of itself.
+    With *naming*, for rights that give an object another name: a subtree is granted only where the policy
+    says one and the same about everything in it, access by access. Else the kernel would let a hole be
+    renamed or linked out of itself.
     """
 
     def __init__(self, matcher: Matcher, tree: Tree, mask: Access, *, naming: bool) -> None:
@@ -106,8 +110,8 @@ class _Walk:
     def _open(self, directory: str) -> None:
         """Look at the entries of a mixed directory.
 
-        Entries that no rule names are alike, unless a glob starts at or above the directory, so one answer serves them all: a
-        home directory has thousands of entries, and start-up is measured.
+        Entries that no rule names are alike, unless a glob starts at or above the directory, so one answer
+        serves them all: a home directory has thousands of entries, and start-up is measured.
         """
         prefix = directory if directory.endswith("/") else directory + "/"
         alike = not any(is_below(directory, place) for place in self.roaming)
@@ -184,7 +188,8 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
         elif walk.files and right != FsRight.READ_DIR:
             gaps.setdefault(mask, "a single file's entry cannot be granted")
     if handled and FsRight.REFER & free:
-        # The kernel refuses every reparenting that no rule grants, also where the ruleset does not handle REFER.
+        # The kernel refuses every reparenting that no rule grants, also where the ruleset does not handle
+        # REFER.
         handled |= FsRight.REFER
         subtrees["/"] = subtrees.get("/", NONE) | FsRight.REFER
     for path, rights in _unstable(subtrees, files):

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 class Engine(Enum):
     """Which layers a session uses."""
 
-    HYBRID = "hybrid"  # filter, Landlock and supervisor: the kernel holds, the supervisor explains and is exact
+    HYBRID = (
+        "hybrid"  # filter, Landlock and supervisor: the kernel holds, the supervisor explains and is exact
+    )
     SUPERVISOR = "supervisor"  # without Landlock: every restricted operation is performed by the worker
     LANDLOCK = "landlock"  # what the kernel decides exactly is neither notified nor explained
     AUDIT = "audit"  # mode = "audit": everything goes on, and is recorded
@@ -149,7 +151,9 @@ def compile_plan(
     )
 
 
-def _plan_access(access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine) -> AccessPlan:
+def _plan_access(
+    access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine
+) -> AccessPlan:
     if matcher.universal(access):
         return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if engine is Engine.AUDIT:
@@ -161,10 +165,16 @@ def _plan_access(access: Access, matcher: Matcher, landlock: LandlockPlan | None
     if access is Access.ATTRIBUTES:
         return AccessPlan(access, Enforcement.SUPERVISOR, "Landlock does not know metadata")
     held = landlock is not None and all(
-        right in landlock.handled or right in landlock.free for right, mask in REQUIRED.items() if access in mask
+        right in landlock.handled or right in landlock.free
+        for right, mask in REQUIRED.items()
+        if access in mask
     )
     if landlock is None or not held:
-        why = "there is no Landlock here" if landlock is None else "this kernel's Landlock does not know the right"
+        why = (
+            "there is no Landlock here"
+            if landlock is None
+            else "this kernel's Landlock does not know the right"
+        )
         if access in Access.EXEC | Access.IOCTL:
             return AccessPlan(access, Enforcement.ADVISORY, why)
         return AccessPlan(access, Enforcement.SUPERVISOR, why)
@@ -178,9 +188,7 @@ def _plan_access(access: Access, matcher: Matcher, landlock: LandlockPlan | None
     return AccessPlan(access, Enforcement.BOTH, gap or special or "denials are explained")
 
 
-_EXACT_IN_KERNEL = (
-    Access.READ | Access.LIST | Access.EXEC | Access.MODIFY | Access.TRUNCATE
-)
+_EXACT_IN_KERNEL = Access.READ | Access.LIST | Access.EXEC | Access.MODIFY | Access.TRUNCATE
 """Accesses that one right of Landlock expresses alone."""
 
 

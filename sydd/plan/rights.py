@@ -1,8 +1,9 @@
 """How the accesses of a policy and the rights of Landlock correspond.
 
-A right of Landlock is usable for several accesses: whoever holds MAKE_REG on a directory can create a file there, but also
-give an existing file a second name. So a right is granted only where the policy allows *every* access that the right is
-good for; Landlock stays an under-approximation of the policy also where the policy splits what the kernel joins.
+A right of Landlock is usable for several accesses: whoever holds MAKE_REG on a directory can create a file
+there, but also give an existing file a second name. So a right is granted only where the policy allows
+*every* access that the right is good for; Landlock stays an under-approximation of the policy also where
+the policy splits what the kernel joins.
 
 Source: landlock(7), "Filesystem actions"; security/landlock/fs.c.
 """
@@ -32,9 +33,7 @@ REQUIRED: dict[FsRight, Access] = {
 }
 """The accesses that must be allowed where a right is granted."""
 
-FILE_RIGHTS = (
-    FsRight.EXECUTE | FsRight.WRITE_FILE | FsRight.READ_FILE | FsRight.TRUNCATE | FsRight.IOCTL_DEV
-)
+FILE_RIGHTS = FsRight.EXECUTE | FsRight.WRITE_FILE | FsRight.READ_FILE | FsRight.TRUNCATE | FsRight.IOCTL_DEV
 """Rights that a rule on something that is no directory may carry."""
 
 REMOVE = FsRight.REMOVE_DIR | FsRight.REMOVE_FILE

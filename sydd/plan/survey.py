@@ -34,5 +34,3 @@ def roaming(matcher: Matcher, access: Access) -> tuple[str, ...]:
             }
         )
     )
-
-

@@ -49,7 +49,11 @@ class HostTree:
                     for entry in listing:
                         names.append(entry.name)
                         kind: Kind = (
-                            "link" if entry.is_symlink() else "dir" if entry.is_dir(follow_symlinks=False) else "file"
+                            "link"
+                            if entry.is_symlink()
+                            else "dir"
+                            if entry.is_dir(follow_symlinks=False)
+                            else "file"
                         )
                         self._kinds[f"{path.rstrip('/')}/{entry.name}"] = kind
             except OSError:

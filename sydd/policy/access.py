@@ -31,13 +31,7 @@ class Access(IntFlag):
 
 
 FILE_ACCESSES = (
-    Access.READ
-    | Access.LIST
-    | Access.STAT
-    | Access.EXEC
-    | Access.CHDIR
-    | Access.WRITE
-    | Access.IOCTL
+    Access.READ | Access.LIST | Access.STAT | Access.EXEC | Access.CHDIR | Access.WRITE | Access.IOCTL
 )
 
 OF_AN_OBJECT = (
@@ -80,9 +74,7 @@ class Action(Enum):
         return self not in (Action.ALLOW, Action.FILTER)
 
 
-DEFAULT_ALLOWED = (
-    Access.READ | Access.LIST | Access.STAT | Access.EXEC | Access.CHDIR | Access.IOCTL
-)
+DEFAULT_ALLOWED = Access.READ | Access.LIST | Access.STAT | Access.EXEC | Access.CHDIR | Access.IOCTL
 """Accesses that are allowed where no rule matches. All others are denied there: write and net."""
 
 

@@ -1,4 +1,4 @@
-"""Path patterns: `*` within a component (dot files too), `**` across, `?`, `[]`, `{a,b}`; `/dir/**` includes `/dir`."""
+"""Path patterns: `*` within a name `**` across, `?`, `[]`, `{a,b}`; `/dir/**` includes `/dir`."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ def expand(text: str, source: Source | None = None) -> tuple[str, ...]:
 
 
 def name_matcher(text: str, source: Source | None = None) -> re.Pattern[str]:
-    """The expression (for `fullmatch`) of a glob on a name without slashes, such as an environment
-    variable's.
+    """The expression (for `fullmatch`) of a glob on a name without slashes, as of an environment variable.
 
     Raises:
         PolicyError: see `globsyntax.tokenize`.
@@ -129,7 +128,7 @@ class PathGlob:
 
     @property
     def regex(self) -> re.Pattern[str]:
-        """The whole pattern as one expression for `match`. Compiled at first use: most patterns never need it."""
+        """The whole pattern as one expression for `match`. Compiled at first use: few patterns need it."""
         if self._regex is None:
             found = alternatives(tokenize(self.text))
             expression = "|".join(path_regex(components(tokens)) for tokens in found)

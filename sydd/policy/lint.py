@@ -121,7 +121,7 @@ def _undecided(rule: BoundRule, bound: Sequence[BoundRule]) -> Iterator[Finding]
 
 
 def _comparable(rule: BoundRule, other: BoundRule) -> bool:
-    """Whether *other* making *rule* needless says something about the profile, not about one session's directories."""
+    """Whether *other* making *rule* needless is the profile's doing, not one session's directories'."""
     if rule.rule.source.file != other.rule.source.file or not rule.access & other.access:
         return False
     if rule.action is not other.action:

@@ -140,7 +140,7 @@ class Matcher:
 
     Args:
         rules: bound rules in their order; the last that matches decides. Of network rules only `any` is
-        matched here.
+            matched here.
     """
 
     def __init__(self, rules: Sequence[BoundRule]) -> None:
@@ -188,7 +188,7 @@ class Matcher:
         return result
 
     def _find_uniform(self, mask: int, directory: str) -> Action | None:
-        """From the last rule to the first: what may match adds its action, what surely matches ends an access."""
+        """From the last rule to the first: a possible match adds its action, a sure one ends an access."""
         slashed = directory.rstrip("/") + "/"
         remaining = mask
         found: Action | None = None
@@ -225,7 +225,7 @@ class Matcher:
         return any(rule.access & access for rule in self.rules)
 
     def holes(self, access: Access) -> tuple[str, ...]:
-        """Where the answer to an access in *access* may not be the default: literal prefixes of patterns, sorted."""
+        """Where the answer to one of *access* may not be default: sorted literal prefixes of patterns."""
         found: set[str] = set()
         for rule in self.rules:
             for bit in bits(rule.access & access):

@@ -59,6 +59,7 @@ NETLINK: Final = {
 """Families of linux/netlink.h."""
 
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_BRACKETS = re.compile(r"\[([^\]]*)\]((?:/.*)?)")
 _NAMED: Final = ("any", "loopback", "local", "unix:unnamed")
 
 
@@ -198,13 +199,15 @@ def _networks(address: str, source: Source) -> tuple[Network, ...]:
 
     if address in GROUPS:
         return tuple(ipaddress.ip_network(text) for text in GROUPS[address])
+    found = _BRACKETS.fullmatch(address)
+    bare = found[1] + found[2] if found else address
     try:
-        return (ipaddress.ip_network(address.strip("[]")),)
+        return (ipaddress.ip_network(bare),)
     except ValueError:
         pass
-    plain, _, length = address.partition("/")
+    plain, _, length = bare.partition("/")
     try:
-        ip = ipaddress.ip_address(plain.strip("[]"))
+        ip = ipaddress.ip_address(plain)
     except ValueError:
         hint = did_you_mean(address, _NAMED)
         if not hint and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}", address):
@@ -218,8 +221,8 @@ def _networks(address: str, source: Source) -> tuple[Network, ...]:
         raise PolicyError(f"'{address}' is no network address", source, hint) from None
     if not length.isdigit() or int(length) > ip.max_prefixlen:
         hint = f"0 to {ip.max_prefixlen}"
-        raise problem(f"'{length}' is no prefix length", source, len(plain) + 1, hint)
-    network = ipaddress.ip_network(address.strip("[]"), strict=False)
+        raise problem(f"'{length}' is no prefix length", source, address.find("/") + 1, hint)
+    network = ipaddress.ip_network(bare, strict=False)
     raise PolicyError(f"'{address}' has bits after its prefix", source, f"did you mean '{network}'?")
 
 

@@ -130,12 +130,20 @@ def _toml(text: str, file: str) -> dict[str, Any]:
         if found is None:
             raise PolicyError(f"not TOML: {message}", Source(file)) from None
         message = message[: found.start()]
+        lines = text.replace("\r\n", "\n").split("\n")
         if found[1]:
             line, column = int(found[1]), int(found[2])
         else:
-            lines = text.split("\n")
             line, column = len(lines), len(lines[-1]) + 1
-        raise PolicyError(f"not TOML: {message}", Source(file, line, column)) from None
+        if message == "Cannot overwrite a value":
+            # tomllib points behind the value; what is wrong is the key before it
+            key = lines[line - 1].partition("=")[0].strip()
+            place = Source(file, line, lines[line - 1].find(key) + 1)
+            raise PolicyError(f"'{key}' is there twice", place, "remove one of them") from None
+        word = lines[line - 1][column - 1 :].strip()
+        quoted = f" at '{word}'" if word else ""
+        hint = "a ',' is missing before it, or a ']'" if message == "Unclosed array" else ""
+        raise PolicyError(f"not TOML{quoted}: {message}", Source(file, line, column), hint) from None
 
 
 class _Reader:
@@ -286,7 +294,8 @@ class _Reader:
             hint = 'write rules = ["…", "…"]'
         elif wanted == "a string" and isinstance(value, bool | int | float):
             hint = "write it in quotes"
-        return PolicyError(f"'{name}' takes {wanted}, not {_noun(value)}", self.value(*way), hint)
+        what = f"an item of '{name}'" if isinstance(way[-1], int) else f"'{name}'"
+        return PolicyError(f"{what} takes {wanted}, not {_noun(value)}", self.value(*way), hint)
 
     def unknown_key(self, way: Key) -> PolicyError:
         """A key that no table has, or another table."""

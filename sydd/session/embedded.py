@@ -1,8 +1,10 @@
-"""The embedded mode: this process becomes parent, subreaper and supervisor of one command. No daemon, no privileges.
+"""The embedded mode: this process becomes parent, subreaper and supervisor of one command. No daemon, no
+privileges.
 
-The main thread waits for signals, all of which are blocked, so that none is lost and each is seen with its sender: what the terminal
-sends reaches the command by itself, as it is in the same process group; what somebody sends to this process alone is passed on.
-A second thread serves the listener. The session ends when the last of its processes has gone.
+The main thread waits for signals, all of which are blocked, so that none is lost and each is seen with its
+sender: what the terminal sends reaches the command by itself, as it is in the same process group; what
+somebody sends to this process alone is passed on. A second thread serves the listener. The session ends
+when the last of its processes has gone.
 """
 
 from __future__ import annotations
@@ -31,7 +33,15 @@ if TYPE_CHECKING:
     from sydd.plan.landlock import LandlockPlan
     from sydd.session.prepare import Prepared
 
-FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCONT,
+)
 TERMINATING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 WAITED_FOR = (*FORWARDED, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGALRM)
 GRACE = 5
@@ -183,7 +193,9 @@ class _Session:
 
     def _serve(self, listener: int) -> None:
         prepared = self._prepared
-        with contextlib.suppress(OSError):  # before Linux 6.6; slower by a factor of four, and right all the same
+        with contextlib.suppress(
+            OSError
+        ):  # before Linux 6.6; slower by a factor of four, and right all the same
             seccomp.set_flags(listener, seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
         context = Context(
             session=self._name,
@@ -280,8 +292,8 @@ def _receive_listener(channel: socket.socket) -> int:
 def _credentials_are_fixed() -> bool:
     """Whether no process of the session can come to other credentials than this one has.
 
-    With no_new_privs, without capabilities and with one and the same user and group id in all places, every call that would change
-    them fails or changes nothing; user namespaces are refused by the filter.
+    With no_new_privs, without capabilities and with one and the same user and group id in all places,
+    every call that would change them fails or changes nothing; user namespaces are refused by the filter.
     """
     own = credentials.current()
     users = {own.ruid, own.euid, own.suid, own.fsuid}

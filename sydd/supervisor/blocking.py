@@ -1,7 +1,7 @@
 """Opens that wait for another process: a FIFO whose other end nobody has opened yet.
 
-Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps in open(2) could not.
-It shares the listener, answers by itself, and dies with the worker.
+Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps
+in open(2) could not. It shares the listener, answers by itself, and dies with the worker.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class WaitingRoom:
         self.sweep()
         if len(self._processes) >= MAXIMUM_WAITING:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        # The copied O_PATH descriptor keeps its number in the child: what *path* names there is the same object.
+        # The copied O_PATH descriptor keeps its number in the child: what *path* names there is the same
+        # object.
         pid = os.fork()
         if pid:
             self._processes[cookie] = pidfd.pidfd_open(pid)

@@ -73,7 +73,7 @@ def now() -> float:
     return time.time()
 
 
-def _printable(value: Any) -> Any:  # noqa: ANN401  # whatever JSON can hold
+def _printable(value: Any) -> Any:  # whatever JSON can hold
     """Replace what is no text (bytes of a path that are not UTF-8) by escapes, so that every line is valid UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,8 +1,8 @@
 """Whether a new name would give an object more than its old one had.
 
-The policy speaks of names, so moving or linking an object is a way to change what the policy says about it. Landlock refuses with
-EXDEV what would gain rights by a reparenting; the supervisor does the same for all accesses. mv(1) then copies, for which the
-content has to be readable.
+The policy speaks of names, so moving or linking an object is a way to change what the policy says about
+it. Landlock refuses with EXDEV what would gain rights by a reparenting; the supervisor does the same for
+all accesses. mv(1) then copies, for which the content has to be readable.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sydd.supervisor.verdict import singles
 
 if TYPE_CHECKING:
     from sydd.policy.matcher import Matcher
+
 
 def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory: bool) -> bool:
     """Whether the object at *old* could be used for more under the name *new*.

@@ -84,6 +84,7 @@ class Journal:
             self._stream.write(json.dumps(value, ensure_ascii=False) + "\n")
             self._stream.flush()
         except OSError:
-            # A full disk must not end the session: what is lost is counted, and the block at the end still tells.
+            # A full disk must not end the session: what is lost is counted, and the block at the end still
+            # tells.
             self.dropped += 1
             self._stream = None

@@ -1,10 +1,12 @@
 """Doing an allowed operation for the caller, on the very objects that were judged.
 
-Each function acts through the descriptors that resolution left: an existing object by its O_PATH descriptor, a new or vanishing name
-by the descriptor of its directory and the one last component, never following a link there. What another process does to the
-names in between therefore changes nothing about what was judged.
+Each function acts through the descriptors that resolution left: an existing object by its O_PATH
+descriptor, a new or vanishing name by the descriptor of its directory and the one last component, never
+following a link there. What another process does to the names in between therefore changes nothing about
+what was judged.
 
-The worker has the caller's credentials by then; the kernel's own permission checks, and their errnos, stay in force.
+The worker has the caller's credentials by then; the kernel's own permission checks, and their errnos, stay
+in force.
 """
 
 from __future__ import annotations

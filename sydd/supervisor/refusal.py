@@ -1,8 +1,9 @@
 """The errno of a denied call.
 
-The kernel looks at many things before it looks at permissions, and programs rely on that order: `mkdir -p` walks over directories
-that exist by EEXIST, and a shell finds out by ENOENT. What fails natively before access is asked for fails in the same way here, and
-is no violation. Everything else is EACCES, which is what Landlock says, so that both layers say the same; what a rule hides is ENOENT.
+The kernel looks at many things before it looks at permissions, and programs rely on that order: `mkdir -p`
+walks over directories that exist by EEXIST, and a shell finds out by ENOENT. What fails natively before
+access is asked for fails in the same way here, and is no violation. Everything else is EACCES, which is
+what Landlock says, so that both layers say the same; what a rule hides is ENOENT.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A notification with its arguments read from the caller's memory, in one form for all spellings of an operation.
+"""A notification with its arguments read from the caller's memory, in one form for all spellings of an
+operation.
 
-Everything that a pointer leads to is copied here once. Later stages look at the copy alone: another thread may write to the
-original at any time.
+Everything that a pointer leads to is copied here once. Later stages look at the copy alone: another thread
+may write to the original at any time.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     """Read the arguments of *notification* as *row* describes them.
 
     Raises:
-        NaturalFailure: EFAULT for a bad pointer, ENAMETOOLONG for a path without an end, EINVAL or E2BIG for a bad structure.
+        NaturalFailure: EFAULT for a bad pointer, ENAMETOOLONG for a path without an end, EINVAL or E2BIG
+        for a bad structure.
     """
     registers = notification.registers
     tid = notification.tid
@@ -195,7 +197,9 @@ def _times(reader: Reader, tid: int, address: int, layout: Times | None) -> byte
     if layout is Times.UTIMBUF:
         accessed, modified = _SECONDS_PAIR.unpack(_bytes(reader, tid, address, _SECONDS_PAIR.size))
         return _TIMESPEC_PAIR.pack(accessed, 0, modified, 0)
-    seconds, micro, seconds2, micro2 = _TIMESPEC_PAIR.unpack(_bytes(reader, tid, address, _TIMESPEC_PAIR.size))
+    seconds, micro, seconds2, micro2 = _TIMESPEC_PAIR.unpack(
+        _bytes(reader, tid, address, _TIMESPEC_PAIR.size)
+    )
     if not (0 <= micro < 1_000_000 and 0 <= micro2 < 1_000_000):
         raise NaturalFailure(errno.EINVAL)
     return _TIMESPEC_PAIR.pack(seconds, micro * _MICROSECOND, seconds2, micro2 * _MICROSECOND)

@@ -1,11 +1,13 @@
 """From a path as the caller wrote it to the object that the kernel would find for the caller.
 
-Resolution is the kernel's: openat2(2) from the caller's working directory or descriptor, without following magic links, then the
-canonical name read back from the descriptor. What is judged is that descriptor's name, and what is acted on is that descriptor.
+Resolution is the kernel's: openat2(2) from the caller's working directory or descriptor, without following
+magic links, then the canonical name read back from the descriptor. What is judged is that descriptor's
+name, and what is acted on is that descriptor.
 
-Two things cannot be left to openat2, because the worker is another process: `/proc/self` and `/proc/thread-self` would be the
-worker's own, and magic links (`/proc/<pid>/fd/<n>`, `cwd`, `root`, `exe`) may lead anywhere. Both show (the canonical name lies in
-the worker's own /proc directory, or the result is ELOOP), and then `sydd.supervisor.walk` goes component by component.
+Two things cannot be left to openat2, because the worker is another process: `/proc/self` and
+`/proc/thread-self` would be the worker's own, and magic links (`/proc/<pid>/fd/<n>`, `cwd`, `root`, `exe`)
+may lead anywhere. Both show (the canonical name lies in the worker's own /proc directory, or the result is
+ELOOP), and then `sydd.supervisor.walk` goes component by component.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ class Found(NamedTuple):
     Attributes:
         path: canonical name; for what has no name in the tree, the kernel's word for it ("pipe:[123]").
         fd: O_PATH descriptor of the object; -1 for an entry whose object was not opened.
-        parent: O_PATH descriptor of the directory that holds the entry; -1 when the object was looked up as such.
-        name: last component in *parent*; empty when there is no parent.
+        parent: O_PATH descriptor of the directory that holds the entry; -1 when the object was looked up
+        as such. name: last component in *parent*; empty when there is no parent.
         trailing_slash: whether the path ended in one.
         named: whether *path* is a name in the file system tree, now.
     """
@@ -55,10 +57,11 @@ class Resolver:
     Not for several threads at once.
 
     Attributes:
-        caller: the thread whose request it is: its own directory in /proc is called /proc/self, as rules write it.
-        credentials: the caller's, to look names up with; None when they are the worker's own. What belongs to the caller's
-            process (its directory, its descriptors) is opened with the worker's: a process that changed its user is not
-            dumpable, and could not even look at itself through /proc.
+        caller: the thread whose request it is: its own directory in /proc is called /proc/self, as rules
+        write it. credentials: the caller's, to look names up with; None when they are the worker's own.
+        What belongs to the caller's
+            process (its directory, its descriptors) is opened with the worker's: a process that changed
+            its user is not dumpable, and could not even look at itself through /proc.
     """
 
     def __init__(self) -> None:
@@ -143,7 +146,9 @@ class Resolver:
         Raises:
             NaturalFailure: what the kernel would answer: ENOENT, ENOTDIR, ELOOP, EACCES, EXDEV, ENAMETOOLONG.
         """
-        fd = probe_openat2(start, path, O_OBJECT if follow else O_OBJECT_NOFOLLOW, resolve | RESOLVE_NO_MAGICLINKS)
+        fd = probe_openat2(
+            start, path, O_OBJECT if follow else O_OBJECT_NOFOLLOW, resolve | RESOLVE_NO_MAGICLINKS
+        )
         if fd < 0:
             if not resolve and (fd == -errno.ELOOP or (fd == -errno.ENOENT and _may_pass_proc(path))):
                 fd = walk(tid, start, path, follow=follow)
@@ -164,10 +169,12 @@ class Resolver:
         return found
 
     def entry(self, tid: int, start: int, path: bytes, *, resolve: int = 0) -> Found:
-        """The directory entry that *path* names from *start*, whether or not it exists: a new name, or one to remove.
+        """The directory entry that *path* names from *start*, whether or not it exists: a new name, or one
+        to remove.
 
         Raises:
-            NaturalFailure: what the kernel would answer for the directories on the way; ENOENT for an empty path.
+            NaturalFailure: what the kernel would answer for the directories on the way; ENOENT for an
+            empty path.
         """
         stripped = path.rstrip(b"/")
         if not stripped:
@@ -179,7 +186,9 @@ class Resolver:
         if slash:
             directory = self._directory(tid, start, head or b"/", resolve)
         else:
-            directory = self.describe(start) if start != AT_FDCWD else self._directory(tid, start, b".", resolve)
+            directory = (
+                self.describe(start) if start != AT_FDCWD else self._directory(tid, start, b".", resolve)
+            )
         if name in (b".", b".."):
             return Found(directory.path, -1, directory.fd, name, trailing)
         if len(name) > 255:  # NAME_MAX
@@ -190,7 +199,8 @@ class Resolver:
         return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
 
     def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
-        """Where open(2) with O_CREAT would create *path*, which does not exist: through dangling links, as the kernel goes.
+        """Where open(2) with O_CREAT would create *path*, which does not exist: through dangling links, as
+        the kernel goes.
 
         Raises:
             NaturalFailure: ELOOP after too many links, and what `entry` raises.
@@ -258,9 +268,11 @@ def _may_pass_proc(path: bytes) -> bool:
 
 
 def _long_name(fd: int) -> str:
-    """The canonical name of a directory or file whose name is longer than the kernel tells: put together from below.
+    """The canonical name of a directory or file whose name is longer than the kernel tells: put together
+    from below.
 
-    Each parent is opened and searched for the inode, until a name is short enough. It is not a fast way; nobody comes here twice.
+    Each parent is opened and searched for the inode, until a name is short enough. It is not a fast way;
+    nobody comes here twice.
     """
     names: list[str] = []
     here = os.open(f"/proc/self/fd/{fd}", O_OBJECT)

@@ -1,6 +1,7 @@
 """What a request is really about: its resolved objects, and what it asks of each.
 
-One function per operation. It resolves (effects: descriptors of the resolver) and names the demands; it neither judges nor acts.
+One function per operation. It resolves (effects: descriptors of the resolver) and names the demands; it
+neither judges nor acts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from sydd.kernel.landlock import FsRight
 from sydd.policy.access import Access
 from sydd.supervisor.failure import NaturalFailure
-from sydd.supervisor.request import AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Request
+from sydd.supervisor.request import (
+    AT_EMPTY_PATH,
+    AT_REMOVEDIR,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    Request,
+)
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
@@ -27,8 +34,12 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
 # Plain integers: the operators of IntFlag cost a microsecond each, and these stand on the path of every call.
-READ, LIST, STAT, EXEC, CHDIR = (int(bit) for bit in (Access.READ, Access.LIST, Access.STAT, Access.EXEC, Access.CHDIR))
-CREATE, MODIFY, DELETE, RENAME = (int(bit) for bit in (Access.CREATE, Access.MODIFY, Access.DELETE, Access.RENAME))
+READ, LIST, STAT, EXEC, CHDIR = (
+    int(bit) for bit in (Access.READ, Access.LIST, Access.STAT, Access.EXEC, Access.CHDIR)
+)
+CREATE, MODIFY, DELETE, RENAME = (
+    int(bit) for bit in (Access.CREATE, Access.MODIFY, Access.DELETE, Access.RENAME)
+)
 LINK, TRUNCATE, ATTRIBUTES, MKNOD = (
     int(bit) for bit in (Access.LINK, Access.TRUNCATE, Access.ATTRIBUTES, Access.MKNOD)
 )
@@ -64,7 +75,8 @@ _ANY_RIGHT = {
 
 
 def rights_at_most(request: Request) -> int | None:
-    """Every right that the kernel may come to need for the call, whatever another thread does to the paths meanwhile.
+    """Every right that the kernel may come to need for the call, whatever another thread does to the paths
+    meanwhile.
 
     Returns:
         None where Landlock does not know the operation, so that the kernel never holds it.

@@ -1,9 +1,9 @@
 """Component-by-component resolution, for what openat2(2) cannot do for another process.
 
-`/proc/self` and `/proc/thread-self` are read as the caller's. A magic link is followed by the kernel itself, from the directory in
-which it stands, so that its permission checks are the kernel's. Everything else is opened one name at a time with O_NOFOLLOW, and
-symbolic links are put in front of what remains, as namei(7) says. Each step starts at the descriptor of the one before: nothing is
-looked up twice.
+`/proc/self` and `/proc/thread-self` are read as the caller's. A magic link is followed by the kernel
+itself, from the directory in which it stands, so that its permission checks are the kernel's. Everything
+else is opened one name at a time with O_NOFOLLOW, and symbolic links are put in front of what remains, as
+namei(7) says. Each step starts at the descriptor of the one before: nothing is looked up twice.
 
 The way is slow, some ten microseconds a component; only paths into /proc, and loops, come here.
 """

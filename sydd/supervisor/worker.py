@@ -1,6 +1,7 @@
 """The worker: receives notifications, takes each through the stages, answers.
 
-One thread, one listener. Everything that it opens for a request is closed with that request; what may block is done elsewhere.
+One thread, one listener. Everything that it opens for a request is closed with that request; what may
+block is done elsewhere.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Worker:
         context: the session.
         listener: descriptor from seccomp(2); stays the caller's to close.
         journal: where events go.
-        receive_ends: whether the kernel ends RECV when the last process has gone (Linux 6.11); else it is polled first.
+        receive_ends: whether the kernel ends RECV when the last process has gone (Linux 6.11); else it is
+        polled first.
     """
 
     def __init__(self, context: Context, listener: int, journal: Journal, *, receive_ends: bool) -> None:
@@ -136,7 +138,8 @@ class Worker:
     def answer(self, notification: Notification) -> Answer:
         """Take one notification through the stages.
 
-        Whatever goes wrong with one request is answered as a denial: the loop goes on, and nothing gets through.
+        Whatever goes wrong with one request is answered as a denial: the loop goes on, and nothing gets
+        through.
         """
         row = self._context.rows.get(notification.number)
         if row is None:
@@ -237,7 +240,8 @@ class Worker:
         if gains(matcher, self._restricted, old.path, new.path, directory=directory):
             return errno.EXDEV
         if directory and self._coverage.anchored_at_or_below(old.path):
-            # Rules of Landlock follow the directory: what they grant there must be what the policy says of the new name.
+            # Rules of Landlock follow the directory: what they grant there must be what the policy says of
+            # the new name.
             if not same_action(matcher, self._restricted, old.path, new.path):
                 return errno.EXDEV
             self._coverage.forget(old.path)
@@ -364,7 +368,6 @@ class Worker:
         if seccomp.id_valid(self._listener, notification.id):
             os.kill(group, signal.SIGKILL)
         seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
-
 
 
 def _translated(number: int | None) -> int:
