@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import Kind, PathGlob, escape, expand, is_below, name_matcher
 from sydd.policy.globsyntax import check
-
 from tests.policy.oracle import matching
 from tests.policy.strategies import NAMES, UNIVERSE, patterns
 
@@ -29,7 +28,7 @@ def test_matches_what_the_oracle_matches(pattern: str) -> None:
 @settings(max_examples=400, deadline=None)
 @given(patterns(), st.sampled_from(UNIVERSE))
 def test_below_is_conservative(pattern: str, directory: str) -> None:
-    """No match below a directory means none, a covered subtree means all, every match lies at the literal prefix."""
+    """No match below a directory means none, a covered subtree all; every match has the literal prefix."""
     glob = PathGlob(pattern)
     below = [path for path in UNIVERSE if is_below(path, directory)]
     matches = matching(pattern, below)

@@ -157,7 +157,7 @@ def test_cache_is_bounded() -> None:
 
 
 def test_decide_is_quick() -> None:
-    """A decision takes microseconds, however many rules there are (bounds are ten times what a slow machine needs)."""
+    """A decision takes microseconds, however many rules there are (the bounds are generous)."""
     texts = [f"deny read /home/user/.config/d{number}/**" for number in range(200)]
     matcher = Matcher(bound(*texts, "allow write /work/**", "deny read /var/**/*.key"))
     path = "/work/src/project/lib/module/file.c"

@@ -1,0 +1,267 @@
+"""Profiles: what is wrong with bad ones, what good ones come to, and those that are shipped."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sydd.policy.access import Access, Action
+from sydd.policy.bind import bind_rules
+from sydd.policy.errors import PolicyError
+from sydd.policy.lint import findings
+from sydd.policy.matcher import Matcher
+from sydd.policy.policy import UNLIMITED, Mode, Policy
+from sydd.policy.profile import parse_profile, to_policy
+from sydd.policy.variables import resolve
+from sydd.profiles import store
+from sydd.profiles.store import available, load
+
+BAD = Path(__file__).parent / "bad"
+SHIPPED = ("build", "credentials", "offline", "permissive", "readonly")
+HOME = "/home/me"
+VALUES = {"cwd": "/home/me/src", "home": HOME, "tmp": "/tmp/s-1", "user": "me"}
+
+
+@pytest.fixture(autouse=True)
+def _only_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No profile of this machine is found."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(store, "SYSTEM", tmp_path / "etc")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BAD.glob("*.toml")))
+def test_bad_profile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each mistake gives one error: the text beside the profile."""
+    monkeypatch.chdir(BAD)
+    with pytest.raises(PolicyError) as caught:
+        load(f"./{name}.toml", {})
+    assert str(caught.value).replace(f"{BAD}/", "") + "\n" == (BAD / f"{name}.txt").read_text()
+
+
+def test_there_are_enough_bad_profiles() -> None:
+    """Every bad profile has its text, and every text its profile."""
+    profiles = {path.stem for path in BAD.glob("*.toml")}
+    assert profiles == {path.stem for path in BAD.glob("*.txt")}
+    assert len(profiles) >= 20
+
+
+FULL = r'''
+name = "full"
+description = "Everything that a profile can say"
+mode = "audit"
+umask = "027"
+rules = [
+    "allow write ${out}/**",
+    """deny \
+       read "/x\\*" """,
+]
+[variables]
+out = "${cwd}/out"
+[environment]
+pass = ["CI_*"]
+drop = ["*_TOKEN", "CI*"]
+set = { OUT = "${out}", HOME = "${home}" }
+[limits]
+core = 0
+as = "2G"
+stack = ["8M", "unlimited"]
+nofile = [1024, 4096]
+cpu = "unlimited"
+[descriptors]
+keep = [7, 3]
+'''
+
+
+def test_every_key() -> None:
+    """What a profile says is in the policy."""
+    policy = to_policy([parse_profile(FULL, "full.toml")], {})
+    assert (policy.name, policy.description) == ("full", "Everything that a profile can say")
+    assert (policy.mode, policy.umask, policy.keep_descriptors) == (Mode.AUDIT, 0o027, (3, 7))
+    assert [str(rule) for rule in policy.rules] == ["allow write ${out}/**", "deny read /x\\*"]
+    assert [str(rule.source) for rule in policy.rules] == ["full.toml:7:6", "full.toml:8:8"]
+    assert str(policy.rules[1].pattern_source) == "full.toml:9:14"
+    assert policy.limits == (
+        ("as", 2 << 30, 2 << 30),
+        ("core", 0, 0),
+        ("cpu", UNLIMITED, UNLIMITED),
+        ("nofile", 1024, 4096),
+        ("stack", 8 << 20, UNLIMITED),
+    )
+    assert policy.sources == ("full.toml",)
+
+
+def test_environment() -> None:
+    """What is dropped is gone but for what is passed, and what is set is set."""
+    policy = to_policy([parse_profile(FULL, "full.toml")], {})
+    values = resolve(policy.variables, VALUES, {})
+    outside = {"PATH": "/bin", "MY_TOKEN": "s", "CI": "1", "CI_JOB": "2", "HOME": "/root"}
+    expected = {"PATH": "/bin", "CI_JOB": "2", "HOME": HOME, "OUT": f"{VALUES['cwd']}/out"}
+    assert policy.environment.apply(outside, values) == expected
+
+
+def test_sets_win() -> None:
+    """--set gives another value, also to a variable that the profile only uses."""
+    policy = to_policy([parse_profile(FULL, "full.toml")], {"out": "/o"})
+    assert resolve(policy.variables, VALUES, {})["out"] == "/o"
+    profile = parse_profile('rules = ["allow write ${dest}"]', "f")
+    assert resolve(to_policy([profile], {"dest": "/d"}).variables, VALUES, {})["dest"] == "/d"
+
+
+def test_set_that_nothing_uses() -> None:
+    """A misspelt --set is an error."""
+    with pytest.raises(PolicyError) as caught:
+        to_policy([parse_profile(FULL, "full.toml")], {"uot": "/o"})
+    assert str(caught.value) == "--set: 'full' has no variable 'uot' (did you mean 'out'?)"
+
+
+def test_empty_profile() -> None:
+    """A profile that says nothing is the default, enforced."""
+    assert to_policy([parse_profile("", "f", "empty")], {}) == Policy("empty", sources=("f",))
+
+
+def write(directory: Path, **profiles: str) -> None:
+    """Profiles as files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in profiles.items():
+        (directory / f"{name}.toml").write_text(text)
+
+
+def test_extends(tmp_path: Path) -> None:
+    """Parents' rules come first, each parent once; scalars of the child win; lists are joined."""
+    write(
+        tmp_path,
+        base='umask = "022"\nmode = "audit"\nrules = ["deny read /base"]\n[limits]\ncore = 0\nnproc = 9',
+        left='extends = "./base.toml"\nrules = ["deny read /left"]\n[environment]\ndrop = ["L"]',
+        right='extends = "./base.toml"\nrules = ["deny read /right"]\n[environment]\ndrop = ["R"]',
+        child=(
+            'extends = ["./left.toml", "./right.toml"]\numask = "077"\nmode = "enforce"\n'
+            'rules = ["deny read /child"]\n[limits]\nnproc = 5'
+        ),
+    )
+    policy = load(str(tmp_path / "child.toml"), {})
+    assert [rule.pattern for rule in policy.rules] == ["/base", "/left", "/right", "/child"]
+    assert (policy.name, policy.umask, policy.mode) == ("child", 0o077, Mode.ENFORCE)
+    assert policy.environment.drop == ("L", "R")
+    assert policy.limits == (("core", 0, 0), ("nproc", 5, 5))
+    assert [Path(source).stem for source in policy.sources] == ["base", "left", "right", "child"]
+
+
+def test_search_order(tmp_path: Path) -> None:
+    """The user's profile comes before the system's that before the shipped one, each adding to the next."""
+    write(tmp_path / "config/sydd/profiles", build='extends = "build"\ndescription = "mine"')
+    write(tmp_path / "etc", build='extends = "build"\n', other='description = "o"')
+    policy = load("build", {})
+    files = ["credentials.toml", "build.toml", "build.toml", "build.toml"]
+    assert [Path(source).name for source in policy.sources] == files
+    assert policy.sources[-1].startswith(str(tmp_path / "config"))
+    found = {info.name: (info.origin, info.description) for info in available()}
+    assert found["build"] == ("user", "mine")
+    assert found["other"] == ("system", "o")
+    assert found["offline"][0] == "shipped"
+
+
+def test_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt name is put right, and a file of that name is pointed at."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PolicyError) as caught:
+        load("bulid", {})
+    assert str(caught.value) == "no profile 'bulid' (did you mean 'build'?)"
+    Path("mine").touch()
+    with pytest.raises(PolicyError) as caught:
+        load("mine", {})
+    assert str(caught.value) == "no profile 'mine' (write './mine' for the file of that name)"
+    with pytest.raises(PolicyError) as caught:
+        load("no/x.toml", {})
+    assert str(caught.value) == "no profile at 'no/x.toml' (the directory 'no' does not exist)"
+
+
+def test_broken_profiles_are_listed(tmp_path: Path) -> None:
+    """A profile that cannot be read has no description, and hides none of the others."""
+    write(tmp_path / "etc", broken="= x", odd="description = 1")
+    assert {info.name: info.description for info in available()}["broken"] == ""
+    assert {info.name: info.description for info in available()}["odd"] == ""
+
+
+def test_shipped_are_known() -> None:
+    """The shipped profiles are these, and each has a description."""
+    assert tuple(info.name for info in available()) == SHIPPED
+    assert all(info.description for info in available())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("cwd", [f"{HOME}/src", HOME, f"{HOME}/.config/gh/x", "/tmp/x", "/"])
+def test_shipped_have_no_findings(name: str, cwd: str) -> None:
+    """`profile check` has nothing to say about them, wherever the work directory is."""
+    policy = load(name, {})
+    bound = bind_rules(policy.rules, VALUES | {"cwd": cwd}, {}, lambda path: path)
+    assert findings(policy, bound, lambda _: True) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "access", "path", "action"),
+    [
+        ("build", Access.CREATE, f"{HOME}/src/a.o", Action.ALLOW),
+        ("build", Access.CREATE, f"{HOME}/x", Action.DENY),
+        ("build", Access.MODIFY, f"{HOME}/.bashrc", Action.DENY),
+        ("build", Access.DELETE, "/tmp/s-1/x", Action.ALLOW),
+        ("build", Access.DELETE, "/tmp/x", Action.DENY),
+        ("build", Access.READ, f"{HOME}/.ssh/id_ed25519", Action.DENY),
+        ("build", Access.READ, f"{HOME}/.cargo/credentials.toml", Action.DENY),
+        ("build", Access.READ, f"{HOME}/.docker/config.json", Action.DENY),
+        ("build", Access.READ, f"{HOME}/.bash_history", Action.DENY),
+        ("build", Access.READ, f"{HOME}/.bashrc", Action.ALLOW),
+        ("build", Access.READ, "/usr/include/stdio.h", Action.ALLOW),
+        ("build", Access.MODIFY, "/dev/null", Action.ALLOW),
+        ("build", Access.DELETE, "/dev/null", Action.DENY),
+        ("build", Access.LINK, "/dev/shm/sem.a1b2c3", Action.ALLOW),
+        ("build", Access.CREATE, "/dev/shm/psm_1234", Action.ALLOW),
+        ("build", Access.CREATE, "/dev/shm/other", Action.DENY),
+        ("build", Access.CONNECT, "127.0.0.1!80", Action.DENY),
+        ("readonly", Access.CREATE, f"{HOME}/src/a.o", Action.DENY),
+        ("readonly", Access.READ, f"{HOME}/.ssh/id_ed25519", Action.DENY),
+        ("readonly", Access.MODIFY, "/dev/null", Action.ALLOW),
+        ("offline", Access.DELETE, "/etc/passwd", Action.ALLOW),
+        ("offline", Access.CONNECT, "127.0.0.1!80", Action.DENY),
+        ("permissive", Access.READ, "/etc/passwd", Action.WARN),
+        ("permissive", Access.DELETE, "/etc/passwd", Action.WARN),
+        ("permissive", Access.CONNECT, "127.0.0.1!80", Action.WARN),
+        ("permissive", Access.STAT, "/etc/passwd", Action.ALLOW),
+    ],
+)
+def test_shipped_decisions(name: str, access: Access, path: str, action: Action) -> None:
+    """What the shipped profiles promise."""
+    policy = load(name, {})
+    matcher = Matcher(bind_rules(policy.rules, resolve(policy.variables, VALUES, {}), {}, lambda text: text))
+    assert matcher.decide(access, path).action is action
+
+
+def test_work_directory_is_uniform_under_build() -> None:
+    """The kernel can be told wholly of the usual work directory, and of all reads beside the home."""
+    matcher = Matcher(bind_rules(load("build", {}).rules, VALUES, {}, lambda path: path))
+    assert matcher.uniform(Access.WRITE, VALUES["cwd"]) is Action.ALLOW
+    assert matcher.uniform(Access.READ | Access.EXEC | Access.LIST, "/usr") is Action.ALLOW
+    assert matcher.uniform(Access.READ, VALUES["cwd"]) is Action.ALLOW
+
+
+def test_build_environment() -> None:
+    """Secrets and agents stay outside, the temporary directory is the session's."""
+    environment = load("build", {}).environment
+    outside = {"PATH": "/bin", "GITHUB_TOKEN": "s", "AWS_REGION": "x", "SSH_AUTH_SOCK": "/s", "TMPDIR": "/t"}
+    inside = environment.apply(outside, VALUES)
+    assert inside == {"PATH": "/bin"} | dict.fromkeys(("TMPDIR", "TMP", "TEMP", "TEMPDIR"), "/tmp/s-1")
+
+
+def test_matching_does_not_import_pydantic(tmp_path: Path) -> None:
+    """What every launch imports is lean."""
+    import subprocess
+
+    code = (
+        "import sys, sydd.policy.matcher, sydd.policy.policy, sydd.policy.suggest, sydd.profiles.store;"
+        "sys.exit(bool({'pydantic', 'difflib'} & set(sys.modules)))"
+    )
+    root = Path(store.__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, env={"HOME": str(tmp_path)}, check=False)
+    assert done.returncode == 0
