@@ -15,7 +15,7 @@ from tests.policy.oracle import matching
 from tests.policy.strategies import NAMES, UNIVERSE, patterns
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(patterns())
 def test_matches_what_the_oracle_matches(pattern: str) -> None:
     """A pattern matches exactly the paths that trying everything says it matches."""
@@ -25,7 +25,7 @@ def test_matches_what_the_oracle_matches(pattern: str) -> None:
     assert [path for path in UNIVERSE if glob.regex.match(path)] == expected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(patterns(), st.sampled_from(UNIVERSE))
 def test_below_is_conservative(pattern: str, directory: str) -> None:
     """No match below a directory means none, a covered subtree all; every match has the literal prefix."""
@@ -39,7 +39,7 @@ def test_below_is_conservative(pattern: str, directory: str) -> None:
     assert all(is_below(path, glob.literal_prefix) for path in matches)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(patterns())
 def test_expansion_keeps_the_meaning(pattern: str) -> None:
     """The patterns without braces together match what the pattern with them matches."""

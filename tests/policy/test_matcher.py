@@ -41,7 +41,7 @@ def bind(policy: list[Rule]) -> Matcher:
     return Matcher(bind_rules(policy, {}, {}, lambda path: path))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(rules(), max_size=6))
 def test_decides_as_trying_every_rule(policy: list[Rule]) -> None:
     """Every decision, cached or not, is that of the last rule that matches."""
@@ -53,7 +53,7 @@ def test_decides_as_trying_every_rule(policy: list[Rule]) -> None:
             assert (decision.rule.index if decision.rule else None) == index
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(rules(), max_size=6), st.sets(st.sampled_from(SPOKEN), min_size=1), st.sampled_from(UNIVERSE))
 def test_uniform_is_never_wrong(policy: list[Rule], spoken: set[Access], directory: str) -> None:
     """Where one action is promised for a subtree, every access to every path there gets it."""
@@ -69,7 +69,7 @@ def test_uniform_is_never_wrong(policy: list[Rule], spoken: set[Access], directo
         assert found == {action}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(rules(), max_size=6))
 def test_holes_name_all_that_is_not_default(policy: list[Rule]) -> None:
     """A path whose answer is not the default one lies at or below a hole."""
