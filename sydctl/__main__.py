@@ -1,0 +1,7 @@
+"""`python -m sydctl`."""
+
+import sys
+
+from sydctl.main import main
+
+sys.exit(main())

@@ -1,0 +1,200 @@
+"""`sydctl launch`: run a command under a profile, embedded, and tell at the end what was denied."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from sydctl import place
+from sydctl.main import EXIT_FAILED, EXIT_INTERRUPTED, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sydd.session.prepare import Prepared
+    from sydd.supervisor.event import Event
+    from sydd.supervisor.journal import Journal
+
+EXIT_STRICT = 1
+
+DESCRIPTION = """\
+Run COMMAND under a profile. What the profile forbids does not happen and is told at the end, on stderr.
+
+The first argument is the profile; with --profile, all arguments are the command's."""
+
+EPILOG = """\
+exit status: the command's own; 128+N when signal N ended it; 125 when sydd itself failed, bad arguments and bad profiles
+included; 126 when the command cannot be executed; 127 when it is not found. With --strict 1 instead of 0 where something
+was denied.
+
+examples:
+  sydctl launch build -- make -j2
+  sydctl launch -p build make -j2
+  sydctl launch build -C src --rule 'allow write ${home}/.cache/ccache/**' -- ./configure
+  sydctl launch ./ci.toml --set out=/srv/out --strict --events denied.jsonl -- sh ci.sh
+  sydctl launch build --plan
+"""
+
+DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/(\d+)|/dev/std(out|err)")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sydctl launch`."""
+    parser.usage = "sydctl launch [OPTION]… PROFILE [OPTION]… -- COMMAND [ARGUMENT]…\n       sydctl launch [OPTION]… -p PROFILE COMMAND [ARGUMENT]…"
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.add_argument("-p", "--profile", help="name of a profile, or its file")
+    place.add_arguments(parser)
+    parser.add_argument("--plan", action="store_true", help="show how the profile would be enforced here, and run nothing")
+    parser.add_argument("--json", action="store_true", help="with --plan: as JSON")
+    parser.add_argument("--events", metavar="FILE", help="write every event as a line of JSON to FILE (or /dev/fd/N)")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 instead of 0 where something was denied")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell the layers in use, and events as they happen")
+    parser.add_argument("-q", "--quiet", action="store_true", help="tell nothing at the end")
+    parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run")
+    parser.set_defaults(parser=parser)
+
+
+def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """Profile and command.
+
+    argparse leaves everything from the first word on that is no option: the command, whose options are its own. Without
+    --profile that first word is the profile, and options may follow it.
+
+    Args:
+        arguments: parsed once; what stands between profile and command is added to it.
+    """
+    parser = arguments.parser
+    profile = arguments.profile
+    words: list[str] = arguments.words
+    if profile is None:
+        if not words or words[0] == "--":
+            parser.error("no profile: name one first, as in 'sydctl launch build -- make'")
+        profile, *rest = words
+        arguments = parser.parse_args(rest, arguments)
+        if arguments.profile is not None:
+            parser.error(f"two profiles: '{profile}' and --profile '{arguments.profile}'")
+        words = arguments.words
+    if words[:1] == ["--"]:
+        words = words[1:]
+    if arguments.json and not arguments.plan:
+        parser.error("--json goes with --plan; --events FILE writes the events as JSON")
+    if not words and not arguments.plan:
+        parser.error("no command: write it last, as in 'sydctl launch build -- make'")
+    return profile, words
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `sydctl launch`."""
+    profile, command = split(arguments)
+    with _events(None if arguments.plan else arguments.events) as stream, place.prepared(profile, arguments) as ready:
+        if arguments.plan:
+            from sydctl.planview import show
+
+            show(ready, as_json=arguments.json)
+            return 0
+        if arguments.verbose:
+            _tell_layers(ready)
+        return _launch(ready, command, stream, arguments)
+
+
+def _launch(ready: Prepared, command: list[str], stream: TextIO | None, arguments: argparse.Namespace) -> int:
+    from sydd.session import embedded
+    from sydd.supervisor.journal import Journal
+
+    journal = Journal(stream, _tell_event if arguments.verbose else None)
+    name = f"{ready.policy.name}-{os.getpid()}"
+    try:
+        outcome = embedded.run(ready, command, journal, name=name)
+    except embedded.SessionError as error:
+        raise Failure(str(error), EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    journal.finish()
+    if not arguments.quiet:
+        _tell_end(journal)
+    if outcome.failure:
+        # What was not supervised was refused; the command's status says nothing then.
+        raise Failure(f"the supervision failed: {outcome.failure}", EXIT_FAILED)
+    if arguments.strict and not outcome.status and journal.denials:
+        return EXIT_STRICT
+    return outcome.status
+
+
+@contextlib.contextmanager
+def _events(path: str | None) -> Iterator[TextIO | None]:
+    """The stream for --events, opened before anything runs, closed on exec.
+
+    Raises:
+        Failure: it cannot be opened.
+    """
+    if path is None:
+        yield None
+        return
+    with open(_open_events(path), "w", encoding="utf-8", errors="backslashreplace") as stream:
+        yield stream
+
+
+def _open_events(path: str) -> int:
+    if path in ("", "-"):
+        raise Failure(f"--events: '{path}' is no file (write /dev/fd/N for an open descriptor)", EXIT_FAILED)
+    found = DESCRIPTOR.fullmatch(path)
+    try:
+        if found:
+            # Opened anew it would be truncated, and a socket cannot be.
+            return os.dup(int(found[1]) if found[1] else 1 if found[2] == "out" else 2)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+        return os.open(path, flags, 0o666)
+    except (OSError, OverflowError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no such name"
+        raise Failure(f"--events: cannot write to '{path}': {why}", EXIT_FAILED) from None
+
+
+def _write(text: str) -> None:
+    """To stderr in one piece, so that lines of the command's own do not come between; a closed stderr is no error."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _tell_event(event: Event) -> None:
+    from sydctl.block import line
+
+    _write(line(event) + "\n")
+
+
+def _tell_end(journal: Journal) -> None:
+    events: Sequence[Event] = journal.events()
+    if not events and not journal.dropped:
+        return
+    from sydctl.block import render
+
+    terminal = _is_terminal()
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = 0
+    if terminal:
+        with contextlib.suppress(OSError):
+            width = os.get_terminal_size(2).columns
+    _write(render(events, width, colour, dropped=journal.dropped))
+
+
+def _is_terminal() -> bool:
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False
+
+
+def _tell_layers(ready: Prepared) -> None:
+    """The engine, its layers, and what the kernel lacks."""
+    from sydctl.planview import layers
+    from sydd.kernel.probe import probe
+
+    _write(f"sydd: profile {ready.policy.name}, engine {ready.plan.engine.value}: {layers(ready.plan)}\n")
+    for feature in probe():
+        if not feature and feature.kernel:
+            _write(f"sydd: no {feature.name} here (Linux {feature.kernel}): {feature.lost}\n")

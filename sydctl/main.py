@@ -1,0 +1,165 @@
+"""The entry point: finds the subcommand, and imports only that one's module.
+
+Start-up is paid by every build step that is launched, so nothing heavy is imported here: no pydantic (a profile is read later), no json,
+no logging. A subcommand is a module of this package with `configure(parser)` and `run(arguments) -> int`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+
+import sydd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_USAGE = 2
+EXIT_FAILED = 125
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+COMMANDS = {
+    "launch": "run a command under a profile",
+    "profile": "list, show and check profiles",
+    "explain": "say what a profile says about one access to one path, and why",
+    "doctor": "show what this kernel has for sydd, and what is lost without the rest",
+    "completion": "print a completion script for a shell",
+}
+"""The subcommands, each a module of this package, with what `--help` says of it."""
+
+USAGE_STATUS = {"launch": EXIT_FAILED, "explain": EXIT_FAILED}
+"""Exit status for bad arguments where 2 would be taken for the answer or for the command's own status (as env(1) does)."""
+
+EXAMPLES = """\
+examples:
+  sydctl launch build -- make -j2        build in the current directory, confined
+  sydctl explain build write ~/.bashrc   what the profile says about that, and why
+  sydctl profile list                    the profiles that there are
+  sydctl doctor                          what this kernel has
+"""
+
+
+class Command(Protocol):
+    """What a module of a subcommand has."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add arguments, description and examples."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; return the exit status."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, and whose help keeps the layout of examples.
+
+    Attributes:
+        usage_status: exit status for bad arguments.
+    """
+
+    usage_status = EXIT_USAGE
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where help is."""
+        # An argument may hold anything, also what would drive the terminal.
+        from sydctl.text import printable
+
+        sys.stderr.write(f"{self.prog}: {printable(message)} (see '{self.prog} --help')\n")
+        sys.exit(self.usage_status)
+
+
+def load_command(name: str) -> Command:
+    """The module of the subcommand *name*."""
+    return cast("Command", importlib.import_module(f"sydctl.{name}"))
+
+
+def build_parser(wanted: str = "", *, complete: bool = False) -> Parser:
+    """The parser of all arguments.
+
+    Args:
+        wanted: the subcommand whose own arguments are needed.
+        complete: whether those of every subcommand are, for completion.
+    """
+    parser = Parser(
+        prog="sydctl",
+        description="Run commands under sydd, and look after its profiles.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sydctl {sydd.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        subparser.usage_status = USAGE_STATUS.get(name, EXIT_USAGE)
+        if complete or name == wanted:
+            load_command(name).configure(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run sydctl.
+
+    Args:
+        argv: arguments without the program's name; None for this process's.
+
+    Returns:
+        The exit status; docs/sydctl.md lists them.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be text, and a locale need not know every character.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    wanted = next((word for word in words if not word.startswith("-")), "")
+    try:
+        status = _run(words, wanted)
+        sys.stdout.flush()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads on. What Python would still write at exit must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception:  # noqa: BLE001  # a bug: shown as it is, but never with a status that could be the command's
+        import traceback
+
+        traceback.print_exc()
+        return EXIT_FAILED
+    return status
+
+
+def _run(words: list[str], wanted: str) -> int:
+    from sydd.policy.errors import PolicyError
+
+    arguments = build_parser(wanted).parse_args(words)
+    try:
+        return load_command(arguments.command).run(arguments)
+    except (PolicyError, Failure) as error:
+        from sydctl.text import printable
+
+        sys.stderr.write(f"sydctl: {printable(str(error))}\n")
+        if isinstance(error, Failure):
+            return error.status
+        return USAGE_STATUS.get(arguments.command, 1)
+
+
+class Failure(Exception):  # noqa: N818  # what ends the program, with its status
+    """What is the matter, in one line, and the exit status.
+
+    Args:
+        message: for people.
+        status: what sydctl exits with.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
