@@ -88,3 +88,29 @@ def _remember(flags: int, resolve: int) -> ctypes.Array[ctypes.c_char]:
     how = ctypes.create_string_buffer(_HOW.pack(flags, 0, resolve), _HOW.size)
     _hows[flags, resolve] = how
     return how
+
+
+_readlink = _gate.bind("readlink", ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_LINK_SIZE = ctypes.c_size_t(4096)
+
+
+class LinkReader:
+    """readlink(2) without exceptions, with a buffer of its own: one for each thread."""
+
+    def __init__(self) -> None:
+        self._buffer = ctypes.create_string_buffer(_LINK_SIZE.value)
+        self._address = ctypes.c_void_p(ctypes.addressof(self._buffer))
+
+    def read(self, path: bytes) -> bytes | None:
+        """What the symbolic link *path* says.
+
+        Args:
+            path: the name, without a NUL inside.
+
+        Returns:
+            None when it is no symbolic link, does not exist, cannot be reached, or says more than PATH_MAX.
+        """
+        size = _readlink(path, self._address, _LINK_SIZE)
+        if size < 0 or size == _LINK_SIZE.value:
+            return None
+        return ctypes.string_at(self._address, size)

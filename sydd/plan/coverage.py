@@ -63,6 +63,11 @@ class Coverage:
         parent, _, _ = path.rpartition("/")
         return not missing & ~self._directory(parent or "/")
 
+    def grants_below(self, directory: str, rights: int) -> bool:
+        """Whether the kernel grants *rights* on everything below *directory*, and on its entries."""
+        missing = rights & ~self._free
+        return not missing or not missing & ~self._directory(directory)
+
     def forget(self, path: str) -> None:
         """Stop trusting the names at or below *path*: the directory that a rule was made for is no longer there."""
         below = path + "/"

@@ -6,12 +6,12 @@ program from it. An allow-list by number: what the table does not know, in a hol
 its end, is ENOSYS, so that a newer kernel opens no way around.
 
 Entries of one call stand in order and the first whose tests hold decides; the last one has no test. So forms
-of a call are complementary by construction, whatever their tests are. libseccomp cannot be told that: rules of
-one call that differ in arguments and action must exclude each other, and "all other requests" cannot be
+of a call are complementary by construction, whatever their tests are. libseccomp cannot be told that: rules
+of one call that differ in arguments and action must exclude each other, and "all other requests" cannot be
 written as such rules. Hence the division of labour: calls that have one answer go to libseccomp, which also
 deals with the architecture and builds the search tree; the handful with tests are a prelude in front of its
-program. For the rest the prelude costs two loads and a comparison for each such call, and calls that are
-always allowed pay not even that (the kernel finds out at load time and keeps a bitmap).
+program. To the others the prelude costs a few comparisons, and to those that are always allowed not even
+that: the kernel finds them out when the filter is loaded, and remembers.
 """
 
 from __future__ import annotations
@@ -368,7 +368,7 @@ def _prelude(plan: FilterPlan) -> list[_Instruction]:
 
 
 def compile_filter(plan: FilterPlan) -> bytes:
-    """The program for seccomp(2), an array of ``struct sock_filter``, on a machine of the plan's architecture.
+    """The program for seccomp(2), an array of ``struct sock_filter``, for a machine such as this.
 
     Other architectures are killed, and so are calls with x32 numbers: libseccomp treats both alike.
 

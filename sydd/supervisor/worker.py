@@ -28,6 +28,7 @@ from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perf
 from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import Request, read_request
 from sydd.supervisor.resolve import Resolver
+from sydd.supervisor.shortcut import Shortcuts
 from sydd.supervisor.target import REMOVE_DIR, Target, locate, rights_at_most
 from sydd.supervisor.tasks import describe_process
 from sydd.supervisor.verdict import Verdict, judge
@@ -92,6 +93,10 @@ class Worker:
         self._waiting = WaitingRoom(listener)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
+        # Only what the kernel holds can take the short way; with other credentials than the worker's, names are
+        # looked up with the caller's.
+        held = context.plan.landlock is not None and context.fixed_credentials
+        self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
         self._launching = True
         self._restricted = Access(0)
         for entry in context.plan.accesses:
@@ -176,6 +181,11 @@ class Worker:
         request = None
         try:
             request = read_request(notification, row, self._reader)
+            if self._shortcuts is not None:
+                if row.operation in _RENAMING:
+                    self._shortcuts.forget()
+                elif self._shortcuts.allows(request):
+                    return CONTINUE
             for _ in range(RETRIES):
                 try:
                     return self._once(request)
@@ -368,6 +378,10 @@ class Worker:
         if seccomp.id_valid(self._listener, notification.id):
             os.kill(group, signal.SIGKILL)
         seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
+
+
+_RENAMING = frozenset({Operation.RENAME, Operation.SYMLINK, Operation.LINK})
+"""Operations after which a known name may lead elsewhere."""
 
 
 def _translated(number: int | None) -> int:

@@ -1,0 +1,178 @@
+"""The short way to CONTINUE, for what the kernel holds and the policy allows in a whole directory.
+
+Most calls of a build are of this kind: a header below /usr, an object file in the work directory. For them the full
+resolution would only confirm what is known of the directory, and the answer is safe whatever the caller's memory says
+by the time the kernel reads it: Landlock holds (`Coverage.may_continue`). So a directory, once resolved, is
+remembered as *plain* when the policy says "allow" to everything in it and Landlock grants all of it. A later call
+with the same directory needs one look: whether the last component is a symbolic link.
+
+What is remembered may be outdated, and then at worst an event is missed: the kernel denies on its own. To keep events
+exact, everything is forgotten when the session renames or links a name, and after a second in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, LinkReader, probe_openat2
+from sydd.policy.access import Access, Action
+from sydd.supervisor.request import AT_FDCWD, Request
+from sydd.supervisor.target import (
+    MAKE_DIR,
+    MAKE_REG,
+    MAKE_SYM,
+    O_ACCMODE,
+    O_TMPFILE_BIT,
+    READ_RIGHTS,
+    REMOVE_DIR,
+    REMOVE_FILE,
+    TRUNCATE_RIGHT,
+    WRITE_FILE,
+)
+from sydd.syscalls.row import Operation
+
+if TYPE_CHECKING:
+    from sydd.plan.coverage import Coverage
+    from sydd.policy.matcher import Matcher
+
+LIFETIME = 1.0
+"""Seconds after which everything is forgotten: what processes outside the session rename is not seen."""
+
+MAXIMUM = 4096
+"""Directories remembered."""
+
+LINKS = 4
+"""Symbolic links within one directory that are followed here (libz.so to libz.so.1 to libz.so.1.2.13)."""
+
+READABLE = 1
+WRITABLE = 2
+
+_O_WRITING = O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT
+_O_OTHER = os.O_PATH | O_TMPFILE_BIT | os.O_DIRECTORY
+
+_READ = Access.READ | Access.LIST
+_WRITE = Access.CREATE | Access.DELETE | Access.MODIFY | Access.TRUNCATE
+_WRITE_RIGHTS = WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG | MAKE_DIR | MAKE_SYM | REMOVE_FILE | REMOVE_DIR
+
+_ENTRIES = frozenset({Operation.MKDIR, Operation.UNLINK})
+"""Operations on an entry itself: a link as the last component is not followed."""
+
+
+class Shortcuts:
+    """Plain directories of one session, by the words that calls use for them.
+
+    Args:
+        matcher: the policy.
+        coverage: what the kernel holds.
+    """
+
+    def __init__(self, matcher: Matcher, coverage: Coverage) -> None:
+        self._matcher = matcher
+        self._readlink = LinkReader().read
+        self._coverage = coverage
+        self._plain: dict[tuple[str, bytes], int] = {}
+        self._expires = 0.0
+        self._reads = coverage.may_continue(READ_RIGHTS)
+        self._writes = coverage.may_continue(READ_RIGHTS | _WRITE_RIGHTS)
+
+    def forget(self) -> None:
+        """Names have changed."""
+        self._plain.clear()
+
+    def allows(self, request: Request) -> bool:
+        """Whether *request* is one to go on with, for certain. False says nothing."""
+        operation = request.row.operation
+        path = request.path
+        if not path or request.dirfd != AT_FDCWD and path[:1] != b"/":
+            return False
+        if operation is Operation.OPEN:
+            flags = request.flags
+            if flags & _O_OTHER or request.row.extra:
+                return False
+            wanted = (
+                (READABLE | WRITABLE if flags & O_ACCMODE != os.O_WRONLY else WRITABLE)
+                if flags & _O_WRITING
+                else READABLE
+            )
+        elif operation in _ENTRIES:
+            wanted = WRITABLE
+        else:
+            return False
+        if not (self._writes if wanted & WRITABLE else self._reads):
+            return False
+        head, slash, name = path.rpartition(b"/")
+        if not name or name == b"." or name == b"..":
+            return False
+        tid = request.notification.tid
+        if path[:1] == b"/":
+            base = ""
+            where = path
+        else:
+            link = self._readlink(b"/proc/%d/cwd" % tid)
+            if link is None:
+                return False
+            base = os.fsdecode(link)
+            where = b"/proc/%d/cwd/%s" % (tid, path)
+        now = time.monotonic()
+        if now > self._expires:
+            self._plain.clear()
+            self._expires = now + LIFETIME
+        key = (base, head)
+        plain = self._plain.get(key)
+        if plain is None:
+            plain = self._look(base, head or b"/" if slash else b"")
+            if len(self._plain) >= MAXIMUM:
+                self._plain.clear()
+            self._plain[key] = plain
+        if plain & wanted != wanted:
+            return False
+        if operation in _ENTRIES:
+            return True
+        for _ in range(LINKS):
+            target = self._readlink(where)
+            if target is None:
+                return True
+            if b"/" in target or target == b".." or target == b".":
+                return False
+            where = where[: where.rindex(b"/") + 1] + target
+        return False
+
+    def _look(self, base: str, head: bytes) -> int:
+        """What may be done in a directory: bits of READABLE and WRITABLE."""
+        if base and not head:
+            directory = base
+            if not directory.startswith("/") or directory.endswith(" (deleted)"):
+                return 0
+        else:
+            start = os.open(base, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY) if base else AT_FDCWD
+            try:
+                fd = probe_openat2(
+                    start, head, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY, RESOLVE_NO_MAGICLINKS
+                )
+            finally:
+                if base:
+                    os.close(start)
+            if fd < 0:
+                return 0
+            try:
+                directory = os.readlink(f"/proc/self/fd/{fd}")
+            finally:
+                os.close(fd)
+        return self._of_directory(directory)
+
+    def _of_directory(self, directory: str) -> int:
+        if directory == "/proc" or directory.startswith("/proc/") or directory == "/":
+            return 0
+        matcher, coverage = self._matcher, self._coverage
+        plain = 0
+        if matcher.uniform(_READ, directory) is Action.ALLOW and coverage.grants_below(
+            directory, READ_RIGHTS
+        ):
+            plain |= READABLE
+        if matcher.uniform(_WRITE, directory) is Action.ALLOW and coverage.grants_below(
+            directory, _WRITE_RIGHTS
+        ):
+            plain |= WRITABLE
+        return plain
