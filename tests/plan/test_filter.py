@@ -1,0 +1,458 @@
+"""The static filter: plan against what calls ask for, program against plan, kernel against both."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sydd.kernel import seccomp
+from sydd.kernel.prctl import set_no_new_privs
+from sydd.plan.filter import (
+    X32_BIT,
+    ArgTest,
+    Disposition,
+    FilterPlan,
+    OpenTraps,
+    Outcome,
+    _prelude,
+    compile_filter,
+    open_traps,
+    plan_filter,
+)
+from sydd.policy.access import Access
+from sydd.syscalls.argument import WORD
+from sydd.syscalls.numbers import HIGHEST
+from sydd.syscalls.restricted import (
+    CLONE_FILES,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    INODE_REQUESTS,
+    RESTRICTIONS,
+    TIOCLINUX,
+    TIOCSTI,
+)
+from sydd.syscalls.row import Operation
+from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
+from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, native, number, rows_by_number
+from tests.support.forked import ChildError, in_child
+from tests.syscalls import bpf
+
+ALLOW, NOTIFY = Outcome(Disposition.ALLOW), Outcome(Disposition.NOTIFY)
+EVERYTHING = ~Access(0)
+NONE = Access(0)
+O_PATH, O_TMPFILE_BIT = 0o10000000, 0o20000000
+O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
+RUBBISH = 0xDEAD_BEEF << 32
+
+supervised_sets = st.builds(
+    lambda chosen: Access(sum(chosen)), st.sets(st.sampled_from([1 << bit for bit in range(17)]))
+)
+open_flags = st.builds(
+    lambda bits, high: sum(bits) | high << 32,
+    st.sets(st.sampled_from([1 << bit for bit in range(32)]), max_size=8),
+    st.sampled_from([0, 1, WORD, 0xDEAD_BEEF]),
+)
+
+
+def errno_of(code: int) -> Outcome:
+    """A refusal."""
+    return Outcome(Disposition.ERRNO, code)
+
+
+def form(arch: str, flags: int) -> OpenTraps:
+    """The form of an open, from open(2) in its words rather than in masks."""
+    if flags & O_PATH:
+        return OpenTraps.PATH
+    writes = flags & 3 in (os.O_WRONLY, os.O_RDWR, 3) or flags & (os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT)
+    if writes:
+        return OpenTraps.WRITE
+    return OpenTraps.DIRECTORY if flags & O_DIRECTORY[arch] else OpenTraps.READ
+
+
+def asked(arch: str, flags: int) -> Access:
+    """What an open asks for, by its flags alone.
+
+    For a directory that is opened without O_DIRECTORY it says READ; where LIST matters, getdents is notified.
+    """
+    match form(arch, flags):
+        case OpenTraps.PATH:
+            return Access.STAT
+        case OpenTraps.DIRECTORY:
+            return Access.LIST
+        case OpenTraps.READ:
+            return Access.READ
+    access = Access(0)
+    if flags & 3 != os.O_WRONLY:
+        access |= Access.READ
+    if flags & 3:
+        access |= Access.MODIFY
+    if flags & (os.O_CREAT | O_TMPFILE_BIT):
+        access |= Access.CREATE
+    if flags & os.O_TRUNC:
+        access |= Access.TRUNCATE
+    return access
+
+
+@cache
+def built(supervised: Access, notify_refused: bool = True) -> tuple[FilterPlan, bpf.Program]:
+    """A plan for this machine and its program."""
+    plan = plan_filter(native(), supervised, notify_refused=notify_refused)
+    return plan, bpf.parse(compile_filter(plan))
+
+
+def answer(outcome: Outcome) -> int:
+    """A decision as the program returns it."""
+    return {
+        Disposition.ALLOW: bpf.RET_ALLOW,
+        Disposition.NOTIFY: bpf.RET_USER_NOTIF,
+        Disposition.ERRNO: bpf.RET_ERRNO | outcome.errno,
+        Disposition.KILL: bpf.RET_KILL_PROCESS,
+    }[outcome.disposition]
+
+
+# -- the plan --
+
+
+@given(supervised_sets, open_flags, st.sampled_from(sorted(AUDIT_ARCH)))
+def test_what_an_open_asks_for_is_notified(supervised: Access, flags: int, arch: str) -> None:
+    """Any open that asks for a supervised access is notified, whatever else is in its flags."""
+    plan = plan_filter(arch, supervised)
+    outcome = plan.decide(number(arch, "openat"), (0, 0, flags, 0, 0, 0))
+    if asked(arch, flags) & supervised:
+        assert outcome == NOTIFY
+    # Which of them write is told exactly; with reads supervised, all opens of content are notified.
+    if not supervised & Access.READ:
+        assert (outcome == NOTIFY) == bool(form(arch, flags) & open_traps(supervised))
+
+
+@pytest.mark.parametrize(
+    ("supervised", "notified"),
+    [
+        (NONE, ""),
+        (Access.WRITE, "w"),
+        (Access.ATTRIBUTES, ""),
+        (Access.TRUNCATE, "w"),
+        (Access.STAT, "p"),
+        (Access.LIST, "d"),
+        (Access.READ, "rdw"),
+        (Access.LIST | Access.STAT | Access.WRITE, "pdw"),
+        (EVERYTHING, "prdw"),
+    ],
+)
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_forms_of_open(arch: str, supervised: Access, notified: str) -> None:
+    """Which forms are notified for which accesses, spelled out."""
+    forms = {
+        "p": [O_PATH, O_PATH | os.O_RDWR, O_PATH | os.O_CREAT | os.O_TRUNC, O_PATH | O_DIRECTORY[arch]],
+        "r": [os.O_RDONLY, os.O_RDONLY | os.O_CLOEXEC, os.O_APPEND, os.O_EXCL],
+        "d": [O_DIRECTORY[arch], O_DIRECTORY[arch] | os.O_CLOEXEC | os.O_NONBLOCK],
+        "w": [os.O_WRONLY, os.O_RDWR, 3, os.O_CREAT, os.O_TRUNC, O_TMPFILE_BIT | O_DIRECTORY[arch] | 2],
+    }
+    plan = plan_filter(arch, supervised)
+    for letter, all_flags in forms.items():
+        expected = NOTIFY if letter in notified else ALLOW
+        for flags in all_flags:
+            for rubbish in (0, RUBBISH):
+                arguments = (0, 0, flags | rubbish, 0, 0, 0)
+                assert plan.decide(number(arch, "openat"), arguments) == expected, (letter, oct(flags))
+    # Nothing of openat2's flags can be seen.
+    assert plan.decide(number(arch, "openat2")) == (NOTIFY if notified else ALLOW)
+    if arch == "x86_64":
+        assert plan.decide(number(arch, "creat")) == (NOTIFY if "w" in notified else ALLOW)
+
+
+def test_read_write_opens_read() -> None:
+    """A plan that names the forms itself cannot leave O_RDWR out of reading."""
+    plan = plan_filter("x86_64", Access.READ, open_tests=OpenTraps.READ)
+    assert plan.decide(257, (0, 0, os.O_RDWR, 0, 0, 0)) == NOTIFY
+    assert plan.decide(257, (0, 0, os.O_RDONLY, 0, 0, 0)) == NOTIFY
+    assert plan.decide(257, (0, 0, O_DIRECTORY["x86_64"], 0, 0, 0)) == ALLOW
+
+
+def test_open_tests_can_leave_reads_to_landlock() -> None:
+    """Reads that the kernel enforces exactly are not notified though other calls that ask READ may be."""
+    plan = plan_filter("x86_64", Access.READ | Access.WRITE, open_tests=OpenTraps.WRITE)
+    assert plan.decide(257, (0, 0, os.O_RDONLY, 0, 0, 0)) == ALLOW
+    assert plan.decide(257, (0, 0, os.O_WRONLY, 0, 0, 0)) == NOTIFY
+
+
+@given(supervised_sets, st.booleans(), st.sampled_from(sorted(AUDIT_ARCH)))
+def test_rows(supervised: Access, notify_refused: bool, arch: str) -> None:
+    """Apart from open and ioctl, a call is notified if and only if it can ask for something supervised."""
+    plan = plan_filter(arch, supervised, notify_refused=notify_refused)
+    for nr, row in rows_by_number(arch).items():
+        outcome = plan.decide(nr)
+        if row.operation is Operation.REFUSED:
+            assert outcome == (NOTIFY if notify_refused else errno_of(row.errno))
+        elif row.operation is not Operation.OPEN and row.name != "ioctl":
+            assert outcome == (NOTIFY if row.asks & supervised else ALLOW), row.name
+
+
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_every_known_number_has_a_last_word(arch: str) -> None:
+    """Each number ends with an entry without tests; exits and returns from handlers are never filtered."""
+    plan = plan_filter(arch, EVERYTHING, restrictions=frozenset(group.name for group in RESTRICTIONS))
+    for name, nr in NUMBERS[arch].items():
+        entries = plan.entries_of(nr)
+        assert entries, name
+        assert [bool(entry.tests) for entry in entries] == [True] * (len(entries) - 1) + [False]
+        assert {entry.name for entry in entries} == {name}
+    for name in ("exit", "exit_group", "rt_sigreturn"):
+        assert plan.decide(number(arch, name)) == ALLOW
+    assert {entry.number for entry in plan.entries} == set(NUMBERS[arch].values())
+
+
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_unknown_numbers(arch: str) -> None:
+    """Holes, what is above the table and -1 do not exist; x32 numbers are a foreign ABI on x86-64."""
+    plan = plan_filter(arch, NONE)
+    for nr in (*set(range(HIGHEST + 100)) - set(NUMBERS[arch].values()), 0x3FFF_FFFF, WORD):
+        assert plan.decide(nr) == errno_of(errno.ENOSYS)
+    foreign = Outcome(Disposition.KILL) if arch == "x86_64" else errno_of(errno.ENOSYS)
+    assert plan.decide(X32_BIT) == plan.decide(X32_BIT | 2) == plan.decide(WORD - 1) == foreign
+
+
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_restrictions(arch: str) -> None:
+    """The groups' answers, by default and lifted; tracing is the one group that is not on."""
+    plan = plan_filter(arch, NONE)
+    lifted = plan_filter(arch, NONE, restrictions=frozenset())
+    for group in RESTRICTIONS:
+        assert group.reason
+        for call in group.calls:
+            if call in NUMBERS[arch]:
+                nr = number(arch, call)
+                assert plan.decide(nr) == (errno_of(group.errno) if group.by_default else ALLOW), call
+                assert lifted.decide(nr) == ALLOW
+    assert [group.name for group in RESTRICTIONS if not group.by_default] == ["trace"]
+    with pytest.raises(ValueError, match="no such restriction: tarce"):
+        plan_filter(arch, NONE, restrictions=frozenset({"tarce"}))
+
+
+def test_restricted_names_exist() -> None:
+    """A misspelt call would be allowed, silently."""
+    for group in RESTRICTIONS:
+        for call in (*group.calls, *(rule.call for rule in group.rules)):
+            assert call in NUMBERS["x86_64"], call
+            assert call not in {row.name for row in ROWS} - {"ioctl"}, call
+
+
+@pytest.mark.parametrize("rubbish", [0, RUBBISH], ids=["", "rubbish"])
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_restricted_forms(arch: str, rubbish: int) -> None:
+    """Calls of which some forms are refused, with and without something in the upper half."""
+    plan = plan_filter(arch, NONE)
+
+    def decide(name: str, *low: int) -> Outcome:
+        args = (*(value | rubbish for value in low), *(0,) * 6)[:6]
+        return plan.decide(number(arch, name), args)
+
+    assert decide("clone", 0x0100_11D2) == decide("clone", 0x003D_0F00) == ALLOW  # fork, pthread_create
+    for shift in (17, 25, 26, 27, 28, 29, 30):
+        assert decide("clone", 1 << shift | 17) == errno_of(errno.EPERM)
+        assert decide("unshare", 1 << shift | CLONE_FILES) == errno_of(errno.EPERM)
+    assert decide("unshare", CLONE_FILES) == decide("unshare", 0x200) == decide("unshare", 0) == ALLOW
+    assert decide("unshare", 0x80) == decide("unshare", 0x10_0000) == errno_of(errno.EPERM)
+    for harmless in (0, WORD, 0x4_0000, 8, 0x4_0008, 0x2_0000):
+        assert decide("personality", harmless) == ALLOW
+    for harmful in (0x40_0000, 0x10_0000, 0x44_0000, 0xFFFF_FFFE, 1):
+        assert decide("personality", harmful) == errno_of(errno.EPERM)
+    assert decide("ioctl", 0, TIOCSTI) == decide("ioctl", 0, TIOCLINUX) == errno_of(errno.EPERM)
+    assert decide("ioctl", 0, 0x5413) == ALLOW
+    for request in INODE_REQUESTS.values():
+        assert decide("ioctl", 3, request) == errno_of(errno.ENOTTY)
+    for request in FLAG_REQUESTS.values():
+        assert decide("ioctl", 3, request) == ALLOW
+    plan = plan_filter(arch, Access.ATTRIBUTES)
+    for request in FLAG_REQUESTS.values():
+        assert decide("ioctl", 3, request) == NOTIFY
+    assert decide("ioctl", 0, TIOCSTI) == errno_of(errno.EPERM)
+    assert decide("ioctl", 0, 0x5413) == ALLOW
+
+
+def test_plans_are_values() -> None:
+    """Equal for equal input, and as text."""
+    assert plan_filter("x86_64", Access.WRITE) == plan_filter("x86_64", Access.WRITE)
+    assert plan_filter("x86_64", Access.WRITE) != plan_filter("x86_64", Access.READ)
+    lines = plan_filter("x86_64", Access.WRITE).describe()
+    assert "openat: notify (for writing)" in lines
+    assert "openat: allow if arg2 & 0x400243 == 0x0 (for reading)" in lines
+    assert "io_uring_setup: ENOSYS (io_uring)" in lines
+    assert not [line for line in lines if line.startswith("getpid:")]
+
+
+def test_tests_that_cannot_hold() -> None:
+    """A test over the upper half, or for a bit outside its mask, is a mistake."""
+    for register, mask, value in ((0, 1 << 32, 0), (0, 1, 2), (6, 1, 1), (-1, 1, 1)):
+        with pytest.raises(ValueError, match=r"no such register|cannot hold"):
+            ArgTest(register, mask, value)
+
+
+# -- the program --
+
+INTERESTING = [
+    (0,) * 6,
+    (WORD,) * 6,
+    (0xFFFF_FFFF_FFFF_FFFF,) * 6,
+    *(
+        tuple(value | high for _ in range(6))
+        for high in (0, RUBBISH)
+        for value in (1, 2, 3, 0o101, 0o200000, O_PATH)
+    ),
+    *((3, request, 5, 0, 0, 0) for request in (*FLAG_REQUESTS.values(), TIOCSTI, TIOCLINUX | RUBBISH)),
+    *((flags, 0, 0, 0, 0, 0) for flags in (CLONE_NEWNS, CLONE_NEWUSER | RUBBISH, CLONE_FILES, 0x4_0000)),
+]
+
+
+@pytest.mark.parametrize("notify_refused", [True, False])
+@pytest.mark.parametrize(
+    "supervised", [NONE, Access.WRITE, Access.READ, Access.WRITE | Access.STAT, EVERYTHING], ids=str
+)
+def test_program_of_all_numbers(supervised: Access, notify_refused: bool) -> None:
+    """Every number there is or could be, over arguments that matter to some call."""
+    plan, program = built(supervised, notify_refused)
+    arch = AUDIT_ARCH[native()]
+    for nr in (
+        *range(HIGHEST + 200),
+        1000,
+        0x3FFF_FFFF,
+        X32_BIT,
+        X32_BIT | 257,
+        X32_BIT | 520,
+        WORD - 1,
+        WORD,
+    ):
+        tested = len(plan.entries_of(nr)) > 1
+        for args in INTERESTING if tested else INTERESTING[:3]:
+            result, looked = bpf.run(program, bpf.seccomp_data(nr, arch, args))
+            assert result == answer(plan.decide(nr, args)), (nr, args)
+            # What never looks at arguments costs nothing where it is allowed: the kernel remembers it.
+            assert looked <= tested, nr
+
+
+@given(
+    st.sampled_from(
+        [NONE, Access.WRITE, Access.LIST, Access.STAT | Access.WRITE, Access.READ, Access.ATTRIBUTES]
+    ),
+    st.sampled_from(
+        ["open", "openat", "openat2", "ioctl", "clone", "unshare", "personality", "creat", "getdents64"]
+    ),
+    st.tuples(
+        *[open_flags | st.sampled_from([*FLAG_REQUESTS.values(), *INODE_REQUESTS.values(), TIOCSTI, WORD])]
+        * 6
+    ),
+)
+def test_program_of_tested_calls(supervised: Access, name: str, args: tuple[int, ...]) -> None:
+    """Random arguments to the calls that have tests."""
+    if name not in NUMBERS[native()]:
+        return
+    plan, program = built(supervised)
+    nr = number(native(), name)
+    result, _ = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[native()], args))
+    assert result == answer(plan.decide(nr, args))
+
+
+@pytest.mark.parametrize("arch", [0x4000_0003, 0x4000_0028, 0, WORD])
+def test_program_of_foreign_architectures(arch: int) -> None:
+    """No number of another architecture gets anywhere, those with tests on this one included."""
+    _, program = built(Access.WRITE)
+    for nr in (*range(HIGHEST + 1), X32_BIT, WORD):
+        assert bpf.run(program, bpf.seccomp_data(nr, arch, (0,) * 6)) == (bpf.RET_KILL_PROCESS, False)
+
+
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_prelude_of_each_architecture(arch: str) -> None:
+    """The calls with tests, also for the architecture that this machine cannot compile the rest for."""
+    plan = plan_filter(arch, Access.WRITE)
+    program = bpf.parse(b"".join(bpf.pack(instruction) for instruction in _prelude(plan)))
+    for nr in range(HIGHEST + 1):
+        for args in INTERESTING:
+            result, _ = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[arch], args))
+            tested = len(plan.entries_of(nr)) > 1
+            assert result == (answer(plan.decide(nr, args)) if tested else None)
+            assert bpf.run(program, bpf.seccomp_data(nr, 0x4000_0003, args)) == (None, False)
+
+
+def test_another_architecture_cannot_be_compiled() -> None:
+    """It says so, rather than make a program with the wrong numbers."""
+    other = next(arch for arch in AUDIT_ARCH if arch != native())
+    with pytest.raises(ValueError, match=f"a filter for {other} can be compiled on such a machine only"):
+        compile_filter(plan_filter(other, NONE))
+
+
+def test_program_fits() -> None:
+    """The kernel takes 4096 instructions for a filter; all filters of a thread together have 32768."""
+    for supervised in (NONE, Access.WRITE, EVERYTHING):
+        assert len(built(supervised)[1]) < 1000
+
+
+# -- the kernel --
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+
+
+def call(nr: int, *args: int | bytes) -> int:
+    """The error of a system call; 0 for none."""
+    words = [ctypes.c_char_p(arg) if isinstance(arg, bytes) else ctypes.c_ulong(arg) for arg in args]
+    return ctypes.get_errno() if _syscall(ctypes.c_long(nr), *words) < 0 else 0
+
+
+def under(program: bytes, *calls: tuple[int, ...]) -> list[int]:
+    """The errors of calls under a filter. Without a listener, what is notified gets ENOSYS."""
+    set_no_new_privs()
+    seccomp.set_mode_filter(program, 0)
+    return [call(*arguments) for arguments in calls]
+
+
+def test_in_the_kernel() -> None:
+    """A real filter on a real thread. Bad pointers show as EFAULT what the filter let through."""
+    program = compile_filter(plan_filter(native(), Access.WRITE))
+    bad, cwd = 1, -100 & WORD
+
+    def nr(name: str) -> int:
+        return number(native(), name)
+
+    expected = [
+        ((nr("openat"), cwd, bad, os.O_RDONLY), errno.EFAULT),
+        ((nr("openat"), cwd, bad, os.O_RDONLY | RUBBISH), errno.EFAULT),
+        ((nr("openat"), cwd, bad, os.O_DIRECTORY), errno.EFAULT),
+        ((nr("openat"), cwd, bad, O_PATH | os.O_RDWR), errno.EFAULT),
+        ((nr("openat"), cwd, bad, os.O_WRONLY), errno.ENOSYS),
+        ((nr("openat"), cwd, bad, os.O_TRUNC | RUBBISH), errno.ENOSYS),
+        ((nr("openat"), cwd, bad, 3), errno.ENOSYS),
+        ((nr("newfstatat"), cwd, bad, bad, 0), errno.EFAULT),
+        ((nr("unlinkat"), cwd, bad, 0), errno.ENOSYS),
+        ((nr("fchmodat2"), cwd, bad, 0, 0), errno.ENOSYS),
+        ((nr("execve"), bad, 0, 0), errno.EFAULT),
+        ((nr("unshare"), CLONE_NEWUSER), errno.EPERM),
+        ((nr("unshare"), CLONE_FILES), 0),
+        ((nr("clone"), CLONE_NEWNS | 17, 0, 0, 0, 0), errno.EPERM),
+        ((nr("clone3"), bad, 0), errno.ENOSYS),
+        ((nr("personality"), WORD), 0),
+        ((nr("personality"), 0x40_0000), errno.EPERM),
+        ((nr("ioctl"), 0, TIOCSTI, bad), errno.EPERM),
+        ((nr("ioctl"), 0, TIOCSTI | RUBBISH, bad), errno.EPERM),
+        ((nr("ioctl"), WORD, FLAG_REQUESTS["FS_IOC_SETFLAGS"] | RUBBISH, bad), errno.ENOSYS),
+        ((nr("ioctl"), WORD, 0x5413, bad), errno.EBADF),
+        ((nr("perf_event_open"), bad, 0, 0, 0, 0), errno.EACCES),
+        ((HIGHEST + 1,), errno.ENOSYS),
+        ((nr("getpid"),), 0),
+    ]
+    results = in_child(under, program, *(arguments for arguments, _ in expected))
+    assert results == [error for _, error in expected]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x32 is an ABI of x86-64")
+def test_x32_in_the_kernel() -> None:
+    """A call with an x32 number ends the process."""
+    program = compile_filter(plan_filter(native(), NONE))
+    with pytest.raises(ChildError, match="ended with -31"):
+        in_child(under, program, (X32_BIT | 39,))

@@ -1,0 +1,225 @@
+"""Every register of every row against the kernel's own parameter names."""
+
+from __future__ import annotations
+
+import pytest
+
+from sydd.policy.access import Access
+from sydd.syscalls.row import Operation, Row, Times
+from sydd.syscalls.rows import AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, FLAG_REQUESTS, ROWS
+from sydd.syscalls.table import rows_by_number
+from tests.syscalls.signatures import SIGNATURES
+
+PATHS = (
+    *("filename", "pathname", "path", "oldname", "newname", "from_pathname", "to_pathname", "dir_name"),
+    *("special", "specialfile", "new_root", "put_old"),
+)
+DIRFDS = ("dfd", "olddfd", "newdfd", "from_dfd", "to_dfd")
+DESCRIPTORS = ("fd", "fs_fd", "mountdirfd")
+FLAGS = ("flags", "flag", "at_flags", "swap_flags", "mask")
+EXTRA = {
+    Operation.MKNOD: ("dev",),
+    Operation.TRUNCATE: ("length",),
+    Operation.CHOWN: ("user", "group"),
+    Operation.UTIME: ("times", "utimes"),
+    Operation.SETXATTR: ("name", "value", "size", "flags", "uargs", "usize"),
+    Operation.REMOVEXATTR: ("name",),
+    Operation.SETFLAGS: ("ufattr", "usize", "cmd", "arg"),
+    Operation.SOCKET: ("family", "type", "protocol"),
+    Operation.SYMLINK: ("oldname",),
+}
+UNUSED = (
+    *("argv", "envp", "statbuf", "buf", "bufsiz", "buffer", "list", "size", "value", "handle", "mnt_id"),
+    *(
+        "dirent",
+        "count",
+        "uargs",
+        "usize",
+        "ufattr",
+        "attr_flags",
+        "uattr",
+        "dev_name",
+        "type",
+        "data",
+        "cmd",
+    ),
+    *("id", "addr", "_key", "_value", "aux", "_fs_name", "fanotify_fd", "mask", "fd", "flags", "name"),
+)
+"""Parameters that no stage looks at: buffers for results, sizes; the names where a call has them twice come
+last, and only count for a call that uses the first meaning already."""
+
+
+def expected(row: Row) -> dict[str, object]:
+    """The registers as the kernel's names tell them."""
+    names = SIGNATURES[row.name]
+    taken: set[int] = set()
+
+    def registers(*wanted: str) -> list[int]:
+        found = [i for i, name in enumerate(names) if name in wanted and i not in taken]
+        taken.update(found)
+        return found
+
+    def one(*wanted: str) -> int | None:
+        found = registers(*wanted)
+        assert len(found) < 2, (row.name, found)
+        return found[0] if found else None
+
+    extra: list[int] = []
+    if row.operation in EXTRA:
+        # setxattr's only flags are the attribute's own; fsetxattr and ioctl have their descriptor beside.
+        extra = registers(*EXTRA[row.operation])
+    if row.name == "openat2":
+        extra = registers("how", "usize")
+    paths = registers(*PATHS)
+    if not paths and row.name in ("acct", "umount2", "name_to_handle_at"):
+        paths = registers("name")
+    dirfds = registers(*DIRFDS)
+    if row.name == "execveat":
+        dirfds = registers("fd")
+    fd = None if paths else one(*DESCRIPTORS)
+    if row.name == "fanotify_mark":
+        flags = one("flags")  # its mask is of events
+    elif row.name == "statx":
+        flags = one("flags")  # its mask is of fields
+    else:
+        flags = one(*FLAGS)
+    mode = one("mode")
+    left = [name for i, name in enumerate(names) if i not in taken and name not in UNUSED]
+    assert left == [], f"{row.name}: nobody looks at {left}"
+    return {
+        "dirfd": dirfds[0] if dirfds else None,
+        "path": paths[0] if paths else None,
+        "dirfd2": dirfds[1] if len(dirfds) > 1 else None,
+        "path2": paths[1] if len(paths) > 1 else None,
+        "fd": fd,
+        "flags": flags,
+        "mode": mode,
+        "extra": tuple(extra),
+    }
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_registers(row: Row) -> None:
+    """All registers of the row, and none that it passes over."""
+    fields = ("dirfd", "path", "dirfd2", "path2", "fd", "flags", "mode", "extra")
+    assert expected(row) == {field: getattr(row, field) for field in fields}
+
+
+def test_the_subtle_ones() -> None:
+    """By hand, from the manual pages: (dirfd, path, dirfd2, path2, flags)."""
+    by_name = {row.name: row for row in ROWS}
+    subtle = {
+        "fchmodat": (0, 1, None, None, None),
+        "faccessat": (0, 1, None, None, None),
+        "faccessat2": (0, 1, None, None, 3),
+        "newfstatat": (0, 1, None, None, 3),
+        "statx": (0, 1, None, None, 2),
+        "fchownat": (0, 1, None, None, 4),
+        "symlink": (None, 1, None, None, None),
+        "symlinkat": (1, 2, None, None, None),
+        "linkat": (0, 1, 2, 3, 4),
+        "renameat2": (0, 1, 2, 3, 4),
+        "unlinkat": (0, 1, None, None, 2),
+        "utimensat": (0, 1, None, None, 3),
+        "setxattrat": (0, 1, None, None, 2),
+        "file_setattr": (0, 1, None, None, 4),
+        "execveat": (0, 1, None, None, 4),
+        "name_to_handle_at": (0, 1, None, None, 4),
+        "fanotify_mark": (3, 4, None, None, 1),
+        "inotify_add_watch": (None, 1, None, None, 2),
+    }
+    found = {name: by_name[name] for name in subtle}
+    assert subtle == {n: (r.dirfd, r.path, r.dirfd2, r.path2, r.flags) for n, r in found.items()}
+
+
+def test_names_are_unique() -> None:
+    """One row for each call, and a signature for each row."""
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert {row.name for row in ROWS} == set(SIGNATURES)
+
+
+def test_links_as_last_component() -> None:
+    """Calls about a name do not follow, nor do the l-calls, readlink and name_to_handle_at."""
+    unfollowed = {row.name for row in ROWS if not row.follow}
+    assert unfollowed == {
+        *(
+            "mkdir",
+            "mkdirat",
+            "mknod",
+            "mknodat",
+            "rmdir",
+            "unlink",
+            "unlinkat",
+            "rename",
+            "renameat",
+            "renameat2",
+        ),
+        *(
+            "link",
+            "linkat",
+            "symlink",
+            "symlinkat",
+            "lchown",
+            "lsetxattr",
+            "lremovexattr",
+            "lstat",
+            "readlink",
+        ),
+        *("readlinkat", "lgetxattr", "llistxattr", "name_to_handle_at"),
+    }
+    l_calls = {"lchown", "lsetxattr", "lremovexattr", "lstat", "lgetxattr", "llistxattr"}
+    assert {row.name for row in ROWS if row.fixed_flags & AT_SYMLINK_NOFOLLOW} == l_calls
+    assert {row.name for row in ROWS if row.fixed_flags == AT_REMOVEDIR} == {"rmdir"}
+
+
+def test_what_is_asked() -> None:
+    """Every call asks for something or is refused with an errno; the lists are those of the rule language."""
+    for row in ROWS:
+        assert bool(row.asks) == (row.operation is not Operation.REFUSED), row.name
+        assert bool(row.errno) == (row.operation is Operation.REFUSED), row.name
+        assert (row.times is not None) == (row.operation is Operation.UTIME), row.name
+    times = {row.name: row.times for row in ROWS if row.times}
+    assert times == {
+        "utime": Times.UTIMBUF,
+        "utimes": Times.TIMEVAL,
+        "futimesat": Times.TIMEVAL,
+        "utimensat": Times.TIMESPEC,
+    }
+
+
+@pytest.mark.parametrize(
+    ("access", "names"),
+    [
+        (Access.READ, {"open", "openat", "openat2"}),
+        (
+            Access.LIST,
+            {"open", "openat", "openat2", "getdents", "getdents64", "inotify_add_watch", "fanotify_mark"},
+        ),
+        (Access.EXEC, {"execve", "execveat"}),
+        (Access.CHDIR, {"chdir", "fchdir"}),
+        (Access.MODIFY, {"open", "openat", "openat2", "creat"}),
+        (Access.TRUNCATE, {"open", "openat", "openat2", "creat", "truncate"}),
+        (Access.DELETE, {"rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2"}),
+        (Access.RENAME, {"rename", "renameat", "renameat2"}),
+        (Access.LINK, {"link", "linkat"}),
+        (Access.MKNOD, {"mknod", "mknodat"}),
+        (Access.NET, {"socket"}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Access) else "",
+)
+def test_who_asks(access: Access, names: set[str]) -> None:
+    """The calls that have to be notified for one access."""
+    assert {row.name for row in rows_by_number("x86_64").values() if row.asks & access} == names
+
+
+def test_ioctl_requests() -> None:
+    """The encoding of linux/ioctl.h: _IOW(type, number, size)."""
+
+    def iow(kind: str, number: int, size: int) -> int:
+        return 1 << 30 | size << 16 | ord(kind) << 8 | number
+
+    assert {
+        "FS_IOC_SETFLAGS": iow("f", 2, 8),
+        "FS_IOC32_SETFLAGS": iow("f", 2, 4),
+        "FS_IOC_FSSETXATTR": iow("X", 32, 28),
+    } == FLAG_REQUESTS
