@@ -9,7 +9,7 @@ import platform
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sydd.kernel import seccomp
@@ -50,6 +50,9 @@ NONE = Access(0)
 O_PATH, O_TMPFILE_BIT = 0o10000000, 0o20000000
 O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
 RUBBISH = 0xDEAD_BEEF << 32
+
+# A checkout may belong to another user than the one who runs the tests: nothing is kept in it.
+quiet = settings(database=None, deadline=None)
 
 supervised_sets = st.builds(
     lambda chosen: Access(sum(chosen)), st.sets(st.sampled_from([1 << bit for bit in range(17)]))
@@ -120,6 +123,7 @@ def answer(outcome: Outcome) -> int:
 # -- the plan --
 
 
+@quiet
 @given(supervised_sets, open_flags, st.sampled_from(sorted(AUDIT_ARCH)))
 def test_what_an_open_asks_for_is_notified(supervised: Access, flags: int, arch: str) -> None:
     """Any open that asks for a supervised access is notified, whatever else is in its flags."""
@@ -183,6 +187,7 @@ def test_open_tests_can_leave_reads_to_landlock() -> None:
     assert plan.decide(257, (0, 0, os.O_WRONLY, 0, 0, 0)) == NOTIFY
 
 
+@quiet
 @given(supervised_sets, st.booleans(), st.sampled_from(sorted(AUDIT_ARCH)))
 def test_rows(supervised: Access, notify_refused: bool, arch: str) -> None:
     """Apart from open and ioctl, a call is notified if and only if it can ask for something supervised."""
@@ -337,6 +342,7 @@ def test_program_of_all_numbers(supervised: Access, notify_refused: bool) -> Non
             assert looked <= tested, nr
 
 
+@quiet
 @given(
     st.sampled_from(
         [NONE, Access.WRITE, Access.LIST, Access.STAT | Access.WRITE, Access.READ, Access.ATTRIBUTES]
