@@ -29,5 +29,5 @@ class Notification(NamedTuple):
 
 def decode(buffer: bytearray) -> Notification:
     """The notification in *buffer*, as SECCOMP_IOCTL_NOTIF_RECV left it (seccomp_unotify(2))."""
-    cookie, tid, _, number, arch, _, *registers = _unpack(buffer)
-    return Notification(cookie, tid, number, arch, tuple(registers))
+    fields = _unpack(buffer)
+    return Notification(fields[0], fields[1], fields[3], fields[4], fields[6:])

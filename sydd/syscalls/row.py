@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 
 from sydd.policy.access import Access
 
 
-class Operation(Enum):
+class Operation(IntEnum):
     """What a call does, apart from the form in which it takes its arguments.
+
+    An integer, because the request path looks operations up in tables: hashing a plain Enum runs Python code.
 
     Behind each: the registers that ``Row.extra`` names, in order.
     """
