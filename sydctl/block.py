@@ -1,4 +1,7 @@
-"""The block at the end of a session: what was denied or reported, and what to do about it. Pure: events to text."""
+"""The block at the end of a session: what was denied or reported, and what to do about it.
+
+Pure: events to text.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ def render(
 
     Args:
         events: with their counts, in the order of first appearance.
-        width: columns of the terminal, for the lines that may be shortened; 0 for no bound. Paths and rules are never cut.
+        width: columns of the terminal, for the lines that may be shortened; 0 for no bound. Paths and rules
+            are never cut.
         colour: whether to use the terminal's colours.
         limit: how many events to show.
         dropped: how many accesses more there were than the journal could remember.
@@ -52,7 +56,9 @@ def render(
     if hidden > 0:
         lines.append(f"  … and {hidden} more; --events FILE has all")
     if dropped:
-        lines.append(f"  … and {counted(dropped, 'access', 'accesses')} of further kinds, which were only counted")
+        lines.append(
+            f"  … and {counted(dropped, 'access', 'accesses')} of further kinds, which were only counted"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +83,8 @@ def heading(events: Sequence[Event], dropped: int = 0) -> str:
 def line(event: Event) -> str:
     """One event in one line, for live output."""
     where = "" if event.rule_source == "" else f" ({printable(event.rule_source)})"
-    return f"sydd: {_what(event)}: {printable(event.process.command)}[{event.process.pid}], {printable(event.rule)}{where}"
+    process = f"{printable(event.process.command)}[{event.process.pid}]"
+    return f"sydd: {_what(event)}: {process}, {printable(event.rule)}{where}"
 
 
 def _what(event: Event) -> str:

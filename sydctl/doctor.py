@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 EXIT_UNUSABLE = 1
 
 DESCRIPTION = """\
-Ask the kernel for everything that sydd uses, as far as this user may use it, and tell which engine a session will have here."""
+Ask the kernel for everything that sydd uses, as far as this user may use it, and tell which engine a session
+will have here."""
 
 EPILOG = """\
 exit status: 0 when sydd can run here, 1 when it cannot.
@@ -75,7 +76,9 @@ def _problems(features: Features) -> list[str]:
     ]
     level = features.yama_scope.value
     if isinstance(level, int) and level >= YAMA_FOR_ROOT and os.geteuid() != 0:
-        problems.append(f"kernel.yama.ptrace_scope is {level}: only root may supervise (sysctl kernel.yama.ptrace_scope=1)")
+        problems.append(
+            f"kernel.yama.ptrace_scope is {level}: only root may supervise here (set it to 1 with sysctl)"
+        )
     try:
         native()
     except NotImplementedError as error:

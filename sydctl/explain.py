@@ -1,7 +1,8 @@
-"""`sydctl explain`: what a profile says about one access to one path, which rule says it, and who enforces it.
+"""`sydctl explain`: what a profile says about one access to one path, by which rule, and who enforces it.
 
-It decides nothing by itself: the path is located as the worker locates that of a call, the session's own matcher judges it, and the
-session's own plan tells who enforces it. What it says is therefore what a launch in this place does.
+It decides nothing by itself: the path is located as the worker locates that of a call, the session's own
+matcher judges it, and the session's own plan tells who enforces it. What it says is therefore what a launch
+in this place does.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 EXIT_DENIED = 1
 
 DESCRIPTION = """\
-Say what PROFILE says about ACCESS to PATH for a command that is launched here: the verdict, the rule that decides and where it stands,
-which layer enforces it, and, where it is denied, the rule that would allow it.
+Say what PROFILE says about ACCESS to PATH for a command that is launched here: the verdict, the rule that
+decides and where it stands, which layer enforces it, and, where it is denied, the rule that would allow it.
 
-PATH is resolved as a call's would be: links are followed where the call follows them, and of what does not exist the
-directory is resolved. For connect, bind and send PATH is an address; sockets are all or nothing yet."""
+PATH is resolved as a call's would be: links are followed where the call follows them, and of what does not
+exist the directory is resolved. For connect, bind and send PATH is an address; sockets are all or nothing yet."""
 
 EPILOG = """\
-exit status: 0 when every access asked about goes ahead, 1 when one is denied, 125 when the question cannot be answered.
+exit status: 0 when every access asked about goes ahead, 1 when one is denied, 125 when the question cannot
+be answered.
 
 examples:
   sydctl explain build write ~/.bashrc
@@ -122,7 +124,9 @@ def _accesses(text: str) -> Access:
     for word in text.split(","):
         if word not in NAMES:
             raise PolicyError(
-                f"unknown access '{word}'", None, did_you_mean(word, NAMES, f"accesses are {', '.join(NAMES)}")
+                f"unknown access '{word}'",
+                None,
+                did_you_mean(word, NAMES, f"accesses are {', '.join(NAMES)}"),
             )
         asked |= NAMES[word]
     if asked & Access.NET and asked & FILE_ACCESSES:
@@ -131,7 +135,10 @@ def _accesses(text: str) -> Access:
 
 
 def _explain_net(ready: Prepared, access: Access) -> Explanation:
-    """Sockets are decided when they are made, before there is an address: the worker asks about connect, and so does this."""
+    """Sockets are decided when they are made, before there is an address.
+
+    The worker asks about connect then, and so does this.
+    """
     from sydd.policy.access import Access as Accesses
     from sydd.policy.access import names
 
@@ -189,7 +196,7 @@ def _explain(ready: Prepared, access: Access, path: bytes) -> Explanation:
 
 
 def _demand(access: Access, path: bytes, resolver: Resolver) -> tuple[Request, Demand, str]:
-    """A call that asks for *access*, what it demands, and why it fails by itself now (empty when it does not).
+    """A call that asks for *access*, what it demands, and why it fails by itself now; empty if it does not.
 
     Raises:
         Failure: the path leads nowhere: a directory on the way is missing, or a loop.
@@ -202,7 +209,7 @@ def _demand(access: Access, path: bytes, resolver: Resolver) -> tuple[Request, D
     try:
         return request, locate(request, resolver).demands[0], ""
     except NaturalFailure as failure:
-        # The call would fail by itself. The policy is asked about the name all the same: it may be there later.
+        # The call would fail by itself. The policy is asked about the name all the same: it may come.
         try:
             start = resolver.start(os.getpid(), AT_FDCWD, path)
             if failure.errno == errno.ENOENT and request.row.follow and _is_link(path):
@@ -210,7 +217,9 @@ def _demand(access: Access, path: bytes, resolver: Resolver) -> tuple[Request, D
             else:
                 found = resolver.entry(os.getpid(), start, path)
         except NaturalFailure as deeper:
-            raise Failure(f"{printable(os.fsdecode(path))}: {os.strerror(deeper.errno)}", EXIT_FAILED) from None
+            raise Failure(
+                f"{printable(os.fsdecode(path))}: {os.strerror(deeper.errno)}", EXIT_FAILED
+            ) from None
         return request, Demand(int(access), found), os.strerror(failure.errno)
 
 
@@ -265,11 +274,15 @@ def _layer(ready: Prepared, access: Access, request: Request, demand: Demand, *,
     granted = _granted(ready.plan.coverage(), access, demand)
     if enforcement is Enforcement.KERNEL:
         if permitted and not granted:
-            return "the kernel refuses it while it is younger than the session: no rule of the ruleset can name it yet"
+            return "refused by the kernel, whose ruleset cannot name it yet; granted to sessions that begin later"
         return "granted by the kernel" if permitted else "refused by the kernel, not reported"
     if not permitted:
         held = enforcement is Enforcement.BOTH and not granted
-        return "refused by the supervisor; the kernel would refuse it, too" if held else "refused by the supervisor"
+        return (
+            "refused by the supervisor; the kernel would refuse it, too"
+            if held
+            else "refused by the supervisor"
+        )
     return _permitted(ready.plan.coverage(), request, granted=granted)
 
 

@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 
 EXIT_STRICT = 1
 
+USAGE = """\
+sydctl launch [OPTION]… PROFILE [OPTION]… -- COMMAND [ARGUMENT]…
+       sydctl launch [OPTION]… -p PROFILE COMMAND [ARGUMENT]…"""
+
 DESCRIPTION = """\
 Run COMMAND under a profile. What the profile forbids does not happen and is told at the end, on stderr.
 
 The first argument is the profile; with --profile, all arguments are the command's."""
 
 EPILOG = """\
-exit status: the command's own; 128+N when signal N ended it; 125 when sydd itself failed, bad arguments and bad profiles
-included; 126 when the command cannot be executed; 127 when it is not found. With --strict 1 instead of 0 where something
-was denied.
+exit status: the command's own; 128+N when signal N ended it; 125 when sydd itself failed, bad arguments and
+bad profiles included; 126 when the command cannot be executed; 127 when it is not found. With --strict 1
+instead of 0 where something was denied.
 
 examples:
   sydctl launch build -- make -j2
@@ -44,16 +48,24 @@ DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/(\d+)|/dev/std(out|err)")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sydctl launch`."""
-    parser.usage = "sydctl launch [OPTION]… PROFILE [OPTION]… -- COMMAND [ARGUMENT]…\n       sydctl launch [OPTION]… -p PROFILE COMMAND [ARGUMENT]…"
+    parser.usage = USAGE
     parser.description = DESCRIPTION
     parser.epilog = EPILOG
     parser.add_argument("-p", "--profile", help="name of a profile, or its file")
     place.add_arguments(parser)
-    parser.add_argument("--plan", action="store_true", help="show how the profile would be enforced here, and run nothing")
+    parser.add_argument(
+        "--plan", action="store_true", help="show how the profile would be enforced here, and run nothing"
+    )
     parser.add_argument("--json", action="store_true", help="with --plan: as JSON")
-    parser.add_argument("--events", metavar="FILE", help="write every event as a line of JSON to FILE (or /dev/fd/N)")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 instead of 0 where something was denied")
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell the layers in use, and events as they happen")
+    parser.add_argument(
+        "--events", metavar="FILE", help="write every event as a line of JSON to FILE (or /dev/fd/N)"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 instead of 0 where something was denied"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="tell the layers in use, and events as they happen"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="tell nothing at the end")
     parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run")
     parser.set_defaults(parser=parser)
@@ -62,8 +74,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     """Profile and command.
 
-    argparse leaves everything from the first word on that is no option: the command, whose options are its own. Without
-    --profile that first word is the profile, and options may follow it.
+    argparse leaves everything from the first word on that is no option: the command, whose options are its
+    own. Without --profile that first word is the profile, and options may follow it.
 
     Args:
         arguments: parsed once; what stands between profile and command is added to it.
@@ -91,7 +103,10 @@ def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
 def run(arguments: argparse.Namespace) -> int:
     """Run `sydctl launch`."""
     profile, command = split(arguments)
-    with _events(None if arguments.plan else arguments.events) as stream, place.prepared(profile, arguments) as ready:
+    with (
+        _events(None if arguments.plan else arguments.events) as stream,
+        place.prepared(profile, arguments) as ready,
+    ):
         if arguments.plan:
             from sydctl.planview import show
 
@@ -155,7 +170,7 @@ def _open_events(path: str) -> int:
 
 
 def _write(text: str) -> None:
-    """To stderr in one piece, so that lines of the command's own do not come between; a closed stderr is no error."""
+    """To stderr in one piece, so that the command's lines do not come between; a closed one is no error."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()

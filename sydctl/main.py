@@ -1,7 +1,8 @@
 """The entry point: finds the subcommand, and imports only that one's module.
 
-Start-up is paid by every build step that is launched, so nothing heavy is imported here: no pydantic (a profile is read later), no json,
-no logging. A subcommand is a module of this package with `configure(parser)` and `run(arguments) -> int`.
+Start-up is paid by every build step that is launched, so nothing heavy is imported here: no pydantic (a
+profile is read later), no json, no logging. A subcommand is a module of this package with
+`configure(parser)` and `run(arguments) -> int`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ COMMANDS = {
 """The subcommands, each a module of this package, with what `--help` says of it."""
 
 USAGE_STATUS = {"launch": EXIT_FAILED, "explain": EXIT_FAILED}
-"""Exit status for bad arguments where 2 would be taken for the answer or for the command's own status (as env(1) does)."""
+"""Exit status for bad arguments where 2 could be the command's own, as env(1) and timeout(1) have it."""
 
 EXAMPLES = """\
 examples:
@@ -92,7 +93,9 @@ def build_parser(wanted: str = "", *, complete: bool = False) -> Parser:
     parser.add_argument("--version", action="version", version=f"sydctl {sydd.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for name, text in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        subparser = subparsers.add_parser(
+            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         subparser.usage_status = USAGE_STATUS.get(name, EXIT_USAGE)
         if complete or name == wanted:
             load_command(name).configure(subparser)

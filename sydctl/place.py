@@ -1,4 +1,4 @@
-"""What `launch` and `explain` have in common: arguments that say under what a command runs, and the policy prepared from them."""
+"""What `launch` and `explain` share: arguments that say under what a command runs, and the policy prepared."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ ENGINES = ("auto", "hybrid", "supervisor", "landlock")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --set, --mode, --rule, --engine and -C."""
-    parser.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        type=_setting,
-        help="give a variable of the profile a value",
-    )
+    add_set(parser)
     parser.add_argument("--mode", choices=("enforce", "audit"), help="instead of the profile's own mode")
     parser.add_argument(
-        "--rule", metavar="RULE", action="append", default=[], help="a further rule, after those of the profile"
+        "--rule",
+        metavar="RULE",
+        action="append",
+        default=[],
+        help="a further rule, after those of the profile",
     )
     parser.add_argument(
-        "--engine", choices=ENGINES, default="auto", help="which layers to use (default: the strongest that there are)"
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="which layers to use (default: the strongest that there are)",
     )
-    parser.add_argument("-C", "--directory", metavar="DIR", help="the command's working directory (default: this one)")
+    parser.add_argument(
+        "-C", "--directory", metavar="DIR", help="the command's working directory (default: this one)"
+    )
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +79,7 @@ def working_directory(asked: str | None) -> str:
 
 @contextlib.contextmanager
 def prepared(profile: str, arguments: argparse.Namespace) -> Iterator[Prepared]:
-    """The policy of *profile*, prepared for this place, with a private temporary directory that is gone afterwards.
+    """The policy of *profile*, prepared for this place, with a temporary directory that is gone afterwards.
 
     Args:
         profile: name or path.

@@ -40,10 +40,12 @@ def layers(plan: Plan) -> str:
 def as_text(ready: Prepared) -> str:
     """Who enforces what, the ruleset, and the filter."""
     plan = ready.plan
+    place = ready.place
     lines = [
-        f"profile {plan.profile}, mode {ready.policy.mode.value}, engine {plan.engine.value}, for {plan.arch}",
+        f"profile {printable(plan.profile)}, mode {ready.policy.mode.value}, engine {plan.engine.value}, "
+        f"for {plan.arch}",
         f"layers: {layers(plan)}",
-        f"cwd {printable(ready.place.cwd)}, home {printable(ready.place.home)}, tmp {printable(ready.place.tmp)}",
+        f"cwd {printable(place.cwd)}, home {printable(place.home)}, tmp {printable(place.tmp)}",
         "",
         "who enforces what:",
     ]
@@ -66,8 +68,10 @@ def _ruleset(plan: Plan) -> list[str]:
     if ruleset is None:
         return []
     lines = [f"Landlock ruleset: handles {_rights(ruleset.handled)}; free {_rights(ruleset.free)}"]
-    for rule in ruleset.rules[:RULES_SHOWN]:
-        lines.append(f"  {printable(rule.path)}{'/**' if rule.directory else ''}: {_rights(rule.rights)}")
+    lines += [
+        f"  {printable(rule.path)}{'/**' if rule.directory else ''}: {_rights(rule.rights)}"
+        for rule in ruleset.rules[:RULES_SHOWN]
+    ]
     if len(ruleset.rules) > RULES_SHOWN:
         lines.append(f"  … and {len(ruleset.rules) - RULES_SHOWN} more; --json has all")
     return lines

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from sydd.policy.policy import Policy
 
 DESCRIPTION = """\
-Profiles are looked up by name in $XDG_CONFIG_HOME/sydd/profiles, /etc/sydd/profiles and among those that come with sydd; what has a
-slash or ends in .toml is a file."""
+Profiles are looked up by name in $XDG_CONFIG_HOME/sydd/profiles, /etc/sydd/profiles and among those that come
+with sydd; what has a slash or ends in .toml is a file."""
 
 EPILOG = """\
-exit status: 0; 1 when a profile is wrong or missing, with check --strict also when there are warnings; 2 for bad arguments.
+exit status: 0; 1 when a profile is wrong or missing, with check --strict also when there are warnings; 2 for
+bad arguments.
 
 examples:
   sydctl profile list
@@ -56,18 +57,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     subparsers = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     text = "the profiles that can be named"
-    parser = subparsers.add_parser("list", help=text, description=text, epilog=LIST_EPILOG, formatter_class=raw)
+    parser = subparsers.add_parser(
+        "list", help=text, description=text, epilog=LIST_EPILOG, formatter_class=raw
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "what a profile comes to, with all that it extends, and where each rule stands"
-    parser = subparsers.add_parser("show", help=text, description=text, epilog=SHOW_EPILOG, formatter_class=raw)
+    parser = subparsers.add_parser(
+        "show", help=text, description=text, epilog=SHOW_EPILOG, formatter_class=raw
+    )
     parser.add_argument("profile", metavar="PROFILE", help="name of a profile, or its file")
     place.add_set(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "errors, and what is no error and yet hardly meant"
-    parser = subparsers.add_parser("check", help=text, description=text, epilog=CHECK_EPILOG, formatter_class=raw)
+    parser = subparsers.add_parser(
+        "check", help=text, description=text, epilog=CHECK_EPILOG, formatter_class=raw
+    )
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="names of profiles, or their files")
     place.add_set(parser)
-    parser.add_argument("-C", "--directory", metavar="DIR", help="check for a command in DIR (default: this directory)")
+    parser.add_argument(
+        "-C", "--directory", metavar="DIR", help="check for a command in DIR (default: this directory)"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
 
 
@@ -87,7 +96,12 @@ def _list(*, as_json: bool) -> int:
     if as_json:
         _print_json(
             [
-                {"name": item.name, "origin": item.origin, "path": str(item.path), "description": item.description}
+                {
+                    "name": item.name,
+                    "origin": item.origin,
+                    "path": str(item.path),
+                    "description": item.description,
+                }
                 for item in found
             ]
         )
@@ -139,7 +153,11 @@ def _limit(value: int) -> int | str:
 
 
 def _lines(policy: Policy) -> list[str]:
-    lines = [f"name:         {policy.name}", f"description:  {policy.description}", f"mode:         {policy.mode.value}"]
+    lines = [
+        f"name:         {policy.name}",
+        f"description:  {policy.description}",
+        f"mode:         {policy.mode.value}",
+    ]
     lines += ["", "sources, later ones win:", *(f"  {source}" for source in policy.sources)]
     lines += ["", "rules, the last that matches decides:"]
     width = max((len(rule.text) for rule in policy.rules), default=0)
@@ -148,7 +166,11 @@ def _lines(policy: Policy) -> list[str]:
         lines.append("  none")
     lines.append("  where none matches: allow read,list,stat,exec,chdir,ioctl; deny write,net")
     if policy.variables:
-        lines += ["", "variables:", *(f"  {variable.name} = {variable.value}" for variable in policy.variables)]
+        lines += [
+            "",
+            "variables:",
+            *(f"  {variable.name} = {variable.value}" for variable in policy.variables),
+        ]
     environment = policy.environment
     if environment.pass_ or environment.drop or environment.set:
         lines += ["", "environment:"]
@@ -201,7 +223,9 @@ def _findings(name: str, sets: Mapping[str, str], cwd: str) -> tuple[Finding, ..
     here = Place(cwd, home_directory(environment), os.path.realpath("/tmp"), user_name())  # noqa: S108
     variables = resolve(policy.variables, here.variables(), environment)
     policy.environment.apply(environment, variables)
-    return findings(policy, bind_rules(policy.rules, variables, environment, os.path.realpath), os.path.exists)
+    return findings(
+        policy, bind_rules(policy.rules, variables, environment, os.path.realpath), os.path.exists
+    )
 
 
 def _print_json(value: Any) -> None:

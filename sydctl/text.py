@@ -9,8 +9,8 @@ SURROGATE_BYTES = range(0xDC80, 0xDD00)
 def printable(text: str) -> str:
     """*text* with everything escaped that a terminal does not show as itself.
 
-    Control characters (a path may hold escape sequences), bytes that are not UTF-8, line and paragraph separators,
-    and what reorders or hides text (bidirectional overrides, zero-width characters).
+    That is: control characters (a path may hold escape sequences), bytes that are not UTF-8, line and
+    paragraph separators, and what reorders or hides text (bidirectional overrides, zero-width characters).
     """
     if text.isascii() and text.isprintable():
         return text
