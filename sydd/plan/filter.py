@@ -29,7 +29,7 @@ from sydd.policy.access import Access, names
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import FLAG_REQUESTS
+from sydd.syscalls.rows import FLAG_REQUESTS, IDENTITY_OPERATIONS
 from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, rows_by_number
 
 __all__ = [
@@ -186,6 +186,7 @@ def plan_filter(
     open_tests: OpenTraps | None = None,
     notify_refused: bool = True,
     restrictions: frozenset[str] = DEFAULT_GROUPS,
+    notify_identity: bool = False,
 ) -> FilterPlan:
     """The filter that notifies every call which can ask for one of *supervised*.
 
@@ -196,6 +197,7 @@ def plan_filter(
         notify_refused: whether calls that no session may make are notified, so that the refusal is explained,
             or answered by the filter itself.
         restrictions: names of the groups of ``restricted.py`` that hold.
+        notify_identity: whether calls that change the caller's credentials are notified.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}
     if unknown:
@@ -211,7 +213,10 @@ def plan_filter(
         row = rows.get(nr)
         if not forms or forms[-1].tests:
             # Refused forms come first, so that notifying others cannot open them.
-            forms += _notified(arch, nr, row, supervised, traps, notify_refused) if row else []
+            if row is not None and row.operation is Operation.IDENTITY:
+                forms += _identity(row, nr) if notify_identity else []
+            elif row is not None:
+                forms += _notified(arch, nr, row, supervised, traps, notify_refused)
         if not forms or forms[-1].tests:
             forms.append(FilterEntry(name, nr, Disposition.ALLOW))
         entries += _shortest(forms)
@@ -263,6 +268,16 @@ def _notified(
             for value in FLAG_REQUESTS.values()
         ]
     return [notify]
+
+
+def _identity(row: Row, nr: int) -> list[FilterEntry]:
+    """The entries of a call that changes credentials; of prctl(2) only the operations that do."""
+    if row.name != "prctl":
+        return [FilterEntry(row.name, nr, Disposition.NOTIFY, why="credentials")]
+    return [
+        FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (equals(0, value),), why="credentials")
+        for value in IDENTITY_OPERATIONS.values()
+    ]
 
 
 def _open_forms(row: Row, nr: int, flags: int, directory: int, traps: OpenTraps) -> list[FilterEntry]:

@@ -13,6 +13,7 @@ from sydd.plan.rights import NONE, REQUIRED
 from sydd.plan.survey import speaking
 from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits
 from sydd.policy.policy import Mode, Policy
+from sydd.syscalls.restricted import DEFAULT_GROUPS
 
 if TYPE_CHECKING:
     from sydd.kernel.landlock import FsRight
@@ -118,7 +119,15 @@ def pick_engine(mode: Mode, wanted: Engine | None, landlock_available: bool) -> 
 
 
 def compile_plan(
-    policy: Policy, matcher: Matcher, tree: Tree, *, engine: Engine, rights: FsRight, scoped: int, arch: str
+    policy: Policy,
+    matcher: Matcher,
+    tree: Tree,
+    *,
+    engine: Engine,
+    rights: FsRight,
+    scoped: int,
+    arch: str,
+    privileged: bool = False,
 ) -> Plan:
     """Compile *policy* for one session.
 
@@ -130,6 +139,7 @@ def compile_plan(
         rights: file system rights that the kernel's Landlock knows.
         scoped: Landlock scopes to ask for.
         arch: machine, as uname(2) says it.
+        privileged: whether processes of the session may come to have different credentials.
     """
     landlock = None
     if engine in (Engine.HYBRID, Engine.LANDLOCK):
@@ -147,8 +157,23 @@ def compile_plan(
         arch=arch,
         accesses=accesses,
         landlock=landlock,
-        filter=plan_filter(arch, notified, notify_refused=True),
+        filter=plan_filter(
+            arch,
+            notified,
+            notify_refused=True,
+            restrictions=_restrictions(engine),
+            notify_identity=privileged,
+        ),
     )
+
+
+def _restrictions(engine: Engine) -> frozenset[str]:
+    """Groups of calls that the filter refuses by itself."""
+    if engine is Engine.AUDIT:
+        return frozenset()
+    if engine is Engine.SUPERVISOR:
+        return DEFAULT_GROUPS | {"trace"}  # without Landlock nothing confines ptrace to the session
+    return DEFAULT_GROUPS
 
 
 def _plan_access(

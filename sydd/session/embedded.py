@@ -19,7 +19,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sydd.kernel import credentials, landlock_calls, prctl, seccomp
+from sydd.kernel import landlock_calls, prctl, seccomp
 from sydd.launcher import EXIT_FAILED, GO, Launch, become
 from sydd.plan.filter import compile_filter
 from sydd.session.tree import kill_tree, signal_tree
@@ -205,7 +205,6 @@ class _Session:
             rows=rows_by_number(prepared.plan.arch),
             suggest=prepared.suggest,
             command=self._command,
-            fixed_credentials=_credentials_are_fixed(),
         )
         worker = self._worker = Worker(context, listener, self._journal, receive_ends=_receive_ends())
 
@@ -287,18 +286,6 @@ def _receive_listener(channel: socket.socket) -> int:
         return -1
     os.set_inheritable(descriptors[0], False)
     return descriptors[0]
-
-
-def _credentials_are_fixed() -> bool:
-    """Whether no process of the session can come to other credentials than this one has.
-
-    With no_new_privs, without capabilities and with one and the same user and group id in all places,
-    every call that would change them fails or changes nothing; user namespaces are refused by the filter.
-    """
-    own = credentials.current()
-    users = {own.ruid, own.euid, own.suid, own.fsuid}
-    groups = {own.rgid, own.egid, own.sgid, own.fsgid}
-    return not own.cap_permitted and len(users) == 1 and len(groups) == 1
 
 
 def _receive_ends() -> bool:

@@ -7,7 +7,7 @@ import pwd
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sydd.kernel import landlock_calls
+from sydd.kernel import credentials, landlock_calls
 from sydd.kernel.landlock import rights_of_abi, scopes_of_abi
 from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
 from sydd.plan.tree import HostTree
@@ -89,6 +89,18 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+def credentials_are_fixed() -> bool:
+    """Whether no process of a session started here can come to other credentials than this one has.
+
+    With no_new_privs, without capabilities and with one and the same user and group id in all places, every call that
+    would change them fails or changes nothing; user namespaces are refused by the filter.
+    """
+    own = credentials.current()
+    users = {own.ruid, own.euid, own.suid, own.fsuid}
+    groups = {own.rgid, own.egid, own.sgid, own.fsgid}
+    return not own.cap_permitted and len(users) == 1 and len(groups) == 1
+
+
 def prepare(
     policy: Policy,
     place: Place,
@@ -125,5 +137,6 @@ def prepare(
         rights=rights_of_abi(abi),
         scoped=int(scopes_of_abi(abi)),
         arch=arch or os.uname().machine,
+        privileged=not credentials_are_fixed(),
     )
     return Prepared(policy, place, variables, policy.environment.apply(environment, variables), matcher, plan)

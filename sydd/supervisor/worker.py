@@ -59,7 +59,6 @@ class Context:
         rows: the syscall table for its architecture.
         suggest: makes the rule line that would allow an access to a path.
         command: pid of the launched command; its first exec is the launch and is not judged.
-        fixed_credentials: whether no process of the session can have other credentials than the worker.
     """
 
     session: str
@@ -69,7 +68,6 @@ class Context:
     rows: Mapping[int, Row]
     suggest: Callable[[Access, str], str]
     command: int
-    fixed_credentials: bool
 
 
 class Worker:
@@ -93,10 +91,11 @@ class Worker:
         self._waiting = WaitingRoom(listener)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
-        # Only what the kernel holds can take the short way; with other credentials than the worker's, names are
-        # looked up with the caller's.
-        held = context.plan.landlock is not None and context.fixed_credentials
+        # Only what the kernel holds can take the short way.
+        held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
+        # All processes of a session begin with the worker's credentials; a call that may change those is notified.
+        self._one_identity = True
         self._launching = True
         self._restricted = Access(0)
         for entry in context.plan.accesses:
@@ -164,7 +163,11 @@ class Worker:
         if operation is Operation.REFUSED or operation is Operation.SOCKET:
             return self._flat(notification, row)
         self._resolver.caller = notification.tid
-        if self._context.fixed_credentials:
+        if operation is Operation.IDENTITY:
+            self._one_identity = False
+            self._shortcuts = None  # it looks names up with the worker's credentials
+            return CONTINUE
+        if self._one_identity:
             try:
                 return self._resolved(notification, row)
             finally:

@@ -17,6 +17,7 @@ What a reader of a row has to know besides:
 - ``symlink`` keeps its new name in ``path``; the target is only a string (``extra``).
 - *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
   ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
+- ``prctl`` is here for the operations in IDENTITY_OPERATIONS alone.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
 
 What a call asks for, where it is not obvious:
@@ -45,6 +46,9 @@ FLAG_REQUESTS: dict[str, int] = {
     "FS_IOC_FSSETXATTR": 0x401C_5820,
 }
 """Requests of ioctl(2) that change inode flags (linux/fs.h). The kernel looks at the low 32 bits alone."""
+
+IDENTITY_OPERATIONS: dict[str, int] = {"PR_CAPBSET_DROP": 24, "PR_SET_SECUREBITS": 28}
+"""Operations of prctl(2) after which a later execve(2) leads to other capabilities (linux/prctl.h)."""
 
 _OPEN = Access.READ | Access.LIST | Access.STAT | Access.CREATE | Access.MODIFY | Access.TRUNCATE
 _CREAT = Access.CREATE | Access.MODIFY | Access.TRUNCATE
@@ -237,6 +241,25 @@ _PROCESS = (
     Row(name="socket", operation=_op.SOCKET, asks=Access.NET, extra=(0, 1, 2)),
 )
 
+# A session that began with privileges may give them up, in one thread only, too. From then on the supervisor has to
+# look at each caller's credentials; until then it saves that look.
+_IDENTITY = tuple(
+    Row(name=name, operation=_op.IDENTITY)
+    for name in (
+        "setuid",
+        "setgid",
+        "setreuid",
+        "setregid",
+        "setresuid",
+        "setresgid",
+        "setfsuid",
+        "setfsgid",
+        "setgroups",
+        "capset",
+        "prctl",
+    )
+)
+
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.
 # open_tree without OPEN_TREE_CLONE is a plain O_PATH open that no one else would judge. The kernel asks for
 # capabilities, EPERM without, for all but harmless forms of open_tree and of the quota calls.
@@ -261,5 +284,5 @@ _REFUSED = (
     Row(name="mount_setattr", operation=_op.REFUSED, dirfd=0, path=1, flags=2, errno=EPERM),
 )
 
-ROWS: tuple[Row, ...] = _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _REFUSED
+ROWS: tuple[Row, ...] = _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _REFUSED
 """All rows; a name appears once."""
