@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from benchmarks import bounds, operations, startup, table, workloads
 from benchmarks.measure import NATIVE, Grid
 from benchmarks.peers import Way, every_way
 from benchmarks.place import HERE, Place
-from benchmarks.sources import fetch_all
+from benchmarks.sources import fetch
 
 SUITES = ("operations", "workloads", "startup", "memory")
 
@@ -36,6 +37,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--runs", type=int, metavar="N", help="rounds: 5 of the workloads, 20 of the others")
     add("--quick", action="store_true", help="2 rounds and few operations: to see that it works")
     add("--as-user", metavar="NAME", help="as root: run the commands as this user")
+    add("--on-disk", action="store_true", help="as root too: work in the temporary directory, on no tmpfs")
     add("--fetch", action="store_true", help="download what the workloads and peers need first")
     add("--cache", default=os.path.join(os.path.dirname(HERE), ".bench"), metavar="DIR", help="for downloads")
     add("--json", metavar="FILE", help="write every sample there too")
@@ -82,7 +84,7 @@ def measure(options: argparse.Namespace, place: Place) -> list[Grid]:
     """
     ways, absent = chosen(place, options.ways)
     supervised = [way for way in ways if way.name != NATIVE]
-    few = 2 if options.quick else options.runs
+    few = options.runs or (2 if options.quick else None)
     count = 500 if options.quick else 5000
     suites: dict[str, Callable[[], Grid]] = {
         "operations": lambda: operations.measure(ways, place, few or 20, count, say),
@@ -103,17 +105,20 @@ def main() -> int:
     """Measure, print, clean up."""
     options = arguments()
     if options.fetch:
-        for failure in fetch_all(options.cache):
+        for failure in fetch(options.cache):
             say(failure)
+    # An exception lets everything that is open clean up behind itself, running commands included.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     started = time.monotonic()
-    place = Place.make(options.cache, options.as_user)
+    place = Place.make(options.cache, options.as_user, on_disk=options.on_disk)
     try:
         grids = measure(options, place)
     finally:
         place.remove()
     system = f"Linux {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
+    where = "on tmpfs" if place.mounted else "on disk"
     took = time.monotonic() - started
-    print(f"{system}, Python {platform.python_version()}, as {place.user.name}, {took:.0f} s\n")
+    print(f"{system}, Python {platform.python_version()}, as {place.user.name}, {where}, {took:.0f} s\n")
     for grid in grids:
         print(table.markdown(grid))
     print(bounds.markdown(grids), end="")

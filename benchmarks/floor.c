@@ -44,6 +44,7 @@
 #endif
 
 #define ANY_FLAGS (-1)
+#define IF_PATH (-2) /* with a null pointer the call is about a descriptor */
 
 /* A call, the register of its path, and that of its open flags if only some opens are of interest. */
 struct call {
@@ -63,7 +64,7 @@ static const struct call calls[] = {
     {__NR_truncate, 0, ANY_FLAGS},
     {__NR_fchmodat, 1, ANY_FLAGS},
     {__NR_fchownat, 1, ANY_FLAGS},
-    {__NR_utimensat, 1, ANY_FLAGS},
+    {__NR_utimensat, 1, IF_PATH},
     {__NR_setxattr, 0, ANY_FLAGS},
     {__NR_lsetxattr, 0, ANY_FLAGS},
 #ifdef __NR_renameat
@@ -99,7 +100,7 @@ static void die(const char *what)
 /* Build the filter, load it, and return the listener. */
 static int load_filter(void)
 {
-    static struct sock_filter code[8 + 4 * CALLS];
+    static struct sock_filter code[8 + 7 * CALLS];
     const uint32_t writes = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
     unsigned short n = 0;
 
@@ -112,6 +113,16 @@ static int load_filter(void)
         if (calls[i].flags == ANY_FLAGS) {
             PUT(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i].number, 0, 1));
             PUT(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF));
+            continue;
+        }
+        if (calls[i].flags == IF_PATH) {
+            PUT(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i].number, 0, 6));
+            PUT(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARGUMENT((unsigned)calls[i].path)));
+            PUT(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2));
+            PUT(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARGUMENT((unsigned)calls[i].path) + 4));
+            PUT(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0));
+            PUT(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF));
+            PUT(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
             continue;
         }
         PUT(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i].number, 0, 4));

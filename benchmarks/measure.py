@@ -216,7 +216,9 @@ def in_turn(
                 continue
             for column, value in values.items():
                 columns.setdefault(column, []).append(value)
-        progress(f"round {turn + 1} of {runs}")
+        latest = ", ".join(f"{way} {values[-1]:.4g}" for way, c in samples.items() for values in c.values())
+        # Of suites with many columns the numbers would be many lines.
+        progress(f"round {turn + 1} of {runs}" + (f": {latest}" if len(latest) < 400 else ""))
     return {
         way: {"": Cell(failure=failures[way])}
         if way in failures

@@ -1,6 +1,6 @@
 """What workloads build, fetched through the system's own package clients into a directory.
 
-``python -m benchmarks.sources DIRECTORY`` fetches everything; tests that build real packages use it too.
+``python -m benchmarks.sources DIRECTORY [KIND…]``; tests that build real packages use it too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Callable, Sequence
 
 DEBIAN_PACKAGE = "hello"
 """Has the classic ./configure, and builds in seconds."""
@@ -154,30 +155,35 @@ def sandlock(directory: str) -> None:
         raise
 
 
-def fetch_all(directory: str) -> list[str]:
-    """Fetch everything; one failure does not stop the others.
+def fetch(directory: str, wanted: Sequence[str] = ()) -> list[str]:
+    """Fetch things; one failure does not stop the others.
 
     Args:
-        directory: the cache.
+        directory: the cache; each kind has a directory of its own in it.
+        wanted: keys of KINDS; everything if empty.
 
     Returns:
         What could not be fetched, a line each.
     """
     failures: list[str] = []
-    for what in (
-        lambda: debian_source(DEBIAN_PACKAGE, os.path.join(directory, "sources")),
-        lambda: sdist(SDIST, os.path.join(directory, "sources")),
-        lambda: wheels(WHEELS, os.path.join(directory, "wheels")),
-        lambda: sandlock(os.path.join(directory, "sandlock")),
-    ):
+    for kind in wanted or KINDS:
         try:
-            what()
+            KINDS[kind](directory)
         except FetchError as error:
-            failures.append(str(error))
+            failures.append(f"{kind}: {error}")
     return failures
 
 
+KINDS: dict[str, Callable[[str], object]] = {
+    "debian": lambda cache: debian_source(DEBIAN_PACKAGE, os.path.join(cache, "sources")),
+    "sdist": lambda cache: sdist(SDIST, os.path.join(cache, "sources")),
+    "wheels": lambda cache: wheels(WHEELS, os.path.join(cache, "wheels")),
+    "sandlock": lambda cache: sandlock(os.path.join(cache, "sandlock")),
+}
+"""What can be fetched, each into its part of the cache."""
+
+
 if __name__ == "__main__":
-    problems = fetch_all(sys.argv[1])
-    print("\n".join(problems))
+    problems = fetch(sys.argv[1], sys.argv[2:])
+    print("\n".join(problems), end="\n" if problems else "")
     sys.exit(1 if problems else 0)
