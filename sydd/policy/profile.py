@@ -1,8 +1,7 @@
 """Profiles: TOML text to a checked document, documents to a policy.
 
-The pydantic model checks keys and types; everything with a grammar of its own (rules, limits, masks) is
-checked by hand, since only then an error can point into the string. Models are few and plain: building them
-is start-up time.
+Keys and types are those of the pydantic model (`model.py`, and `tables.py` for the quick way); everything with a grammar
+of its own (rules, limits, masks) is checked by hand, since only then an error can point into the string.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, Final
 
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import name_matcher
 from sydd.policy.limits import parse_limit
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
 from sydd.policy.rule import Rule, parse_rule
+from sydd.policy.tables import KEYS, EnvironmentTable, read_tables
 from sydd.policy.toml_place import Key, Places
 from sydd.policy.variables import (
     BUILTIN,
@@ -40,39 +38,6 @@ _WANTED: Final = {
     "model_type": "a table",
     "int_type": "an integer",
 }
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class EnvironmentTable(_Table):
-    """`[environment]`."""
-
-    pass_: list[str] = Field(default=[], alias="pass")
-    drop: list[str] = []
-    set: dict[str, str] = {}
-
-
-class DescriptorsTable(_Table):
-    """`[descriptors]`."""
-
-    keep: list[int] = []
-
-
-class ProfileTable(_Table):
-    """The whole file."""
-
-    name: str = ""
-    description: str = ""
-    extends: list[str] = []
-    mode: Literal["enforce", "audit"] | None = None
-    variables: dict[str, str] = {}
-    rules: list[str] = []
-    environment: EnvironmentTable = EnvironmentTable()
-    umask: str | None = None
-    limits: dict[str, Any] = {}
-    descriptors: DescriptorsTable = DescriptorsTable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +135,9 @@ class _Reader:
         extends = data.get("extends")
         if isinstance(extends, str):
             data = {**data, "extends": [extends]}
-        try:
-            table = ProfileTable.model_validate(data)
-        except ValidationError as error:
-            raise self.model_error(error) from None
+        table = read_tables(data)
+        if table is None:
+            raise self.misfit(data)
         if "\n" in table.description:
             raise PolicyError(
                 "'description' has several lines", self.value("description"), "one line is shown"
@@ -273,9 +237,18 @@ class _Reader:
                 raise PolicyError(f"descriptor {descriptor} cannot be listed", place, hint)
         return tuple(sorted(set(keep)))
 
-    def model_error(self, error: ValidationError) -> PolicyError:
+    def misfit(self, data: dict[str, Any]) -> PolicyError:
         """The error that stands first in the file, in our words."""
-        found = error.errors(include_url=False, include_context=False)
+        from pydantic import ValidationError  # here: only a wrong profile needs it, and it takes its time
+
+        from sydd.policy.model import ProfileModel
+
+        try:
+            ProfileModel.model_validate(data)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False)
+        else:
+            raise AssertionError("the model takes what the tables do not")
         first = min(found, key=lambda item: self.places.key(item["loc"]))
         way = first["loc"]
         name = ".".join(str(part) for part in way if isinstance(part, str))
@@ -299,11 +272,7 @@ class _Reader:
 
     def unknown_key(self, way: Key) -> PolicyError:
         """A key that no table has, or another table."""
-        tables: dict[Key, list[str]] = {
-            (): list(ProfileTable.model_fields),
-            ("environment",): ["pass", "drop", "set"],
-            ("descriptors",): list(DescriptorsTable.model_fields),
-        }
+        tables: dict[Key, list[str]] = {((name,) if name else ()): list(keys) for name, keys in KEYS.items()}
         word = str(way[-1])
         known = tables.get(way[:-1], [])
         hint = did_you_mean(word, known)

@@ -75,7 +75,7 @@ def load(name_or_path: str, sets: Mapping[str, str]) -> Policy:
     Raises:
         PolicyError: it is not there, cannot be read, is wrong, or extends itself.
     """
-    from sydd.policy.profile import to_policy  # here: pydantic is most of a start-up
+    from sydd.policy.profile import to_policy  # here: naming profiles needs none of it
 
     path = _find(name_or_path, None, None)
     documents: dict[Path, Document] = {}
