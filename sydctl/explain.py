@@ -33,7 +33,7 @@ Say what PROFILE says about ACCESS to PATH for a command that is launched here: 
 decides and where it stands, which layer enforces it, and, where it is denied, the rule that would allow it.
 
 PATH is resolved as a call's would be: links are followed where the call follows them, and of what does not
-exist the directory is resolved. For connect, bind and send PATH is an address; sockets are all or nothing yet."""
+exist the directory is resolved. For connect, bind and send PATH is an address; sockets are all or nothing."""
 
 EPILOG = """\
 exit status: 0 when every access asked about goes ahead, 1 when one is denied, 125 when the question cannot
@@ -274,7 +274,7 @@ def _layer(ready: Prepared, access: Access, request: Request, demand: Demand, *,
     granted = _granted(ready.plan.coverage(), access, demand)
     if enforcement is Enforcement.KERNEL:
         if permitted and not granted:
-            return "refused by the kernel, whose ruleset cannot name it yet; granted to sessions that begin later"
+            return "refused by the kernel in sessions that began before it was there"
         return "granted by the kernel" if permitted else "refused by the kernel, not reported"
     if not permitted:
         held = enforcement is Enforcement.BOTH and not granted

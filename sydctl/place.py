@@ -1,4 +1,4 @@
-"""What `launch` and `explain` share: arguments that say under what a command runs, and the policy prepared."""
+"""What `launch` and `explain` share: arguments about where and under what, and the policy prepared for it."""
 
 from __future__ import annotations
 

@@ -40,10 +40,9 @@ def layers(plan: Plan) -> str:
 def as_text(ready: Prepared) -> str:
     """Who enforces what, the ruleset, and the filter."""
     plan = ready.plan
-    place = ready.place
+    place, mode = ready.place, ready.policy.mode.value
     lines = [
-        f"profile {printable(plan.profile)}, mode {ready.policy.mode.value}, engine {plan.engine.value}, "
-        f"for {plan.arch}",
+        f"profile {printable(plan.profile)}, mode {mode}, engine {plan.engine.value}, for {plan.arch}",
         f"layers: {layers(plan)}",
         f"cwd {printable(place.cwd)}, home {printable(place.home)}, tmp {printable(place.tmp)}",
         "",
