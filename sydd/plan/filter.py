@@ -89,8 +89,8 @@ def open_traps(supervised: Access) -> OpenTraps:
     if supervised & Access.LIST:
         traps |= OpenTraps.DIRECTORY
     if supervised & Access.READ:
-        # O_RDWR reads as well.
-        traps |= OpenTraps.READ | OpenTraps.DIRECTORY | OpenTraps.WRITE
+        # O_RDWR reads as well. O_DIRECTORY opens nothing but directories, which are LIST's.
+        traps |= OpenTraps.READ | OpenTraps.WRITE
     if supervised & (Access.CREATE | Access.MODIFY | Access.TRUNCATE):
         traps |= OpenTraps.WRITE
     return traps

@@ -1,5 +1,4 @@
-"""The Landlock ruleset of a policy: only what is exactly allowed, so that no race can lie the kernel into
-more.
+"""The Landlock ruleset of a policy: only what is exactly allowed, so that no race opens more.
 
 For each right the tree is walked from `/` towards the places that rules name. A directory below which
 everything is allowed becomes a rule; one below which nothing is, is left; a mixed one is opened and its
@@ -153,60 +152,82 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
     Returns:
         The plan; its `handled` is empty when the policy restricts nothing that Landlock knows.
     """
-    free = NONE
-    handled = NONE
-    subtrees: dict[str, FsRight] = {}
-    files: dict[str, FsRight] = {}
-    gaps: dict[Access, str] = {}
-    walks: dict[tuple[Access, bool], _Walk] = {}
+    draft = _Draft(matcher, tree)
     for right, mask in REQUIRED.items():
-        if right not in available:
-            if matcher.universal(mask):
-                free |= right
-            else:
-                gaps.setdefault(mask, "this kernel's Landlock does not know the right")
-            continue
         if matcher.universal(mask):
-            free |= right
-            continue
-        handled |= right
-        naming = bool(right & NAMING)
-        walk = walks.get((mask, naming))
-        if walk is None:
-            walk = walks[mask, naming] = _Walk(matcher, tree, mask, naming=naming)
-            walk.visit("/")
-        if len(walk.directories) + len(walk.files) > MAXIMUM_RULES:
-            gaps.setdefault(mask, f"more than {MAXIMUM_RULES} rules would be needed")
-            continue
-        if walk.gap:
-            gaps.setdefault(mask, walk.gap)
-        for path in walk.directories:
-            subtrees[path] = subtrees.get(path, NONE) | right
-        if right & FILE_RIGHTS:
-            for path in walk.files:
-                files[path] = files.get(path, NONE) | right
-        elif walk.files and right != FsRight.READ_DIR:
-            gaps.setdefault(mask, "a single file's entry cannot be granted")
-    if handled and FsRight.REFER & free:
+            draft.free |= right
+        elif right in available:
+            draft.handle(right, mask)
+        else:
+            draft.gaps.setdefault(mask, "this kernel's Landlock does not know the right")
+    if draft.handled and FsRight.REFER & draft.free:
         # The kernel refuses every reparenting that no rule grants, also where the ruleset does not handle
         # REFER.
-        handled |= FsRight.REFER
-        subtrees["/"] = subtrees.get("/", NONE) | FsRight.REFER
-    for path, rights in _unstable(subtrees, files):
-        for right in rights:
-            gaps.setdefault(REQUIRED[right], f"the session can rename what is above {path}")
-        for known in (subtrees, files):
-            if path in known:
-                known[path] &= ~rights
-    rules = [LandlockRule(path, rights, directory=True) for path, rights in subtrees.items() if rights]
-    rules += [LandlockRule(path, rights, directory=False) for path, rights in files.items() if rights]
-    return LandlockPlan(
-        handled, free, scoped, tuple(sorted(rules, key=lambda rule: rule.path)), _by_access(gaps)
-    )
+        draft.handled |= FsRight.REFER
+        draft.subtrees["/"] = draft.subtrees.get("/", NONE) | FsRight.REFER
+    draft.take_back_unstable()
+    return LandlockPlan(draft.handled, draft.free, scoped, draft.rules(), _by_access(draft.gaps))
+
+
+class _Draft:
+    """A ruleset in the making."""
+
+    def __init__(self, matcher: Matcher, tree: Tree) -> None:
+        self.free = NONE
+        self.handled = NONE
+        self.subtrees: dict[str, FsRight] = {}
+        self.files: dict[str, FsRight] = {}
+        self.gaps: dict[Access, str] = {}
+        self._matcher = matcher
+        self._tree = tree
+        self._walks: dict[tuple[Access, bool], _Walk] = {}
+
+    def handle(self, right: FsRight, mask: Access) -> None:
+        """Handle *right*, and grant it where all of *mask* is allowed."""
+        self.handled |= right
+        walk = self._walk(mask, naming=bool(right & NAMING))
+        if len(walk.directories) + len(walk.files) > MAXIMUM_RULES:
+            self.gaps.setdefault(mask, f"more than {MAXIMUM_RULES} rules would be needed")
+            return
+        if walk.gap:
+            self.gaps.setdefault(mask, walk.gap)
+        for path in walk.directories:
+            self.subtrees[path] = self.subtrees.get(path, NONE) | right
+        if right & FILE_RIGHTS:
+            for path in walk.files:
+                self.files[path] = self.files.get(path, NONE) | right
+        elif walk.files and right != FsRight.READ_DIR:
+            self.gaps.setdefault(mask, "a single file's entry cannot be granted")
+
+    def _walk(self, mask: Access, *, naming: bool) -> _Walk:
+        known = self._walks.get((mask, naming))
+        if known is None:
+            known = self._walks[mask, naming] = _Walk(self._matcher, self._tree, mask, naming=naming)
+            known.visit("/")
+        return known
+
+    def take_back_unstable(self) -> None:
+        """Grant nothing on what the session could rename by the rights that it has above."""
+        for path, rights in _unstable(self.subtrees, self.files):
+            for right in rights:
+                self.gaps.setdefault(REQUIRED[right], f"the session can rename what is above {path}")
+            for known in (self.subtrees, self.files):
+                if path in known:
+                    known[path] &= ~rights
+
+    def rules(self) -> tuple[LandlockRule, ...]:
+        """What is granted, sorted by path."""
+        rules = [
+            LandlockRule(path, rights, directory=True) for path, rights in self.subtrees.items() if rights
+        ]
+        rules += [
+            LandlockRule(path, rights, directory=False) for path, rights in self.files.items() if rights
+        ]
+        return tuple(sorted(rules, key=lambda rule: rule.path))
 
 
 def _unstable(subtrees: dict[str, FsRight], files: dict[str, FsRight]) -> list[tuple[str, FsRight]]:
-    """Rights to take back: those that a rule below a subtree with REMOVE_* grants beyond what that subtree grants."""
+    """Rights to take back: what a rule below a subtree with REMOVE_* grants beyond that subtree."""
     movers = {path for path, rights in subtrees.items() if rights & REMOVE}
     found = []
     for path, rights in (*subtrees.items(), *files.items()):

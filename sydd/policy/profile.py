@@ -1,7 +1,8 @@
 """Profiles: TOML text to a checked document, documents to a policy.
 
-Keys and types are those of the pydantic model (`model.py`, and `tables.py` for the quick way); everything with a grammar
-of its own (rules, limits, masks) is checked by hand, since only then an error can point into the string.
+Keys and types are those of the pydantic model (`model.py`, and `tables.py` for the quick way); everything
+with a grammar of its own (rules, limits, masks) is checked by hand, since only then an error can point
+into the string.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The tables of a profile, and a quick look whether a document has their shape.
 
-The pydantic models in `model.py` say what a profile may hold, and what is wrong with one that does not fit. Importing and
-building them takes longer than everything else at the start of a session together. A profile that fits, as nearly
-every one does, is recognised here by its shape alone; a test holds both to the same answer.
+The pydantic models in `model.py` say what a profile may hold, and what is wrong with one that does not
+fit. Importing and building them takes longer than everything else at the start of a session together. A
+profile that fits, as nearly every one does, is recognised here by its shape alone; a test holds both to
+the same answer.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ def user_name() -> str:
 def credentials_are_fixed() -> bool:
     """Whether no process of a session started here can come to other credentials than this one has.
 
-    With no_new_privs, without capabilities and with one and the same user and group id in all places, every call that
-    would change them fails or changes nothing; user namespaces are refused by the filter.
+    With no_new_privs, without capabilities and with one and the same user and group id in all places,
+    every call that would change them fails or changes nothing; user namespaces are refused by the filter.
     """
     own = credentials.current()
     users = {own.ruid, own.euid, own.suid, own.fsuid}

@@ -72,7 +72,7 @@ PERFORMED = frozenset(
         Operation.SETFLAGS,
     }
 )
-"""Operations that can be performed for another process. The others answer into its memory or change its own state."""
+"""Operations that can be performed for another process. Others answer into its memory, or change its own state."""
 
 
 def perform(request: Request, target: Target) -> Answer:
@@ -132,7 +132,6 @@ def _mkdir(request: Request, target: Target) -> Answer:
 def _mknod(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
     (device,) = request.extra
-    assert isinstance(device, int)
     os.mknod(found.name, request.mode, device, dir_fd=found.parent)
     return DONE
 
@@ -140,7 +139,6 @@ def _mknod(request: Request, target: Target) -> Answer:
 def _symlink(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
     (text,) = request.extra
-    assert isinstance(text, bytes)
     os.symlink(text, found.name, dir_fd=found.parent)
     return DONE
 
@@ -169,7 +167,6 @@ def _link(_request: Request, target: Target) -> Answer:
 
 def _truncate(request: Request, target: Target) -> Answer:
     (length,) = request.extra
-    assert isinstance(length, int)
     os.truncate(object_path(target.demands[0].found), length)
     return DONE
 
@@ -181,43 +178,34 @@ def _chmod(request: Request, target: Target) -> Answer:
 
 def _chown(request: Request, target: Target) -> Answer:
     uid, gid = request.extra
-    assert isinstance(uid, int)
-    assert isinstance(gid, int)
     metadata.chown_object(target.demands[0].found.fd, uid, gid)
     return DONE
 
 
 def _utime(request: Request, target: Target) -> Answer:
     (times,) = request.extra
-    assert times is None or isinstance(times, bytes)
     metadata.utimens_object(target.demands[0].found.fd, times)
     return DONE
 
 
 def _setxattr(request: Request, target: Target) -> Answer:
     name, value, flags = request.extra
-    assert isinstance(name, bytes)
-    assert isinstance(value, bytes)
-    assert isinstance(flags, int)
     metadata.set_xattr(target.demands[0].found.fd, name, value, flags)
     return DONE
 
 
 def _removexattr(request: Request, target: Target) -> Answer:
     (name,) = request.extra
-    assert isinstance(name, bytes)
     metadata.remove_xattr(target.demands[0].found.fd, name)
     return DONE
 
 
 def _setflags(request: Request, target: Target) -> Answer:
     command, structure = request.extra
-    assert isinstance(structure, bytes)
     fd = target.demands[0].found.fd
     if command is None:
         metadata.file_setattr(fd, structure)
         return DONE
-    assert isinstance(command, int)
     if command & 0xFFFF == FS_IOC_SETFLAGS:
         metadata.set_flags(fd, int.from_bytes(structure, sys.byteorder))
     else:

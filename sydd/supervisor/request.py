@@ -1,5 +1,4 @@
-"""A notification with its arguments read from the caller's memory, in one form for all spellings of an
-operation.
+"""A notification with its arguments read from memory, in one form for all spellings of an operation.
 
 Everything that a pointer leads to is copied here once. Later stages look at the copy alone: another thread
 may write to the original at any time.
@@ -10,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sydd.supervisor.failure import NaturalFailure
 from sydd.syscalls.row import Operation, Row, Times
@@ -63,7 +62,7 @@ class Request(NamedTuple):
     flags: int
     mode: int
     resolve: int
-    extra: tuple[object, ...]
+    extra: tuple[Any, ...]
 
 
 def read_request(notification: Notification, row: Row, reader: Reader) -> Request:
@@ -95,7 +94,7 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
         path2 = _path(reader, tid, registers[row.path2], row, flags)
     mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
     resolve = 0
-    extra: tuple[object, ...] = ()
+    extra: tuple[Any, ...] = ()
     if row.extra:
         if row.operation is Operation.OPEN:
             flags, mode, resolve = _open_how(reader, tid, registers[row.extra[0]], registers[row.extra[1]])
@@ -162,7 +161,7 @@ def _open_how(reader: Reader, tid: int, address: int, size: int) -> tuple[int, i
     return flags, mode, resolve
 
 
-def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tuple[object, ...]:
+def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tuple[Any, ...]:
     values = [registers[number] for number in row.extra]
     match row.operation:
         case Operation.SYMLINK:
@@ -212,7 +211,7 @@ def _xattr_name(reader: Reader, tid: int, address: int) -> bytes:
     return name
 
 
-def _xattr(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[object, ...]:
+def _xattr(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, ...]:
     """(name, value, flags) of setxattr(2) and setxattrat(2)."""
     name = _xattr_name(reader, tid, values[0])
     if row.dirfd is not None:  # setxattrat: a structure of its own size
@@ -232,7 +231,7 @@ def _xattr(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[objec
     return name, _bytes(reader, tid, value, length), flags
 
 
-def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[object, ...]:
+def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, ...]:
     """(request, structure) of the ioctls, (None, structure) of file_setattr(2)."""
     if row.fd is None:
         size = values[1]

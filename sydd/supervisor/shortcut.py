@@ -1,13 +1,15 @@
 """The short way to CONTINUE, for what the kernel holds and the policy allows in a whole directory.
 
-Most calls of a build are of this kind: a header below /usr, an object file in the work directory. For them the full
-resolution would only confirm what is known of the directory, and the answer is safe whatever the caller's memory says
-by the time the kernel reads it: Landlock holds (`Coverage.may_continue`). So a directory, once resolved, is
-remembered as *plain* when the policy says "allow" to everything in it and Landlock grants all of it. A later call
-with the same directory needs one look: whether the last component is a symbolic link.
+Most calls of a build are of this kind: a header below /usr, an object file in the work directory. For them
+the full resolution would only confirm what is known of the directory, and the answer is safe whatever the
+caller's memory says by the time the kernel reads it: Landlock holds (`Coverage.may_continue`). So a
+directory, once resolved, is remembered as *plain* when the policy says "allow" to everything in it and
+Landlock grants all of it. A later call with the same directory needs one look: whether the last component
+is a symbolic link.
 
-What is remembered may be outdated, and then at worst an event is missed: the kernel denies on its own. To keep events
-exact, everything is forgotten when the session renames or links a name, and after a second in any case.
+What is remembered may be outdated, and then at worst an event is missed: the kernel denies on its own. To
+keep events exact, everything is forgotten when the session renames or links a name, and after a second in
+any case.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ _READ = Access.READ | Access.LIST
 _WRITE = Access.CREATE | Access.DELETE | Access.MODIFY | Access.TRUNCATE
 _WRITE_RIGHTS = WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG | MAKE_DIR | MAKE_SYM | REMOVE_FILE | REMOVE_DIR
 
+_SPECIAL = (b"", b".", b"..")
+
 _ENTRIES = frozenset({Operation.MKDIR, Operation.UNLINK})
 """Operations on an entry itself: a link as the last component is not followed."""
 
@@ -85,23 +89,11 @@ class Shortcuts:
 
     def allows(self, request: Request) -> bool:
         """Whether *request* is one to go on with, for certain. False says nothing."""
-        operation = request.row.operation
+        wanted = _wanted(request)
         path = request.path
-        if not path or request.dirfd != AT_FDCWD and path[:1] != b"/":
+        if not wanted or not path:
             return False
-        if operation is Operation.OPEN:
-            flags = request.flags
-            if flags & _O_OTHER or request.row.extra:
-                return False
-            wanted = (
-                (READABLE | WRITABLE if flags & O_ACCMODE != os.O_WRONLY else WRITABLE)
-                if flags & _O_WRITING
-                else READABLE
-            )
-        elif operation in _ENTRIES:
-            wanted = WRITABLE
-        else:
-            return False
+        absolute = path[:1] == b"/"
         if wanted == READABLE:
             # Headers and libraries are opened thousands of times: one look into a set is all that this takes.
             if path in self._read and time.monotonic() < self._expires:
@@ -110,19 +102,33 @@ class Shortcuts:
                 return False
         elif not self._writes:
             return False
-        head, slash, name = path.rpartition(b"/")
-        if not name or name == b"." or name == b"..":
+        if not absolute and request.dirfd != AT_FDCWD:
             return False
-        tid = request.notification.tid
-        if path[:1] == b"/":
-            base = ""
-            where = path
-        else:
+        head, slash, name = path.rpartition(b"/")
+        if name in _SPECIAL:
+            return False
+        base, where = "", path
+        if not absolute:
+            tid = request.notification.tid
             link = self._readlink(b"/proc/%d/cwd" % tid)
             if link is None:
                 return False
             base = os.fsdecode(link)
             where = b"/proc/%d/cwd/%s" % (tid, path)
+        if self._kind(base, head or slash) & wanted != wanted:
+            return False
+        if request.row.operation in _ENTRIES:
+            return True
+        if not self._stays(where):
+            return False
+        if wanted == READABLE and absolute:
+            if len(self._read) >= MAXIMUM:
+                self._read.clear()
+            self._read.add(path)
+        return True
+
+    def _kind(self, base: str, head: bytes) -> int:
+        """What may be done in the directory *head* from *base*: bits of READABLE and WRITABLE."""
         now = time.monotonic()
         if now > self._expires:
             self.forget()
@@ -130,23 +136,19 @@ class Shortcuts:
         key = (base, head)
         plain = self._plain.get(key)
         if plain is None:
-            plain = self._look(base, head or b"/" if slash else b"")
+            plain = self._look(base, head)
             if len(self._plain) >= MAXIMUM:
                 self._plain.clear()
             self._plain[key] = plain
-        if plain & wanted != wanted:
-            return False
-        if operation in _ENTRIES:
-            return True
+        return plain
+
+    def _stays(self, where: bytes) -> bool:
+        """Whether the last component is no link, or one to a name in the same directory."""
         for _ in range(LINKS):
             target = self._readlink(where)
             if target is None:
-                if wanted == READABLE and not base:
-                    if len(self._read) >= MAXIMUM:
-                        self._read.clear()
-                    self._read.add(path)
                 return True
-            if b"/" in target or target == b".." or target == b".":
+            if b"/" in target or target in _SPECIAL:
                 return False
             where = where[: where.rindex(b"/") + 1] + target
         return False
@@ -188,3 +190,16 @@ class Shortcuts:
         ):
             plain |= WRITABLE
         return plain
+
+
+def _wanted(request: Request) -> int:
+    """What the directory has to be for *request*: bits of READABLE and WRITABLE; 0 for no kind of request for here."""
+    operation = request.row.operation
+    if operation in _ENTRIES:
+        return WRITABLE
+    flags = request.flags
+    if operation is not Operation.OPEN or flags & _O_OTHER or request.row.extra:
+        return 0
+    if not flags & _O_WRITING:
+        return READABLE
+    return WRITABLE if flags & O_ACCMODE == os.O_WRONLY else READABLE | WRITABLE

@@ -26,9 +26,10 @@ from sydd.supervisor.gain import gains, same_action
 from sydd.supervisor.notification import Notification, decode
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.refusal import natural_errno, refusal_errno
-from sydd.supervisor.request import Request, read_request
+from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Resolver
 from sydd.supervisor.shortcut import Shortcuts
+from sydd.supervisor.sockets import ALLOWING_RULE, describe_socket, is_name_service
 from sydd.supervisor.target import REMOVE_DIR, Target, locate, rights_at_most
 from sydd.supervisor.tasks import describe_process
 from sydd.supervisor.verdict import Verdict, judge
@@ -94,7 +95,8 @@ class Worker:
         # Only what the kernel holds can take the short way.
         held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
-        # All processes of a session begin with the worker's credentials; a call that may change those is notified.
+        # All processes of a session begin with the worker's credentials; a call that may change those is
+        # notified.
         self._one_identity = True
         self._launching = True
         self._restricted = Access(0)
@@ -290,8 +292,8 @@ class Worker:
             action, rule = self._context.matcher.decide(access, "")
             if action.permits:
                 return CONTINUE
-        request = Request(notification, row, -100, None, -100, None, 0, 0, 0, ())
-        if action is not Action.FILTER:
+        request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
+        if row.operation is not Operation.SOCKET or not is_name_service(notification.registers):
             self._record(request, Verdict(action, access, None, rule))
         if self._auditing:
             return CONTINUE
@@ -305,6 +307,11 @@ class Worker:
             return
         demand = verdict.demand
         path = demand.found.path if demand else ""
+        allow = ""
+        if demand:
+            allow = self._context.suggest(verdict.access, path)
+        elif request.row.operation is Operation.SOCKET:
+            path, allow = describe_socket(request.notification.registers), ALLOWING_RULE
         word = (verdict.access.name or "").lower()
         row = request.row
         key = (verdict.action.value, word, row.name, path)
@@ -339,7 +346,7 @@ class Worker:
                 process=process,
                 rule=rule.rule.text if rule else NO_RULE,
                 rule_source=str(rule.rule.source) if rule else "",
-                allow=context.suggest(verdict.access, path) if verdict.access else "",
+                allow=allow,
             ),
         )
 

@@ -1,0 +1,38 @@
+"""What the registers of socket(2) tell. Sockets are all or nothing: a policy allows `net any`, or none.
+
+Source: socket(2), include/linux/socket.h.
+"""
+
+from __future__ import annotations
+
+import socket
+
+TYPE_MASK = 0xF
+_STREAM_QUIET = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+ALLOWING_RULE = "allow net any"
+
+
+def describe_socket(registers: tuple[int, ...]) -> str:
+    """Family and type in words, as in "inet stream"."""
+    family, kind = registers[0] & 0xFFFFFFFF, registers[1] & TYPE_MASK
+    try:
+        family_word = socket.AddressFamily(family).name.removeprefix("AF_").lower()
+    except ValueError:
+        family_word = f"family {family}"
+    try:
+        kind_word = socket.SocketKind(kind).name.removeprefix("SOCK_").lower()
+    except ValueError:
+        kind_word = f"type {kind}"
+    return f"{family_word} {kind_word}"
+
+
+def is_name_service(registers: tuple[int, ...]) -> bool:
+    """Whether this is the socket that the C library makes to look for a name service cache, for every `ls -l`.
+
+    Refusing it has the library read the files itself, and says nothing about the build: it is refused without an event.
+    """
+    return (registers[0] & 0xFFFFFFFF, registers[1] & 0xFFFFFFFF, registers[2] & 0xFFFFFFFF) == (
+        socket.AF_UNIX,
+        _STREAM_QUIET,
+        0,
+    )
