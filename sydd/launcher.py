@@ -91,7 +91,7 @@ class Launch:
 
 
 def become(launch: Launch) -> NoReturn:
-    """Confine this process and execute the command. Never returns: exits with 125, 126 or 127 when it cannot."""
+    """Confine this process and execute the command. Exits with 125, 126 or 127 when it cannot."""
     try:
         candidates = _candidates(launch)
         _close_others(launch)
@@ -198,20 +198,20 @@ def _confine(launch: Launch) -> None:
 
 
 def _execute(candidates: Sequence[str], launch: Launch) -> NoReturn:
-    """execve(2) the first candidate that can be, as execvp(3) does, with the shell's exit statuses for what fails."""
+    """Execute the first candidate that can be, as execvp(3) does; else exit as a shell would."""
     name = launch.argv[0]
     status, message = EXIT_NOT_FOUND, f"cannot execute {name!r}: command not found"
     signal.pthread_sigmask(signal.SIG_SETMASK, launch.signals)
     for path in candidates:
         try:
-            os.execve(path, launch.argv, launch.environment)
+            os.execve(path, launch.argv, launch.environment)  # noqa: S606  # the command is the point
         except FileNotFoundError as error:
             reason = error.strerror if not os.path.exists(path) else "its interpreter is missing"
             message = f"cannot execute {path!r}: {reason}"
         except OSError as error:
             if error.errno == errno.ENOEXEC:
                 # execvp(3) has the shell read what is executable and has no format that the kernel knows.
-                os.execve("/bin/sh", ["/bin/sh", path, *launch.argv[1:]], launch.environment)
+                os.execve("/bin/sh", ["/bin/sh", path, *launch.argv[1:]], launch.environment)  # noqa: S606
             status, message = EXIT_NOT_EXECUTABLE, f"cannot execute {path!r}: {error.strerror}"
             if error.errno not in (errno.EACCES, errno.ENOTDIR):
                 break

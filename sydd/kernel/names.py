@@ -20,8 +20,10 @@ def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int
     """Rename *old* to *new*.
 
     Args:
-        old_dirfd, new_dirfd: directories that the names are relative to.
-        old, new: the names.
+        old_dirfd: directory that *old* is relative to.
+        old: the old name.
+        new_dirfd: directory that *new* is relative to.
+        new: the new name.
         flags: RENAME_*.
 
     Raises:

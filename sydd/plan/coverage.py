@@ -43,7 +43,7 @@ class Coverage:
         self._directories: dict[str, int] = {}
 
     def may_continue(self, rights: int) -> bool:
-        """Whether an operation that needs *rights* can be left to the kernel without trusting the caller's memory."""
+        """Whether the kernel may be left an operation that needs *rights*, without trust in the caller."""
         return not rights & ~self.safe
 
     def grants(self, path: str, rights: int) -> bool:
@@ -56,7 +56,7 @@ class Coverage:
         return not missing & ~granted
 
     def grants_entry(self, path: str, rights: int) -> bool:
-        """Whether the kernel grants *rights* that are about the entry *path* in its directory (MAKE_*, REMOVE_*, REFER)."""
+        """Whether the kernel grants *rights* about the entry *path* in its directory: MAKE_*, REMOVE_*, REFER."""
         missing = rights & ~self._free
         if not missing:
             return True
@@ -69,7 +69,7 @@ class Coverage:
         return not missing or not missing & ~self._directory(directory)
 
     def forget(self, path: str) -> None:
-        """Stop trusting the names at or below *path*: the directory that a rule was made for is no longer there."""
+        """Stop trusting the names at or below *path*: what a rule was made for is no longer there."""
         below = path + "/"
         for known in [known for known in self._subtrees if known == path or known.startswith(below)]:
             del self._subtrees[known]

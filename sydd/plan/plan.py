@@ -52,9 +52,9 @@ class Enforcement(Enum):
 _MEANING = {
     Enforcement.FREE: "allowed everywhere; not looked at",
     Enforcement.KERNEL: "decided by Landlock alone, at native speed; denials are not reported",
-    Enforcement.BOTH: "held by Landlock, explained by the supervisor, which performs what the ruleset cannot express",
+    Enforcement.BOTH: "held by Landlock, explained by the supervisor, which does what no ruleset can express",
     Enforcement.SUPERVISOR: "performed by the supervisor on the object that it judged",
-    Enforcement.ADVISORY: "judged by the supervisor, but a racing thread can evade it: the result goes to the caller's memory",
+    Enforcement.ADVISORY: "judged by the supervisor; a racing thread can evade it, as the result goes to its memory",
     Enforcement.FILTER: "refused before it begins, by the seccomp filter and the supervisor together",
     Enforcement.RECORDED: "goes on and is recorded",
 }
@@ -113,7 +113,7 @@ def pick_engine(mode: Mode, wanted: Engine | None, landlock_available: bool) -> 
     if mode is Mode.AUDIT:
         return Engine.AUDIT
     if wanted in (Engine.HYBRID, Engine.LANDLOCK) and not landlock_available:
-        msg = f"the {wanted.value} engine needs Landlock, which this kernel does not have; use --engine supervisor"
+        msg = f"the {wanted.value} engine needs Landlock, which this kernel lacks; use --engine supervisor"
         raise ValueError(msg)
     return wanted or (Engine.HYBRID if landlock_available else Engine.SUPERVISOR)
 

@@ -1,4 +1,4 @@
-"""What the compiler asks of a policy's rules beyond single decisions: where they point, and how far their globs reach."""
+"""What the compiler asks of rules beyond single decisions: where they point, how far their globs reach."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def landmarks(matcher: Matcher, access: Access) -> tuple[str, ...]:
 
 
 def roaming(matcher: Matcher, access: Access) -> tuple[str, ...]:
-    """Literal prefixes of patterns with wildcards: below these, names that no rule spells out may still differ."""
+    """Literal prefixes of patterns with wildcards: names below, which no rule spells out, may still differ."""
     return tuple(
         sorted(
             {

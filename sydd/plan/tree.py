@@ -13,7 +13,7 @@ class Tree(Protocol):
     """A view of a file system. Nothing raises: what cannot be seen is not there."""
 
     def kind(self, path: str) -> Kind | None:
-        """What *path* itself is; None when it does not exist or cannot be seen. Devices, FIFOs and sockets are files."""
+        """What *path* itself is; None when it cannot be seen. Devices, FIFOs and sockets are files."""
 
     def entries(self, path: str) -> tuple[str, ...]:
         """The names in the directory *path*, sorted; empty when it cannot be read."""

@@ -1,4 +1,4 @@
-"""What a rule can speak about: the accesses, their names and groups, and what happens where no rule speaks."""
+"""What a rule can speak about: accesses, their names and groups, and what holds where no rule speaks."""
 
 from __future__ import annotations
 

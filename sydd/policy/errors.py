@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a piece of policy was written: a file (or "--rule", "--set"), a line and a column, both from 1."""
+    """Where a piece of policy was written: a file (or "--rule", "--set"), line and column, both from 1."""
 
     file: str
     line: int = 0

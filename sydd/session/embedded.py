@@ -1,5 +1,6 @@
-"""The embedded mode: this process becomes parent, subreaper and supervisor of one command. No daemon, no
-privileges.
+"""The embedded mode: this process becomes parent, subreaper and supervisor of one command.
+
+No daemon, no privileges.
 
 The main thread waits for signals, all of which are blocked, so that none is lost and each is seen with its
 sender: what the terminal sends reaches the command by itself, as it is in the same process group; what
@@ -240,7 +241,7 @@ class _Session:
         return self._status is not None and (self._thread is None or self._served.is_set())
 
     def _forward(self, number: int) -> None:
-        """Pass a signal on to the command; once it has gone, to what is left of the session, with a time-out."""
+        """Pass a signal on to the command; once that has gone, to what is left of the session."""
         if self._status is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._command, number)

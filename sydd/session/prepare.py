@@ -71,7 +71,7 @@ class Prepared:
 
 
 def home_directory(environment: Mapping[str, str]) -> str:
-    """The user's home directory, canonical: $HOME when it is an absolute path, else the password database's."""
+    """The home directory, canonical: $HOME when it is an absolute path, else the password database's."""
     home = environment.get("HOME", "")
     if not home.startswith("/"):
         try:

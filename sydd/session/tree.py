@@ -7,7 +7,7 @@ import os
 import signal
 
 ROUNDS = 100
-"""How often the tree is looked through before what still forks is given up on; each round ends all that it finds."""
+"""How often the tree is looked through before what still forks is given up on."""
 
 
 def descendants(pid: int) -> list[int]:
@@ -51,7 +51,7 @@ def signal_tree(number: int) -> int:
 
 
 def kill_tree() -> None:
-    """SIGKILL every descendant, again until none is left that has not been told: what forks meanwhile is found the next time."""
+    """SIGKILL every descendant, again until none is left: what forks meanwhile is found the next time."""
     for _ in range(ROUNDS):
         if not signal_tree(signal.SIGKILL):
             return

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sydd.supervisor.tasks import Process
 
 NO_RULE = "no rule: default"
+REFUSED = "refused in every session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Event:
         path: the canonical path.
         errno: name of the errno that the caller got; empty when the call went on.
         process: who asked.
-        rule: the rule that decided, or NO_RULE.
+        rule: the rule that decided, NO_RULE, or REFUSED.
         rule_source: where that rule stands; empty for the default.
         allow: the rule line that would allow it; empty where no rule can.
         count: how often it happened.
@@ -74,7 +75,7 @@ def now() -> float:
 
 
 def _printable(value: Any) -> Any:  # whatever JSON can hold
-    """Replace what is no text (bytes of a path that are not UTF-8) by escapes, so that every line is valid UTF-8."""
+    """Escape what is no text (bytes of a path that are not UTF-8): every line is valid UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if isinstance(value, dict):

@@ -6,8 +6,7 @@ import os
 
 
 class NaturalFailure(Exception):  # noqa: N818  # it is an outcome, not an error of the supervisor
-    """The call would fail natively, too, before access is even asked for: a bad pointer, a loop, a missing
-    directory.
+    """The call would fail natively, too, before access is even asked for: a bad pointer, a loop, ENOENT.
 
     Args:
         number: the errno that the kernel gives.

@@ -22,7 +22,8 @@ def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory
     Args:
         matcher: the policy.
         restricted: accesses that the policy does not allow everywhere; others cannot be gained.
-        old, new: canonical names.
+        old: canonical name that it has.
+        new: canonical name that it is to have.
         directory: whether everything below moves along.
     """
     for access in singles(int(OF_AN_OBJECT & restricted)):

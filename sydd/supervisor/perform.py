@@ -72,7 +72,7 @@ PERFORMED = frozenset(
         Operation.SETFLAGS,
     }
 )
-"""Operations that can be performed for another process. Others answer into its memory, or change its own state."""
+"""What can be done for another process. Other operations answer into its memory, or change its own state."""
 
 
 def perform(request: Request, target: Target) -> Answer:

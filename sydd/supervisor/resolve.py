@@ -169,8 +169,7 @@ class Resolver:
         return found
 
     def entry(self, tid: int, start: int, path: bytes, *, resolve: int = 0) -> Found:
-        """The directory entry that *path* names from *start*, whether or not it exists: a new name, or one
-        to remove.
+        """The directory entry that *path* names from *start*, whether or not it exists.
 
         Raises:
             NaturalFailure: what the kernel would answer for the directories on the way; ENOENT for an
@@ -199,8 +198,7 @@ class Resolver:
         return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
 
     def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
-        """Where open(2) with O_CREAT would create *path*, which does not exist: through dangling links, as
-        the kernel goes.
+        """Where open(2) would create *path*, which does not exist: through dangling links, as the kernel goes.
 
         Raises:
             NaturalFailure: ELOOP after too many links, and what `entry` raises.
@@ -242,7 +240,7 @@ class Resolver:
         return "/proc/self" + path[len(own) :] if path == own or path.startswith(own + "/") else path
 
     def _is_own(self, path: str) -> bool:
-        """Whether *path* is in the worker's own /proc directory: /proc/self was taken for the wrong process."""
+        """Whether *path* is in the worker's own /proc directory: /proc/self meant the wrong process."""
         return path.startswith(self._own) and (path == self._own or path.startswith(self._own_below))
 
     def _directory(self, tid: int, start: int, path: bytes, resolve: int) -> Found:
@@ -263,13 +261,12 @@ class Resolver:
 
 
 def _may_pass_proc(path: bytes) -> bool:
-    """Whether a missing *path* may be one that exists for the caller alone: /dev/fd and /dev/stdin lead there as well."""
+    """Whether a missing *path* may exist for the caller alone: /dev/fd and /dev/stdin lead there as well."""
     return b"proc" in path or b"/dev/" in path or path[:3] in (b"fd/", b"std")
 
 
 def _long_name(fd: int) -> str:
-    """The canonical name of a directory or file whose name is longer than the kernel tells: put together
-    from below.
+    """The canonical name of a directory whose name is longer than the kernel tells, put together from below.
 
     Each parent is opened and searched for the inode, until a name is short enough. It is not a fast way;
     nobody comes here twice.

@@ -93,39 +93,37 @@ class Shortcuts:
         path = request.path
         if not wanted or not path:
             return False
-        absolute = path[:1] == b"/"
-        if wanted == READABLE:
-            # Headers and libraries are opened thousands of times: one look into a set is all that this takes.
-            if path in self._read and time.monotonic() < self._expires:
-                return True
-            if not self._reads:
-                return False
-        elif not self._writes:
-            return False
-        if not absolute and request.dirfd != AT_FDCWD:
+        # Headers and libraries are opened thousands of times: one look into a set is all that this takes.
+        if wanted == READABLE and path in self._read and time.monotonic() < self._expires:
+            return True
+        if not (self._reads if wanted == READABLE else self._writes):
             return False
         head, slash, name = path.rpartition(b"/")
-        if name in _SPECIAL:
+        where = self._where(request, path)
+        if name in _SPECIAL or where is None:
             return False
-        base, where = "", path
-        if not absolute:
-            tid = request.notification.tid
-            link = self._readlink(b"/proc/%d/cwd" % tid)
-            if link is None:
-                return False
-            base = os.fsdecode(link)
-            where = b"/proc/%d/cwd/%s" % (tid, path)
+        base, link = where
         if self._kind(base, head or slash) & wanted != wanted:
             return False
         if request.row.operation in _ENTRIES:
             return True
-        if not self._stays(where):
+        if not self._stays(link):
             return False
-        if wanted == READABLE and absolute:
+        if wanted == READABLE and not base:
             if len(self._read) >= MAXIMUM:
                 self._read.clear()
             self._read.add(path)
         return True
+
+    def _where(self, request: Request, path: bytes) -> tuple[str, bytes] | None:
+        """The caller's directory (empty for an absolute path), and a path that means the same to the worker."""
+        if path[:1] == b"/":
+            return "", path
+        if request.dirfd != AT_FDCWD:
+            return None
+        tid = request.notification.tid
+        link = self._readlink(b"/proc/%d/cwd" % tid)
+        return (os.fsdecode(link), b"/proc/%d/cwd/%s" % (tid, path)) if link is not None else None
 
     def _kind(self, base: str, head: bytes) -> int:
         """What may be done in the directory *head* from *base*: bits of READABLE and WRITABLE."""
@@ -193,7 +191,7 @@ class Shortcuts:
 
 
 def _wanted(request: Request) -> int:
-    """What the directory has to be for *request*: bits of READABLE and WRITABLE; 0 for no kind of request for here."""
+    """What the directory has to be for *request*; 0 for a kind of request that does not come here."""
     operation = request.row.operation
     if operation in _ENTRIES:
         return WRITABLE

@@ -27,9 +27,9 @@ def describe_socket(registers: tuple[int, ...]) -> str:
 
 
 def is_name_service(registers: tuple[int, ...]) -> bool:
-    """Whether this is the socket that the C library makes to look for a name service cache, for every `ls -l`.
+    """Whether this is the socket by which the C library looks for a name service cache, for every `ls -l`.
 
-    Refusing it has the library read the files itself, and says nothing about the build: it is refused without an event.
+    Refused, the library reads the files itself. That says nothing about the build, so there is no event.
     """
     return (registers[0] & 0xFFFFFFFF, registers[1] & 0xFFFFFFFF, registers[2] & 0xFFFFFFFF) == (
         socket.AF_UNIX,

@@ -75,8 +75,7 @@ _ANY_RIGHT = {
 
 
 def rights_at_most(request: Request) -> int | None:
-    """Every right that the kernel may come to need for the call, whatever another thread does to the paths
-    meanwhile.
+    """Every right that the kernel may come to need, whatever another thread does to the paths meanwhile.
 
     Returns:
         None where Landlock does not know the operation, so that the kernel never holds it.

@@ -42,8 +42,7 @@ class Process:
 
 
 def describe_process(tid: int, stop_at: int) -> Process:
-    """Look up the thread *tid*. What has vanished or cannot be read is left empty: an event never fails a
-    request.
+    """Look up the thread *tid*. What cannot be read is left empty: an event never fails a request.
 
     Args:
         tid: the thread that asked.

@@ -20,7 +20,7 @@ from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
-from sydd.supervisor.event import NO_RULE, Event, now
+from sydd.supervisor.event import NO_RULE, REFUSED, Event, now
 from sydd.supervisor.failure import CallerGone, NaturalFailure
 from sydd.supervisor.gain import gains, same_action
 from sydd.supervisor.notification import Notification, decode
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sydd.supervisor.journal import Journal
 
 RETRIES = 8
-"""How often a request is resolved anew when names change under it, before the caller gets EAGAIN's cousin, ESTALE."""
+"""How often a request is resolved anew when names change under it, before the caller gets ESTALE."""
 
 _RESPONSE = seccomp.RESP.pack
 
@@ -108,7 +108,7 @@ class Worker:
         self.handled = 0
 
     def serve(self) -> None:
-        """Answer notifications until the listener hangs up. For a thread of its own: it gets its own umask and directory."""
+        """Answer notifications until the listener hangs up. For a thread of its own, which gets its own umask."""
         namespaces.unshare(namespaces.CLONE_FS)
         try:
             self._loop()
@@ -344,7 +344,7 @@ class Worker:
                 path=path,
                 errno=errno.errorcode.get(number, "") if number else "",
                 process=process,
-                rule=rule.rule.text if rule else NO_RULE,
+                rule=rule.rule.text if rule else REFUSED if row.errno else NO_RULE,
                 rule_source=str(rule.rule.source) if rule else "",
                 allow=allow,
             ),
@@ -395,7 +395,7 @@ _RENAMING = frozenset({Operation.RENAME, Operation.SYMLINK, Operation.LINK})
 
 
 def _translated(number: int | None) -> int:
-    """An errno of the worker's own trouble, as the caller shall see it: never one that reads like success or a retry."""
+    """An errno of the worker's own trouble, as the caller shall see it: never one that asks for a retry."""
     return errno.EACCES if number in (None, errno.EINTR, errno.EPERM) else number or errno.EACCES
 
 

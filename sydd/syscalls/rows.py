@@ -241,8 +241,8 @@ _PROCESS = (
     Row(name="socket", operation=_op.SOCKET, asks=Access.NET, extra=(0, 1, 2)),
 )
 
-# A session that began with privileges may give them up, in one thread only, too. From then on the supervisor has to
-# look at each caller's credentials; until then it saves that look.
+# A session that began with privileges may give them up, in one thread only, too. From then on the
+# supervisor has to look at each caller's credentials; until then it saves that look.
 _IDENTITY = tuple(
     Row(name=name, operation=_op.IDENTITY)
     for name in (
