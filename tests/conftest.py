@@ -8,9 +8,14 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.leaks import Snapshot, end_children
 from tests.support.unprivileged import Unprivileged, make_home, remove_home
+
+# Time limits are pytest's, which knows how slow a busy machine may be; examples are not kept in the checkout.
+settings.register_profile("sydd", deadline=None, database=None)
+settings.load_profile("sydd")
 
 _TEMPORARY = pytest.StashKey[str]()
 
