@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from sydctl import place
-from sydctl.main import EXIT_FAILED, EXIT_INTERRUPTED, Failure
+from sydctl.main import EXIT_FAILED, EXIT_INTERRUPTED, Failure, complain
+from sydctl.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +69,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="tell nothing at the end")
     parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run")
-    parser.set_defaults(parser=parser)
 
 
 def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
@@ -102,6 +102,7 @@ def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `sydctl launch`."""
+    _open_standard()
     profile, command = split(arguments)
     with (
         _events(None if arguments.plan else arguments.events) as stream,
@@ -169,17 +170,25 @@ def _open_events(path: str) -> int:
         raise Failure(f"--events: cannot write to '{path}': {why}", EXIT_FAILED) from None
 
 
-def _write(text: str) -> None:
-    """To stderr in one piece, so that the command's lines do not come between; a closed one is no error."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+def _open_standard() -> None:
+    """Open what is closed of descriptors 0 to 2, as env(1) and others do.
+
+    Else the first files that are opened here would be the command's standard streams. Python has None for a
+    stream that was closed when it began.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # they stay
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _tell_event(event: Event) -> None:
     from sydctl.block import line
 
-    _write(line(event) + "\n")
+    complain(line(event))
 
 
 def _tell_end(journal: Journal) -> None:
@@ -194,7 +203,7 @@ def _tell_end(journal: Journal) -> None:
     if terminal:
         with contextlib.suppress(OSError):
             width = os.get_terminal_size(2).columns
-    _write(render(events, width, colour, dropped=journal.dropped))
+    complain(render(events, width, colour, dropped=journal.dropped).rstrip("\n"))
 
 
 def _is_terminal() -> bool:
@@ -209,7 +218,8 @@ def _tell_layers(ready: Prepared) -> None:
     from sydctl.planview import layers
     from sydd.kernel.probe import probe
 
-    _write(f"sydd: profile {ready.policy.name}, engine {ready.plan.engine.value}: {layers(ready.plan)}\n")
+    name = printable(ready.policy.name)
+    complain(f"sydd: profile {name}, engine {ready.plan.engine.value}: {layers(ready.plan)}")
     for feature in probe():
         if not feature and feature.kernel:
-            _write(f"sydd: no {feature.name} here (Linux {feature.kernel}): {feature.lost}\n")
+            complain(f"sydd: no {feature.name} here (Linux {feature.kernel}): {feature.lost}")

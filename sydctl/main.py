@@ -8,6 +8,7 @@ profile is read later), no json, no logging. A subcommand is a module of this pa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -68,8 +69,15 @@ class Parser(argparse.ArgumentParser):
         # An argument may hold anything, also what would drive the terminal.
         from sydctl.text import printable
 
-        sys.stderr.write(f"{self.prog}: {printable(message)} (see '{self.prog} --help')\n")
+        complain(f"{self.prog}: {printable(message)} (see '{self.prog} --help')")
         sys.exit(self.usage_status)
+
+
+def complain(line: str) -> None:
+    """Write a line to stderr, if there is one: a closed stderr is None, a broken one raises."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def load_command(name: str) -> Command:
@@ -97,6 +105,7 @@ def build_parser(wanted: str = "", *, complete: bool = False) -> Parser:
             name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         subparser.usage_status = USAGE_STATUS.get(name, EXIT_USAGE)
+        subparser.set_defaults(parser=subparser)
         if complete or name == wanted:
             load_command(name).configure(subparser)
     return parser
@@ -119,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = next((word for word in words if not word.startswith("-")), "")
     try:
         status = _run(words, wanted)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
@@ -139,13 +149,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str], wanted: str) -> int:
     from sydd.policy.errors import PolicyError
 
-    arguments = build_parser(wanted).parse_args(words)
+    arguments, unknown = build_parser(wanted).parse_known_args(words)
+    if unknown:
+        # Said by the subcommand's parser, which has the right status.
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return load_command(arguments.command).run(arguments)
     except (PolicyError, Failure) as error:
         from sydctl.text import printable
 
-        sys.stderr.write(f"sydctl: {printable(str(error))}\n")
+        complain(f"sydctl: {printable(str(error))}")
         if isinstance(error, Failure):
             return error.status
         return USAGE_STATUS.get(arguments.command, 1)

@@ -1,0 +1,1 @@
+"""sydctl, run as people run it: the real command in a process of its own."""

@@ -1,0 +1,125 @@
+"""The block at the end, as text made from events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sydctl.block import MAXIMUM_SHOWN, line, render
+from sydd.supervisor.event import NO_RULE, Event
+from sydd.supervisor.tasks import Ancestor, Process
+
+PROCESS = Process(
+    12, 12, "cc1", "/usr/lib/cc1", ("cc1", "-o", "a b"), "/w", (Ancestor(11, "cc"), Ancestor(10, "make"))
+)
+EVENT = Event(
+    sequence=1,
+    time=0.0,
+    session="build-1",
+    profile="build",
+    enforced=True,
+    action="deny",
+    access="modify",
+    syscall="openat",
+    given="../x",
+    path="/home/u/x",
+    errno="EACCES",
+    process=PROCESS,
+    rule="deny write ${home}/x",
+    rule_source="p.toml:3:4",
+    allow="allow modify ${home}/x",
+)
+
+
+def test_nothing_is_said_of_nothing() -> None:
+    """No events, no block."""
+    assert render([], 80, colour=False) == ""
+
+
+def test_one_event() -> None:
+    """Everything that is known, once."""
+    assert render([EVENT], 0, colour=False) == (
+        "sydd: 1 access denied under profile build\n"
+        "  deny modify /home/u/x  (openat: EACCES)\n"
+        "    as given:    ../x\n"
+        "    process:     cc1[12]: cc1 -o 'a b', from cc[11] < make[10]\n"
+        "    rule:        deny write ${home}/x  (p.toml:3:4)\n"
+        "    to allow it: allow modify ${home}/x\n"
+    )
+
+
+def test_counts() -> None:
+    """Repeated ones are counted in the heading and at their line; the singular is right."""
+    text = render([EVENT.counted(3), replace(EVENT, path="/y")], 0, colour=False)
+    assert text.startswith("sydd: 4 accesses denied under profile build\n")
+    assert "  deny modify /home/u/x  (openat: EACCES)  ×3\n" in text
+
+
+def test_what_is_missing_is_left_out() -> None:
+    """No given path where it is the same, no allowing line where there is none, no source of the default."""
+    event = replace(EVENT, given="/home/u/x", allow="", rule=NO_RULE, rule_source="")
+    assert render([event], 0, colour=False).splitlines()[2:] == [
+        "    process:     cc1[12]: cc1 -o 'a b', from cc[11] < make[10]",
+        "    rule:        no rule: default",
+    ]
+
+
+def test_a_refused_call() -> None:
+    """A call that is refused as such is named itself."""
+    event = replace(EVENT, access="", syscall="mount", path="", given="", errno="EPERM")
+    assert "  deny mount  (mount: EPERM)\n" in render([event], 0, colour=False)
+
+
+def test_warnings_and_records() -> None:
+    """What was let pass is not called denied."""
+    warned = replace(EVENT, action="warn", errno="")
+    recorded = replace(EVENT, enforced=False, errno="")
+    assert "sydd: 1 access reported and allowed under profile build\n" in render([warned], 0, colour=False)
+    text = render([recorded], 0, colour=False)
+    assert text.startswith("sydd: 1 access recorded, none stopped (mode is audit) under profile build\n")
+    assert "  would deny modify /home/u/x  (openat)\n" in text
+    both = render([EVENT, warned], 0, colour=False)
+    assert both.startswith("sydd: 1 access denied, 1 access reported and allowed under profile build\n")
+
+
+def test_many() -> None:
+    """After twenty it says how many more, and where they are; what was only counted is told too."""
+    events = [replace(EVENT, path=f"/{number}") for number in range(MAXIMUM_SHOWN + 5)]
+    lines = render(events, 0, colour=False, dropped=2).splitlines()
+    assert lines[-2:] == [
+        "  … and 5 more; --events FILE has all",
+        "  … and 2 accesses of further kinds, which were only counted",
+    ]
+    assert sum(text.startswith("  deny ") for text in lines) == MAXIMUM_SHOWN
+
+
+def test_only_arguments_are_shortened() -> None:
+    """A path and a rule are of no use cut; a command line is."""
+    process = replace(PROCESS, argv=("cc1", "x" * 500))
+    event = replace(EVENT, path="/" + "y" * 300, process=process)
+    lines = render([event], 80, colour=False).splitlines()
+    assert lines[1] == f"  deny modify /{'y' * 300}  (openat: EACCES)"
+    assert len(lines[3]) == 80
+    assert "…, from cc[11] < make[10]" in lines[3]
+
+
+def test_colour_changes_nothing_else() -> None:
+    """Without its escape sequences the coloured block is the plain one."""
+    coloured = render([EVENT], 80, colour=True)
+    for code in ("\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"):
+        assert code in coloured
+        coloured = coloured.replace(code, "")
+    assert coloured == render([EVENT], 80, colour=False)
+
+
+@given(st.text(), st.text(), st.text(), st.lists(st.text()), st.integers(0, 200))
+def test_nothing_drives_the_terminal(path: str, given: str, rule: str, argv: list[str], width: int) -> None:
+    """Whatever is in an event, each line of the block is printable, and it adds no line of its own."""
+    process = replace(PROCESS, command=path, argv=tuple(argv), parents=(Ancestor(1, given),))
+    event = replace(EVENT, path=path, given=given, rule=rule, allow=rule, profile=given, process=process)
+    text = render([event], width, colour=False)
+    assert all(row.isprintable() for row in text.split("\n"))
+    assert len(text.split("\n")) <= 7
+    assert line(event).isprintable()
