@@ -141,6 +141,8 @@ def _explain_net(ready: Prepared, access: Access) -> Explanation:
     """
     from sydd.policy.access import Access as Accesses
     from sydd.policy.access import names
+    from sydd.supervisor.event import NO_RULE
+    from sydd.supervisor.sockets import ALLOWING_RULE
 
     decision = ready.matcher.decide(Accesses.CONNECT, "")
     entry = next(entry for entry in ready.plan.accesses if entry.access == access)
@@ -153,12 +155,12 @@ def _explain_net(ready: Prepared, access: Access) -> Explanation:
         exists=True,
         action=decision.action.value,
         allowed=allowed,
-        rule=rule.rule.text if rule else "no rule: default",
+        rule=rule.rule.text if rule else NO_RULE,
         rule_source=str(rule.rule.source) if rule else "",
         enforcement=entry.enforcement.value,
         why=entry.why,
         layer="a socket can be made" if allowed else "a socket cannot be made",
-        allow="" if allowed else f"allow {names(access)} any",
+        allow="" if decision.action.permits else ALLOWING_RULE,
     )
 
 
@@ -318,12 +320,18 @@ def _merged(ready: Prepared, found: list[Explanation]) -> list[Explanation]:
 
     masks: dict[Explanation, Access] = {}
     for item in found:
-        key = replace(item, access="", allow="")
+        key = replace(item, access="", allow=item.allow if NAMES[item.access] & Access.NET else "")
         masks[key] = masks.get(key, Access(0)) | NAMES[item.access]
     return [
-        replace(key, access=names(mask), allow="" if key.allowed else ready.suggest(mask, key.path or "any"))
+        replace(key, access=names(mask), allow=key.allow or _allowing(ready, key, mask))
         for key, mask in masks.items()
     ]
+
+
+def _allowing(ready: Prepared, item: Explanation, mask: Access) -> str:
+    from sydd.policy.access import Action
+
+    return "" if Action(item.action).permits else ready.suggest(mask, item.path)
 
 
 def _print_json(ready: Prepared, given: str, found: list[Explanation]) -> None:
