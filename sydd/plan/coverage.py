@@ -56,7 +56,7 @@ class Coverage:
         return not missing & ~granted
 
     def grants_entry(self, path: str, rights: int) -> bool:
-        """Whether the kernel grants *rights* about the entry *path* in its directory: MAKE_*, REMOVE_*, REFER."""
+        """Whether the kernel grants *rights* (MAKE_*, REMOVE_*, REFER) about the entry *path*."""
         missing = rights & ~self._free
         if not missing:
             return True

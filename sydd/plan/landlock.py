@@ -72,14 +72,17 @@ class _Walk:
 
     With *naming*, for rights that give an object another name: a subtree is granted only where the policy
     says one and the same about everything in it, access by access. Else the kernel would let a hole be
-    renamed or linked out of itself.
+    renamed or linked out of itself. With *moving*, for the right to do that from one directory to another:
+    only where everything is permitted, so that no move from one such place to another gains anything. (The
+    kernel compares the rights that rules grant, and knows nothing of attributes.)
     """
 
-    def __init__(self, matcher: Matcher, tree: Tree, mask: Access, *, naming: bool) -> None:
+    def __init__(self, matcher: Matcher, tree: Tree, mask: Access, *, naming: bool, moving: bool) -> None:
         self.matcher = matcher
         self.tree = tree
         self.mask = mask
         self.naming = naming
+        self.moving = moving
         seen = mask | OF_AN_OBJECT if naming else mask
         self.landmarks = landmarks(matcher, seen)
         self.roaming = roaming(matcher, seen)
@@ -102,8 +105,11 @@ class _Walk:
         action = self.matcher.uniform(self.mask, directory)
         if action is Action.ALLOW and self.naming:
             for access in bits(OF_AN_OBJECT):
-                if self.matcher.uniform(access, directory) is None:
+                about_objects = self.matcher.uniform(access, directory)
+                if about_objects is None:
                     return None
+                if self.moving and not about_objects.permits:
+                    action = about_objects
         return action
 
     def _open(self, directory: str) -> None:
@@ -140,6 +146,11 @@ class _Walk:
         return actions.pop() if len(actions) == 1 else None
 
 
+def renaming_gains(matcher: Matcher) -> bool:
+    """Whether what may be done with an object depends on its name: another one can be worth something."""
+    return any(matcher.uniform(access, "/") is None for access in bits(OF_AN_OBJECT))
+
+
 def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int = 0) -> LandlockPlan:
     """The ruleset for the policy in *matcher*.
 
@@ -153,8 +164,9 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
         The plan; its `handled` is empty when the policy restricts nothing that Landlock knows.
     """
     draft = _Draft(matcher, tree)
+    names_matter = renaming_gains(matcher)
     for right, mask in REQUIRED.items():
-        if matcher.universal(mask):
+        if matcher.universal(mask) and not (right & NAMING and names_matter):
             draft.free |= right
         elif right in available:
             draft.handle(right, mask)
@@ -185,7 +197,7 @@ class _Draft:
     def handle(self, right: FsRight, mask: Access) -> None:
         """Handle *right*, and grant it where all of *mask* is allowed."""
         self.handled |= right
-        walk = self._walk(mask, naming=bool(right & NAMING))
+        walk = self._walk(mask, naming=bool(right & NAMING), moving=right is FsRight.REFER)
         if len(walk.directories) + len(walk.files) > MAXIMUM_RULES:
             self.gaps.setdefault(mask, f"more than {MAXIMUM_RULES} rules would be needed")
             return
@@ -199,10 +211,11 @@ class _Draft:
         elif walk.files and right != FsRight.READ_DIR:
             self.gaps.setdefault(mask, "a single file's entry cannot be granted")
 
-    def _walk(self, mask: Access, *, naming: bool) -> _Walk:
-        known = self._walks.get((mask, naming))
+    def _walk(self, mask: Access, *, naming: bool, moving: bool) -> _Walk:
+        known = self._walks.get((mask, naming))  # no other right needs what REFER needs
         if known is None:
-            known = self._walks[mask, naming] = _Walk(self._matcher, self._tree, mask, naming=naming)
+            known = _Walk(self._matcher, self._tree, mask, naming=naming, moving=moving)
+            self._walks[mask, naming] = known
             known.visit("/")
         return known
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sydd.plan.coverage import Coverage
 from sydd.plan.filter import FilterPlan, plan_filter
-from sydd.plan.landlock import LandlockPlan, plan_landlock
+from sydd.plan.landlock import LandlockPlan, plan_landlock, renaming_gains
 from sydd.plan.rights import NONE, REQUIRED
 from sydd.plan.survey import speaking
 from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits
@@ -54,7 +54,7 @@ _MEANING = {
     Enforcement.KERNEL: "decided by Landlock alone, at native speed; denials are not reported",
     Enforcement.BOTH: "held by Landlock, explained by the supervisor, which does what no ruleset can express",
     Enforcement.SUPERVISOR: "performed by the supervisor on the object that it judged",
-    Enforcement.ADVISORY: "judged by the supervisor; a racing thread can evade it, as the result goes to its memory",
+    Enforcement.ADVISORY: "judged by the supervisor, whose answer a racing thread can evade",
     Enforcement.FILTER: "refused before it begins, by the seccomp filter and the supervisor together",
     Enforcement.RECORDED: "goes on and is recorded",
 }
@@ -179,8 +179,12 @@ def _restrictions(engine: Engine) -> frozenset[str]:
 def _plan_access(
     access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine
 ) -> AccessPlan:
+    names_matter = ""
     if matcher.universal(access):
-        return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
+        if engine is not Engine.AUDIT and access in (_HELD_BY_NAMING if landlock else _NAMING):
+            names_matter = "another name may allow more" if renaming_gains(matcher) else ""
+        if not names_matter:
+            return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if engine is Engine.AUDIT:
         return AccessPlan(access, Enforcement.RECORDED, "mode is audit")
     if access in Access.NET:
@@ -202,7 +206,7 @@ def _plan_access(
         )
         if access in Access.EXEC | Access.IOCTL:
             return AccessPlan(access, Enforcement.ADVISORY, why)
-        return AccessPlan(access, Enforcement.SUPERVISOR, why)
+        return AccessPlan(access, Enforcement.SUPERVISOR, names_matter or why)
     gap = dict(landlock.gaps).get(access, "")
     exact = access in _EXACT_IN_KERNEL and not gap
     special = _needs_supervisor(access, matcher)
@@ -210,8 +214,14 @@ def _plan_access(
         return AccessPlan(access, Enforcement.KERNEL, gap or "the rules are exact subtrees and files")
     if exact and not special and (engine is Engine.LANDLOCK or not _wants_report(access, matcher)):
         return AccessPlan(access, Enforcement.KERNEL, "the rules are exact subtrees and files")
-    return AccessPlan(access, Enforcement.BOTH, gap or special or "denials are explained")
+    return AccessPlan(access, Enforcement.BOTH, names_matter or gap or special or "denials are explained")
 
+
+_NAMING = Access.RENAME | Access.LINK
+"""Accesses by which an object gets another name."""
+
+_HELD_BY_NAMING = _NAMING | Access.CREATE | Access.DELETE | Access.MKNOD
+"""Accesses that need a right of Landlock by which an object could get another name."""
 
 _EXACT_IN_KERNEL = Access.READ | Access.LIST | Access.EXEC | Access.MODIFY | Access.TRUNCATE
 """Accesses that one right of Landlock expresses alone."""

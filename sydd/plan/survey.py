@@ -23,7 +23,7 @@ def landmarks(matcher: Matcher, access: Access) -> tuple[str, ...]:
 
 
 def roaming(matcher: Matcher, access: Access) -> tuple[str, ...]:
-    """Literal prefixes of patterns with wildcards: names below, which no rule spells out, may still differ."""
+    """Literal prefixes of patterns with wildcards: names below that no rule spells out may differ."""
     return tuple(
         sorted(
             {

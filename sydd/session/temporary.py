@@ -28,7 +28,7 @@ def private_directory() -> Iterator[str]:
 
 
 def remove_tree(path: str) -> None:
-    """Remove *path* and all below it, also directories that were left without permissions; follows no link."""
+    """Remove *path* and all below it, also directories left without permissions; follows no link."""
 
     def retry(function: object, name: str, _error: object) -> None:
         parent = os.path.dirname(name)

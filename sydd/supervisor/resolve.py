@@ -198,7 +198,7 @@ class Resolver:
         return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
 
     def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
-        """Where open(2) would create *path*, which does not exist: through dangling links, as the kernel goes.
+        """Where open(2) would create *path*, which does not exist: through dangling links.
 
         Raises:
             NaturalFailure: ELOOP after too many links, and what `entry` raises.

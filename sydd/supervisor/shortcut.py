@@ -15,24 +15,28 @@ any case.
 from __future__ import annotations
 
 import os
+import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, LinkReader, probe_openat2
-from sydd.policy.access import Access, Action
+from sydd.policy.access import OF_AN_OBJECT, Access, Action
 from sydd.supervisor.request import AT_FDCWD, Request
 from sydd.supervisor.target import (
     MAKE_DIR,
     MAKE_REG,
+    MAKE_SPECIAL,
     MAKE_SYM,
     O_ACCMODE,
     O_TMPFILE_BIT,
     READ_RIGHTS,
+    REFER,
     REMOVE_DIR,
     REMOVE_FILE,
     TRUNCATE_RIGHT,
     WRITE_FILE,
 )
+from sydd.supervisor.verdict import singles
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
@@ -55,13 +59,38 @@ _O_WRITING = O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT
 _O_OTHER = os.O_PATH | O_TMPFILE_BIT
 
 _READ = Access.READ | Access.LIST
-_WRITE = Access.CREATE | Access.DELETE | Access.MODIFY | Access.TRUNCATE
+_WRITE = (
+    Access.CREATE
+    | Access.DELETE
+    | Access.MODIFY
+    | Access.TRUNCATE
+    | Access.RENAME
+    | Access.LINK
+    | Access.MKNOD
+)
 _WRITE_RIGHTS = WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG | MAKE_DIR | MAKE_SYM | REMOVE_FILE | REMOVE_DIR
 
 _SPECIAL = (b"", b".", b"..")
 
+_RENAME_RIGHTS = _WRITE_RIGHTS | MAKE_SPECIAL | REFER
+
 _ENTRIES = frozenset({Operation.MKDIR, Operation.UNLINK})
 """Operations on an entry itself: a link as the last component is not followed."""
+
+
+class _Directory(NamedTuple):
+    """A directory, as far as the short way needs to know it.
+
+    Attributes:
+        kinds: bits of READABLE and WRITABLE.
+        says: what the policy says about everything in it, access by access; None when it is not one thing.
+    """
+
+    kinds: int
+    says: tuple[Action | None, ...] | None
+
+
+_NOWHERE = _Directory(0, None)
 
 
 class Shortcuts:
@@ -76,11 +105,12 @@ class Shortcuts:
         self._matcher = matcher
         self._readlink = LinkReader().read
         self._coverage = coverage
-        self._plain: dict[tuple[str, bytes], int] = {}
+        self._plain: dict[tuple[str, bytes], _Directory] = {}
         self._read: set[bytes] = set()
         self._expires = 0.0
         self._reads = coverage.may_continue(READ_RIGHTS)
         self._writes = coverage.may_continue(READ_RIGHTS | _WRITE_RIGHTS)
+        self._renames = self._writes and coverage.may_continue(_RENAME_RIGHTS)
 
     def forget(self) -> None:
         """Names have changed."""
@@ -99,34 +129,62 @@ class Shortcuts:
         if not (self._reads if wanted == READABLE else self._writes):
             return False
         head, slash, name = path.rpartition(b"/")
-        where = self._where(request, path)
+        where = self._where(request, request.dirfd, path)
         if name in _SPECIAL or where is None:
             return False
         base, link = where
-        if self._kind(base, head or slash) & wanted != wanted:
+        kinds = self._directory(base, head or slash).kinds
+        if kinds & wanted != wanted:
             return False
         if request.row.operation in _ENTRIES:
             return True
         if not self._stays(link):
             return False
-        if wanted == READABLE and not base:
+        if wanted == READABLE and not base and not kinds & WRITABLE:
             if len(self._read) >= MAXIMUM:
                 self._read.clear()
             self._read.add(path)
         return True
 
-    def _where(self, request: Request, path: bytes) -> tuple[str, bytes] | None:
-        """The caller's directory (empty for an absolute path), and a path that means the same to the worker."""
+    def allows_rename(self, request: Request) -> bool:
+        """Whether *request*, a rename, stays among directories of which the policy says one and the same.
+
+        Then nothing is gained by the new name, whatever the object is. False says nothing. Unless it is a
+        regular file that is renamed, directories are forgotten.
+        """
+        old_link, old = self._of_entry(request, request.dirfd, request.path)
+        _, new = self._of_entry(request, request.dirfd2, request.path2)
+        try:
+            plain_file = stat.S_ISREG(os.lstat(old_link).st_mode) if old_link else False
+        except OSError:
+            plain_file = False
+        if not plain_file or request.flags:
+            self.forget()
+        if not self._renames or request.flags:
+            return False
+        return bool(old.kinds & new.kinds & WRITABLE) and old.says is not None and old.says == new.says
+
+    def _of_entry(self, request: Request, dirfd: int, path: bytes | None) -> tuple[bytes, _Directory]:
+        """The entry *path* as the worker says it, and its directory."""
+        if path:
+            head, slash, name = path.rpartition(b"/")
+            where = self._where(request, dirfd, path)
+            if where is not None and name not in _SPECIAL:
+                return where[1], self._directory(where[0], head or slash)
+        return b"", _NOWHERE
+
+    def _where(self, request: Request, dirfd: int, path: bytes) -> tuple[str, bytes] | None:
+        """The caller's directory (empty for an absolute path), and the path as the worker says it."""
         if path[:1] == b"/":
             return "", path
-        if request.dirfd != AT_FDCWD:
+        if dirfd != AT_FDCWD:
             return None
         tid = request.notification.tid
         link = self._readlink(b"/proc/%d/cwd" % tid)
         return (os.fsdecode(link), b"/proc/%d/cwd/%s" % (tid, path)) if link is not None else None
 
-    def _kind(self, base: str, head: bytes) -> int:
-        """What may be done in the directory *head* from *base*: bits of READABLE and WRITABLE."""
+    def _directory(self, base: str, head: bytes) -> _Directory:
+        """What is known of the directory *head* from *base*."""
         now = time.monotonic()
         if now > self._expires:
             self.forget()
@@ -151,12 +209,12 @@ class Shortcuts:
             where = where[: where.rindex(b"/") + 1] + target
         return False
 
-    def _look(self, base: str, head: bytes) -> int:
-        """What may be done in a directory: bits of READABLE and WRITABLE."""
+    def _look(self, base: str, head: bytes) -> _Directory:
+        """Resolve a directory and see what may be done in it."""
         if base and not head:
             directory = base
             if not directory.startswith("/") or directory.endswith(" (deleted)"):
-                return 0
+                return _NOWHERE
         else:
             start = os.open(base, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY) if base else AT_FDCWD
             try:
@@ -167,16 +225,16 @@ class Shortcuts:
                 if base:
                     os.close(start)
             if fd < 0:
-                return 0
+                return _NOWHERE
             try:
                 directory = os.readlink(f"/proc/self/fd/{fd}")
             finally:
                 os.close(fd)
         return self._of_directory(directory)
 
-    def _of_directory(self, directory: str) -> int:
+    def _of_directory(self, directory: str) -> _Directory:
         if directory == "/proc" or directory.startswith("/proc/") or directory == "/":
-            return 0
+            return _NOWHERE
         matcher, coverage = self._matcher, self._coverage
         plain = 0
         if matcher.uniform(_READ, directory) is Action.ALLOW and coverage.grants_below(
@@ -184,10 +242,11 @@ class Shortcuts:
         ):
             plain |= READABLE
         if matcher.uniform(_WRITE, directory) is Action.ALLOW and coverage.grants_below(
-            directory, _WRITE_RIGHTS
+            directory, _RENAME_RIGHTS
         ):
             plain |= WRITABLE
-        return plain
+        says = tuple(matcher.uniform(access, directory) for access in singles(int(OF_AN_OBJECT)))
+        return _Directory(plain, None if None in says else says)
 
 
 def _wanted(request: Request) -> int:

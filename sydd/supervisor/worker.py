@@ -108,7 +108,7 @@ class Worker:
         self.handled = 0
 
     def serve(self) -> None:
-        """Answer notifications until the listener hangs up. For a thread of its own, which gets its own umask."""
+        """Answer until the listener hangs up. For a thread of its own, which gets its own umask."""
         namespaces.unshare(namespaces.CLONE_FS)
         try:
             self._loop()
@@ -187,7 +187,10 @@ class Worker:
         try:
             request = read_request(notification, row, self._reader)
             if self._shortcuts is not None:
-                if row.operation in _RENAMING:
+                if row.operation is Operation.RENAME:
+                    if self._shortcuts.allows_rename(request):
+                        return CONTINUE
+                elif row.operation in _LINKING:
                     self._shortcuts.forget()
                 elif self._shortcuts.allows(request):
                     return CONTINUE
@@ -390,8 +393,8 @@ class Worker:
         seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
 
 
-_RENAMING = frozenset({Operation.RENAME, Operation.SYMLINK, Operation.LINK})
-"""Operations after which a known name may lead elsewhere."""
+_LINKING = frozenset({Operation.SYMLINK, Operation.LINK})
+"""Operations after which a name may be a symbolic link that was something else."""
 
 
 def _translated(number: int | None) -> int:
