@@ -98,6 +98,8 @@ def become(launch: Launch) -> NoReturn:
         _prepare(launch)
         _confine(launch)
     except OSError as error:
+        if error.errno == errno.EBUSY:
+            _fail(EXIT_FAILED, "this process is supervised already, and the kernel allows one supervisor")
         place = f": {os.fsdecode(error.filename)}" if error.filename else ""
         _fail(EXIT_FAILED, f"cannot set up the sandbox: {error.strerror}{place}")
     except BaseException as error:  # noqa: BLE001  # a forked child must never return into its parent's code

@@ -150,7 +150,7 @@ class _Session:
         ruleset = -1
         try:
             launch = self._launch(mask)
-            if plan.landlock is not None and plan.landlock.handled:
+            if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
                 ruleset = build_ruleset(plan.landlock)
             launch.ruleset = ruleset
             launch.channel = theirs.fileno()
@@ -230,6 +230,8 @@ class _Session:
             number = info.si_signo
             if number == signal.SIGCHLD:
                 self._reap()
+                if self._failure:
+                    kill_tree()  # unsupervised, calls fail with ENOSYS: better an end than a build that limps on
             elif number == signal.SIGALRM:
                 kill_tree()
             elif number in FORWARDED and info.si_code <= SI_USER:
@@ -270,7 +272,7 @@ class _Session:
                 self._status = os.waitstatus_to_exitcode(status)
                 if self._status < 0:
                     self._status = 128 - self._status
-                if self._failure or self._ending:
+                if self._ending:
                     self._end_rest(signal.SIGTERM)
 
     def _stop_too(self) -> None:
