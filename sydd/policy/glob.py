@@ -168,6 +168,19 @@ class PathGlob:
         # only a pattern that ends in ** can: being at that ** after the directory's components is being done
         return is_deep(self._parts[-1]) and len(self._parts) - 1 in self._reached(directory)
 
+    def alike(self, first: str, second: str) -> bool:
+        """Whether it matches the same paths below *first* as below *second*, seen from there; True is certain."""
+        if self.kind is Kind.EXACT:
+            return not self.may_match_below(first) and not self.may_match_below(second)
+        if self._choices:
+            return all(choice.alike(first, second) for choice in self._choices)
+        if self.kind is Kind.SUBTREE:
+            covered = self.covers_subtree(first)
+            return covered == self.covers_subtree(second) and (
+                covered or not (self.may_match_below(first) or self.may_match_below(second))
+            )
+        return self._reached(first) == self._reached(second)
+
     def with_prefix(self, prefix: str) -> PathGlob:
         """The same pattern with *prefix*, an absolute path, in place of `literal_prefix`. Not for braces."""
         if self.kind is Kind.GLOB:

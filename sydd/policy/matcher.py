@@ -216,6 +216,24 @@ class Matcher:
                 found = action
         return found
 
+    def alike(self, access: Access, first: str, second: str) -> bool:
+        """Whether each path below *first* gets the same answer as the same one below *second*.
+
+        Args:
+            access: a single bit.
+            first: a canonical directory, itself included.
+            second: the other one.
+
+        Returns:
+            True is certain. It can be so where neither is uniform: a glob may match in both in the same way.
+        """
+        mask = int(access)
+        return all(
+            pattern.glob is None or pattern.glob.alike(first, second)
+            for pattern in self._patterns
+            if pattern.access & mask
+        )
+
     def universal(self, mask: Access) -> bool:
         """Whether every access in *mask* is allowed, unreported, everywhere; True is certain."""
         return self.uniform(mask, "/") is Action.ALLOW

@@ -28,8 +28,9 @@ def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory
     """
     for access in singles(int(OF_AN_OBJECT & restricted)):
         if directory:
-            after = matcher.uniform(access, new)
-            if after is not matcher.uniform(access, old) and (after is None or after.permits):
+            before, after = matcher.uniform(access, old), matcher.uniform(access, new)
+            nothing_more = (before and before.permits) or (after and not after.permits)
+            if not nothing_more and not matcher.alike(access, old, new):
                 return True
         elif matcher.decide(access, new).action.permits and not matcher.decide(access, old).action.permits:
             return True

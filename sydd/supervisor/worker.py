@@ -30,7 +30,7 @@ from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Resolver
 from sydd.supervisor.shortcut import Shortcuts
 from sydd.supervisor.sockets import ALLOWING_RULE, describe_socket, is_name_service
-from sydd.supervisor.target import REMOVE_DIR, Target, locate, rights_at_most
+from sydd.supervisor.target import REMOVE_DIR, RENAME_EXCHANGE, Target, locate, rights_at_most
 from sydd.supervisor.tasks import describe_process
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
@@ -249,20 +249,26 @@ class Worker:
         return self._perform(request, target)
 
     def _gain(self, request: Request, target: Target) -> int:
-        """EXDEV where the new name would allow more than the old one; 0 when it would not."""
-        matcher = self._context.matcher
-        old, new = (demand.found for demand in target.demands)
-        directory = request.row.operation is Operation.RENAME and bool(
-            target.demands[0].entry_rights & REMOVE_DIR
-        )
-        if gains(matcher, self._restricted, old.path, new.path, directory=directory):
-            return errno.EXDEV
-        if directory and self._coverage.anchored_at_or_below(old.path):
-            # Rules of Landlock follow the directory: what they grant there must be what the policy says of
-            # the new name.
-            if not same_action(matcher, self._restricted, old.path, new.path):
+        """EXDEV where a new name would allow more than the old one; 0 when it would not."""
+        old, new = target.demands
+        renamed = request.row.operation is Operation.RENAME
+        moves = [(old, new)]
+        if renamed and request.flags & RENAME_EXCHANGE:
+            moves.append((new, old))
+        directories = []
+        for source, destination in moves:
+            before, after = source.found.path, destination.found.path
+            directory = renamed and bool(source.entry_rights & REMOVE_DIR)
+            if gains(self._context.matcher, self._restricted, before, after, directory=directory):
                 return errno.EXDEV
-            self._coverage.forget(old.path)
+            if directory and self._coverage.anchored_at_or_below(before):
+                # Rules of Landlock follow the directory: what they grant there must be what the policy says
+                # of the new name.
+                if not same_action(self._context.matcher, self._restricted, before, after):
+                    return errno.EXDEV
+                directories.append(before)
+        for moved in directories:
+            self._coverage.forget(moved)
         return 0
 
     def _perform(self, request: Request, target: Target) -> Answer:
