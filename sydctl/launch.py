@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sydd.supervisor.journal import Journal
 
 EXIT_STRICT = 1
+LOG_WIDTH = 160
+"""Columns where stderr is no terminal."""
 
 USAGE = """\
 sydctl launch [OPTION]… PROFILE [OPTION]… -- COMMAND [ARGUMENT]…
@@ -199,7 +201,7 @@ def _tell_end(journal: Journal) -> None:
 
     terminal = _is_terminal()
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    width = 0
+    width = LOG_WIDTH
     if terminal:
         with contextlib.suppress(OSError):
             width = os.get_terminal_size(2).columns
