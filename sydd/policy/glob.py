@@ -169,7 +169,7 @@ class PathGlob:
         return is_deep(self._parts[-1]) and len(self._parts) - 1 in self._reached(directory)
 
     def alike(self, first: str, second: str) -> bool:
-        """Whether it matches the same paths below *first* as below *second*, seen from there; True is certain."""
+        """Whether it matches the same below both, seen from *first* and from *second*; True is certain."""
         if self.kind is Kind.EXACT:
             return not self.may_match_below(first) and not self.may_match_below(second)
         if self._choices:
