@@ -89,6 +89,7 @@ class _Walk:
         self.directories: list[str] = []
         self.files: list[str] = []
         self.gap = ""
+        self.mixed = ""  # the first directory that is allowed itself, but not everything below
 
     def visit(self, directory: str) -> None:
         action = self.uniform(directory)
@@ -119,6 +120,8 @@ class _Walk:
         serves them all: a home directory has thousands of entries, and start-up is measured.
         """
         prefix = directory if directory.endswith("/") else directory + "/"
+        if not self.mixed and self._of_file(directory) is Action.ALLOW:
+            self.mixed = directory
         alike = not any(is_below(directory, place) for place in self.roaming)
         if not alike:
             self.gap = self.gap or f"a pattern with wildcards matches in {directory}"
@@ -203,6 +206,8 @@ class _Draft:
             return
         if walk.gap:
             self.gaps.setdefault(mask, walk.gap)
+        if walk.mixed and right is FsRight.READ_DIR:
+            self.gaps.setdefault(mask, f"{walk.mixed} may be listed, but not everything below it")
         for path in walk.directories:
             self.subtrees[path] = self.subtrees.get(path, NONE) | right
         if right & FILE_RIGHTS:
