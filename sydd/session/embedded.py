@@ -24,8 +24,9 @@ from sydd.kernel import landlock_calls, prctl, seccomp
 from sydd.launcher import EXIT_FAILED, GO, Launch, become
 from sydd.plan.filter import compile_filter
 from sydd.session.tree import kill_tree, signal_tree
+from sydd.supervisor.context import Context
 from sydd.supervisor.journal import Journal
-from sydd.supervisor.worker import Context, Worker
+from sydd.supervisor.worker import Worker
 from sydd.syscalls.table import rows_by_number
 
 if TYPE_CHECKING:
@@ -231,7 +232,8 @@ class _Session:
             if number == signal.SIGCHLD:
                 self._reap()
                 if self._failure:
-                    kill_tree()  # unsupervised, calls fail with ENOSYS: better an end than a build that limps on
+                    # Unsupervised, calls fail with ENOSYS: better an end than a build that limps on.
+                    kill_tree()
             elif number == signal.SIGALRM:
                 kill_tree()
             elif number in FORWARDED and info.si_code <= SI_USER:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 NO_RULE = "no rule: default"
 REFUSED = "refused in every session"
+STRANGER = "belongs to a process outside the session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Event:
         path: the canonical path.
         errno: name of the errno that the caller got; empty when the call went on.
         process: who asked.
-        rule: the rule that decided, NO_RULE, or REFUSED.
+        rule: the rule that decided, NO_RULE, REFUSED or STRANGER.
         rule_source: where that rule stands; empty for the default.
         allow: the rule line that would allow it; empty where no rule can.
         count: how often it happened.

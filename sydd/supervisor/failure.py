@@ -19,3 +19,15 @@ class NaturalFailure(Exception):  # noqa: N818  # it is an outcome, not an error
 
 class CallerGone(Exception):  # noqa: N818
     """The calling thread ended while its request was being looked at. There is nobody left to answer."""
+
+
+class Stranger(Exception):  # noqa: N818
+    """The object is the inside of a process that is not of the session: memory, environment, descriptors.
+
+    Args:
+        path: its canonical name.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path

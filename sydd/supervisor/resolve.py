@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from sydd.kernel import credentials
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, probe_openat2
-from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
+from sydd.supervisor.procfs import in_session, is_guarded, process_of
 from sydd.supervisor.request import AT_FDCWD
 from sydd.supervisor.walk import walk
 
@@ -49,6 +50,11 @@ class Found(NamedTuple):
     name: bytes = b""
     trailing_slash: bool = False
     named: bool = True
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it never had a name (pipe, socket, memory): no rule can speak of it."""
+        return not self.named and (self.path[:1] != "/" or self.path.startswith("/memfd:"))
 
 
 class Resolver:
@@ -157,7 +163,7 @@ class Resolver:
             self._opened.append(fd)
             return self.describe(fd)
         self._opened.append(fd)
-        found = self.describe(fd)
+        found = self.describe(fd, walked=False)
         if self._is_own(found.path):
             if resolve:
                 raise NaturalFailure(errno.ELOOP)
@@ -219,8 +225,17 @@ class Resolver:
             start, path = (AT_FDCWD if target[:1] == b"/" else found.parent), target
         raise NaturalFailure(errno.ELOOP)
 
-    def describe(self, fd: int) -> Found:
-        """The canonical name of an O_PATH descriptor."""
+    def describe(self, fd: int, *, walked: bool = True) -> Found:
+        """The canonical name of an O_PATH descriptor.
+
+        Args:
+            fd: the descriptor.
+            walked: whether a name in the worker's own /proc directory is really meant, and was not just
+                taken for the caller's.
+
+        Raises:
+            Stranger: it is the inside of a process that is not of the session.
+        """
         try:
             path = os.readlink(f"/proc/self/fd/{fd}")
         except OSError as error:
@@ -231,13 +246,14 @@ class Resolver:
             return Found(path[: -len(DELETED)], fd, named=False)
         if path[:1] != "/":
             return Found(path, fd, named=False)
-        if path.startswith("/proc/") and path[6:7].isdigit():
-            path = self._as_self(path)
+        owner = process_of(path)
+        if owner and (walked or not self._is_own(path)):
+            if owner == credentials.of_task(self.caller).tgid:
+                _, _, rest = path[6:].partition("/")
+                path = f"/proc/self/{rest}" if rest else "/proc/self"
+            elif is_guarded(path) and not in_session(owner):
+                raise Stranger(path)
         return Found(path, fd)
-
-    def _as_self(self, path: str) -> str:
-        own = f"/proc/{credentials.of_task(self.caller).tgid}"
-        return "/proc/self" + path[len(own) :] if path == own or path.startswith(own + "/") else path
 
     def _is_own(self, path: str) -> bool:
         """Whether *path* is in the worker's own /proc directory: /proc/self meant the wrong process."""
@@ -247,7 +263,7 @@ class Resolver:
         fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
         if fd >= 0:
             self._opened.append(fd)
-            found = self.describe(fd)
+            found = self.describe(fd, walked=False)
             if not self._is_own(found.path):
                 return found
         elif fd not in (-errno.ELOOP, -errno.ENOENT):

@@ -155,6 +155,8 @@ def _open(request: Request, resolver: Resolver) -> Target:
             raise
         place = resolver.place_to_create(tid, start, path, follow=follow, resolve=resolve)
         return Target((Demand(access | CREATE, place, rights, MAKE_REG),), creates=True)
+    if found.anonymous:
+        return Target((Demand(0, found),))
     if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
         unnamed = found._replace(path=f"{found.path.rstrip('/')}/#tmpfile", parent=found.fd, name=b".")
         return Target((Demand(access | CREATE, unnamed, 0, rights | MAKE_REG),), creates=True)
@@ -281,7 +283,8 @@ def _truncate(request: Request, resolver: Resolver) -> Target:
 
 
 def _attributes(request: Request, resolver: Resolver) -> Target:
-    return Target((Demand(ATTRIBUTES, _object(request, resolver)),))
+    found = _object(request, resolver)
+    return Target((Demand(0 if found.anonymous else ATTRIBUTES, found),))
 
 
 def _look_up(request: Request, resolver: Resolver) -> Target:

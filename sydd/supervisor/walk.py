@@ -16,11 +16,13 @@ import stat
 
 from sydd.kernel.credentials import of_task
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, probe_openat2
+from sydd.supervisor.failure import Stranger
+from sydd.supervisor.procfs import in_session, process_of
 
 O_STEP = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 AT_FDCWD = -100
 MAXIMUM_LINKS = 40
-MAGIC = (b"fd", b"ns", b"map_files", b"task")
+MAGIC = (b"fd", b"ns", b"map_files")
 MAGIC_NAMES = (b"cwd", b"root", b"exe")
 
 
@@ -35,6 +37,9 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
 
     Returns:
         An O_PATH descriptor that the caller of this owns, or a negative errno.
+
+    Raises:
+        Stranger: the way leads through a process outside the session.
     """
     here = _root() if path[:1] == b"/" else os.dup(start)
     pending = [name for name in reversed(path.split(b"/")) if name]
@@ -61,6 +66,9 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
             target = os.readlink(b"", dir_fd=step) if not magic else b""
             os.close(step)
             if magic:
+                where = os.readlink(f"/proc/self/fd/{here}")
+                if not in_session(process_of(where)):
+                    raise Stranger(f"{where}/{os.fsdecode(name)}")
                 step = probe_openat2(here, name, os.O_PATH | os.O_CLOEXEC, 0)
                 if step < 0:
                     return step
@@ -99,7 +107,10 @@ def _is_proc_root(fd: int) -> bool:
 
 def _is_magic(directory: int, name: bytes) -> bool:
     """Whether the link *name* in *directory* is one of procfs that leads to an object and not to a name."""
-    where = os.readlink(f"/proc/self/fd/{directory}")
+    try:
+        where = os.readlink(f"/proc/self/fd/{directory}")
+    except OSError:  # a name that is too long; those of procfs are short
+        return False
     if not where.startswith("/proc/"):
         return False
     return name in MAGIC_NAMES or os.fsencode(os.path.basename(where)) in MAGIC

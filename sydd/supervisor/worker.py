@@ -10,7 +10,6 @@ import errno
 import os
 import select
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, namespaces, seccomp
@@ -20,55 +19,27 @@ from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
-from sydd.supervisor.event import NO_RULE, REFUSED, Event, now
-from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, same_action
 from sydd.supervisor.notification import Notification, decode
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
+from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
-from sydd.supervisor.resolve import Resolver
+from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.shortcut import Shortcuts
-from sydd.supervisor.sockets import ALLOWING_RULE, describe_socket, is_name_service
-from sydd.supervisor.target import REMOVE_DIR, RENAME_EXCHANGE, Target, locate, rights_at_most
-from sydd.supervisor.tasks import describe_process
+from sydd.supervisor.target import REMOVE_DIR, RENAME_EXCHANGE, Demand, Target, locate, rights_at_most
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sydd.plan.plan import Plan
-    from sydd.policy.matcher import Matcher
+    from sydd.supervisor.context import Context
     from sydd.supervisor.journal import Journal
 
 RETRIES = 8
 """How often a request is resolved anew when names change under it, before the caller gets ESTALE."""
 
 _RESPONSE = seccomp.RESP.pack
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a worker knows of its session.
-
-    Attributes:
-        session: its name.
-        profile: name of its profile.
-        plan: how it is enforced.
-        matcher: its policy.
-        rows: the syscall table for its architecture.
-        suggest: makes the rule line that would allow an access to a path.
-        command: pid of the launched command; its first exec is the launch and is not judged.
-    """
-
-    session: str
-    profile: str
-    plan: Plan
-    matcher: Matcher
-    rows: Mapping[int, Row]
-    suggest: Callable[[Access, str], str]
-    command: int
 
 
 class Worker:
@@ -85,13 +56,13 @@ class Worker:
     def __init__(self, context: Context, listener: int, journal: Journal, *, receive_ends: bool) -> None:
         self._context = context
         self._listener = listener
-        self._journal = journal
         self._receive_ends = receive_ends
         self._reader = Reader()
         self._resolver = Resolver()
         self._waiting = WaitingRoom(listener)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
+        self._recorder = Recorder(context, listener, journal, enforcing=not self._auditing)
         # Only what the kernel holds can take the short way.
         held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
@@ -202,6 +173,11 @@ class Worker:
             return answers.error(errno.ESTALE)
         except NaturalFailure as failure:
             return self._natural(row, request, failure.errno)
+        except Stranger as failure:
+            if request is not None:
+                denial = Verdict(Action.DENY, Access.READ, Demand(0, Found(failure.path, -1)))
+                self._recorder.record(request, denial, stranger=True)
+            return CONTINUE if self._auditing else answers.error(errno.EACCES)
 
     def _once(self, request: Request) -> Answer:
         """Resolve, decide, act."""
@@ -216,7 +192,7 @@ class Worker:
             number = 0 if action is Action.HIDE else natural_errno(request, target)
             if number:
                 return CONTINUE if self._auditing else answers.error(number)
-        self._record(request, verdict)
+        self._recorder.record(request, verdict)
         if self._auditing:
             return CONTINUE
         if action is Action.WARN:
@@ -302,62 +278,12 @@ class Worker:
             if action.permits:
                 return CONTINUE
         request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
-        if row.operation is not Operation.SOCKET or not is_name_service(notification.registers):
-            self._record(request, Verdict(action, access, None, rule))
+        self._recorder.record(request, Verdict(action, access, None, rule))
         if self._auditing:
             return CONTINUE
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
-
-    def _record(self, request: Request, verdict: Verdict) -> None:
-        """Make the event, unless the rule wants none."""
-        if verdict.action is Action.FILTER:
-            return
-        demand = verdict.demand
-        path = demand.found.path if demand else ""
-        allow = ""
-        if demand:
-            allow = self._context.suggest(verdict.access, path)
-        elif request.row.operation is Operation.SOCKET:
-            path, allow = describe_socket(request.notification.registers), ALLOWING_RULE
-        word = (verdict.access.name or "").lower()
-        row = request.row
-        key = (verdict.action.value, word, row.name, path)
-        if self._journal.repeat(key):
-            return
-        number = 0
-        if not self._auditing and not verdict.action.permits:
-            number = row.errno or refusal_errno(verdict.action)
-        context = self._context
-        tid = request.notification.tid
-        process = describe_process(tid, os.getpid())
-        if not seccomp.id_valid(self._listener, request.notification.id):
-            raise CallerGone
-        given = request.path
-        if demand is not None and _is_new_name(request, demand.found.name):
-            given = request.path2
-        rule = verdict.rule
-        self._journal.add(
-            key,
-            Event(
-                sequence=self._journal.next_sequence,
-                time=now(),
-                session=context.session,
-                profile=context.profile,
-                enforced=not self._auditing,
-                action=verdict.action.value,
-                access=word,
-                syscall=row.name,
-                given=os.fsdecode(given or b""),
-                path=path,
-                errno=errno.errorcode.get(number, "") if number else "",
-                process=process,
-                rule=rule.rule.text if rule else REFUSED if row.errno else NO_RULE,
-                rule_source=str(rule.rule.source) if rule else "",
-                allow=allow,
-            ),
-        )
 
     def _send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""
@@ -406,8 +332,3 @@ _LINKING = frozenset({Operation.SYMLINK, Operation.LINK})
 def _translated(number: int | None) -> int:
     """An errno of the worker's own trouble, as the caller shall see it: never one that asks for a retry."""
     return errno.EACCES if number in (None, errno.EINTR, errno.EPERM) else number or errno.EACCES
-
-
-def _is_new_name(request: Request, name: bytes) -> bool:
-    """Whether the entry *name* is the second path of a rename or link."""
-    return request.path2 is not None and request.path2.rstrip(b"/").rpartition(b"/")[2] == name

@@ -1,0 +1,37 @@
+"""What a worker knows of its session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sydd.plan.plan import Plan
+    from sydd.policy.access import Access
+    from sydd.policy.matcher import Matcher
+    from sydd.syscalls.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a worker knows of its session.
+
+    Attributes:
+        session: its name.
+        profile: name of its profile.
+        plan: how it is enforced.
+        matcher: its policy.
+        rows: the syscall table for its architecture.
+        suggest: makes the rule line that would allow an access to a path.
+        command: pid of the launched command; its first exec is the launch and is not judged.
+    """
+
+    session: str
+    profile: str
+    plan: Plan
+    matcher: Matcher
+    rows: Mapping[int, Row]
+    suggest: Callable[[Access, str], str]
+    command: int
