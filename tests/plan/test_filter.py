@@ -145,7 +145,7 @@ def test_what_an_open_asks_for_is_notified(supervised: Access, flags: int, arch:
         (Access.TRUNCATE, "w"),
         (Access.STAT, "p"),
         (Access.LIST, "d"),
-        (Access.READ, "rdw"),
+        (Access.READ, "rw"),
         (Access.LIST | Access.STAT | Access.WRITE, "pdw"),
         (EVERYTHING, "prdw"),
     ],
