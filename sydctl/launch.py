@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import re
+import signal
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -106,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `sydctl launch`."""
     _open_standard()
     profile, command = split(arguments)
+    _end_orderly()
     with (
         _events(None if arguments.plan else arguments.events) as stream,
         place.prepared(profile, arguments) as ready,
@@ -133,6 +135,8 @@ def _launch(ready: Prepared, command: list[str], stream: TextIO | None, argument
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     journal.finish()
+    for trouble in journal.troubles:
+        complain(f"a mistake of sydd's own, please report it: {trouble}")
     if not arguments.quiet:
         _tell_end(journal)
     if outcome.failure:
@@ -170,6 +174,20 @@ def _open_events(path: str) -> int:
     except (OSError, OverflowError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no such name"
         raise Failure(f"--events: cannot write to '{path}': {why}", EXIT_FAILED) from None
+
+
+def _end_orderly() -> None:
+    """Have a signal that ends this process leave through the `with` blocks, which remove what was made.
+
+    Only until the session begins, which waits for signals itself; a command is executed without handlers.
+    """
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, leave)
 
 
 def _open_standard() -> None:

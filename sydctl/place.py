@@ -94,8 +94,8 @@ def prepared(profile: str, arguments: argparse.Namespace) -> Iterator[Prepared]:
     from sydd.policy.rule import parse_rule
     from sydd.profiles.store import load
 
-    policy = load(profile, dict(arguments.set))
     rules = [parse_rule(text, Source("--rule")) for text in arguments.rule]
+    policy = load(profile, dict(arguments.set), rules)
     if arguments.mode:
         policy = replace(policy, mode=Mode(arguments.mode))
     cwd = working_directory(arguments.directory)
@@ -113,7 +113,7 @@ def prepared(profile: str, arguments: argparse.Namespace) -> Iterator[Prepared]:
             raise Failure(f"cannot make a temporary directory: {error.strerror}", EXIT_FAILED) from None
         place = Place(cwd, home_directory(environment), tmp, user_name())
         try:
-            result = prepare(policy, place, environment, engine=engine, extra_rules=rules)
+            result = prepare(policy, place, environment, engine=engine)
         except ValueError as error:
             raise Failure(str(error), EXIT_FAILED) from None
         yield result

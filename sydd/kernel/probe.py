@@ -114,7 +114,7 @@ def probe() -> Features:
             _filter_flags_known(seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV),
             "5.19",
             "a signal does not interrupt a call that the supervisor already performs",
-            "programs with many signals (Go) may repeat calls or see EINTR that they never saw",
+            "sydd needs it: without, a signal could make a call happen twice",
         ),
         sync_wake_up=Feature(
             "sync_wake_up",

@@ -315,19 +315,22 @@ class _EverySet(dict[str, str]):
         return ""
 
 
-def to_policy(documents: Sequence[Document], sets: Mapping[str, str]) -> Policy:
+def to_policy(
+    documents: Sequence[Document], sets: Mapping[str, str], extra_rules: Sequence[Rule] = ()
+) -> Policy:
     """Merge profiles.
 
     Args:
         documents: parents first, the profile itself last.
         sets: variables of `--set`; they win over the profiles'.
+        extra_rules: come after all others, so they win.
 
     Raises:
         PolicyError: unknown variables, variables that refer to themselves, a `--set` that nothing uses.
     """
     own = documents[-1]
     variables = [variable for document in documents for variable in document.variables]
-    rules = tuple(rule for document in documents for rule in document.rules)
+    rules = (*(rule for document in documents for rule in document.rules), *extra_rules)
     settings = tuple(setting for document in documents for setting in document.environment.set)
     texts = [(rule.pattern, rule.pattern_source) for rule in rules]
     texts += [(setting.value, setting.source) for setting in settings]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ from sydd.policy.words import did_you_mean
 
 if TYPE_CHECKING:
     from sydd.policy.profile import Document
+    from sydd.policy.rule import Rule
 
 SHIPPED: Final = Path(__file__).parent / "shipped"
 SYSTEM: Final = Path("/etc/sydd/profiles")
@@ -65,12 +66,13 @@ def available() -> list[ProfileInfo]:
     return [found[name] for name in sorted(found)]
 
 
-def load(name_or_path: str, sets: Mapping[str, str]) -> Policy:
+def load(name_or_path: str, sets: Mapping[str, str], extra_rules: Sequence[Rule] = ()) -> Policy:
     """Read a profile and all that it extends.
 
     Args:
         name_or_path: a name of the search path, or a file.
         sets: variables of `--set`.
+        extra_rules: come after the profile's own.
 
     Raises:
         PolicyError: it is not there, cannot be read, is wrong, or extends itself.
@@ -80,7 +82,7 @@ def load(name_or_path: str, sets: Mapping[str, str]) -> Policy:
     path = _find(name_or_path, None, None)
     documents: dict[Path, Document] = {}
     _collect(path, str(path), (), documents)
-    return to_policy(list(documents.values()), sets)
+    return to_policy(list(documents.values()), sets, extra_rules)
 
 
 def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Path, Document]) -> None:

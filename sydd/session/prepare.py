@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, landlock_calls
@@ -17,11 +17,10 @@ from sydd.policy.suggest import allowing_rule
 from sydd.policy.variables import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sydd.policy.access import Access
     from sydd.policy.policy import Policy
-    from sydd.policy.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,6 @@ def prepare(
     environment: Mapping[str, str],
     *,
     engine: Engine | None = None,
-    extra_rules: Sequence[Rule] = (),
     arch: str | None = None,
 ) -> Prepared:
     """Bind and compile *policy*.
@@ -117,14 +115,12 @@ def prepare(
         place: the values of the built-in variables.
         environment: the caller's; the policy says what of it the command gets.
         engine: the engine asked for; None for the strongest that there is.
-        extra_rules: come after the policy's own, so they win.
         arch: machine to compile for, as uname(2) says it; None for this one.
 
     Raises:
         PolicyError: a rule or value refers to a variable that is unknown or unset.
         ValueError: the engine asked for does not exist here.
     """
-    policy = replace(policy, rules=(*policy.rules, *extra_rules))
     variables = resolve(policy.variables, place.variables(), environment)
     tree = HostTree()
     matcher = Matcher(bind_rules(policy.rules, variables, environment, tree.realpath))

@@ -30,6 +30,7 @@ class Journal:
         self._listener = listener
         self._first: dict[Key, Event] = {}
         self._counts: dict[Key, int] = {}
+        self._troubles: dict[str, int] = {}
         self.dropped = 0
 
     def repeat(self, key: Key) -> bool:
@@ -53,6 +54,17 @@ class Journal:
         self._write({"type": "event", **event.as_json()})
         if self._listener:
             self._listener(event)
+
+    def trouble(self, message: str) -> None:
+        """Take a failure of the supervisor itself, which made it deny a call."""
+        if message in self._troubles or len(self._troubles) < MAXIMUM_KINDS:
+            self._troubles[message] = self._troubles.get(message, 0) + 1
+            self._write({"type": "trouble", "message": message})
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Failures of the supervisor itself, each once: mistakes of sydd, to be reported."""
+        return tuple(self._troubles)
 
     @property
     def next_sequence(self) -> int:

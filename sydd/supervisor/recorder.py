@@ -93,7 +93,7 @@ class Recorder:
     def _allowing(self, request: Request, verdict: Verdict) -> str:
         """The rule line that would allow it; empty where no rule can."""
         if verdict.demand:
-            return self._context.suggest(verdict.access, verdict.demand.found.path)
+            return self._context.suggest(verdict.missing, verdict.demand.found.path)
         return ALLOWING_RULE if request.row.operation is Operation.SOCKET else ""
 
 

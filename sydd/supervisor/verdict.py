@@ -20,12 +20,14 @@ class Verdict(NamedTuple):
         access: the single access that this is about; 0 when all are allowed silently.
         demand: the demand that this is about; None when all are allowed silently.
         rule: the rule that decided; None for "no rule: default".
+        missing: every access of that demand that is not allowed: what a rule would have to allow.
     """
 
     action: Action
     access: Access = Access(0)
     demand: Demand | None = None
     rule: BoundRule | None = None
+    missing: Access = Access(0)
 
 
 ALLOWED = Verdict(Action.ALLOW)
@@ -51,7 +53,16 @@ def judge(matcher: Matcher, target: Target) -> Verdict:
             if action is Action.ALLOW:
                 continue
             if action is not Action.WARN:
-                return Verdict(action, access, demand, rule)
+                return Verdict(action, access, demand, rule, _missing(matcher, demand))
             if warning is ALLOWED:
-                warning = Verdict(action, access, demand, rule)
+                warning = Verdict(action, access, demand, rule, access)
     return warning
+
+
+def _missing(matcher: Matcher, demand: Demand) -> Access:
+    """The accesses of *demand* that are denied: opening a new file asks for create and modify at once."""
+    missing = Access(0)
+    for access in singles(demand.access):
+        if not matcher.decide(access, demand.found.path).action.permits:
+            missing |= access
+    return missing

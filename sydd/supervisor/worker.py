@@ -56,6 +56,7 @@ class Worker:
     def __init__(self, context: Context, listener: int, journal: Journal, *, receive_ends: bool) -> None:
         self._context = context
         self._listener = listener
+        self._journal = journal
         self._receive_ends = receive_ends
         self._reader = Reader()
         self._resolver = Resolver()
@@ -127,6 +128,9 @@ class Worker:
             return answers.error(errno.ESRCH)
         except OSError as failure:
             return answers.error(_translated(failure.errno))
+        except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build
+            self._journal.trouble(f"{row.name} was denied: {type(failure).__name__}: {failure}")
+            return answers.error(errno.EACCES)
 
     def _judged(self, notification: Notification, row: Row) -> Answer:
         operation = row.operation
@@ -275,11 +279,11 @@ class Worker:
         if row.operation is Operation.SOCKET:
             access = Access.CONNECT
             action, rule = self._context.matcher.decide(access, "")
-            if action.permits:
+            if action is Action.ALLOW:
                 return CONTINUE
         request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
         self._recorder.record(request, Verdict(action, access, None, rule))
-        if self._auditing:
+        if self._auditing or action.permits:
             return CONTINUE
         if action is Action.KILL:
             return KILL
