@@ -136,7 +136,7 @@ def _launch(ready: Prepared, command: list[str], stream: TextIO | None, argument
         return EXIT_INTERRUPTED
     journal.finish()
     for trouble in journal.troubles:
-        complain(f"a mistake of sydd's own, please report it: {trouble}")
+        complain(f"sydctl: a mistake of sydd's own, please report it: {trouble}")
     if not arguments.quiet:
         _tell_end(journal)
     if outcome.failure:

@@ -21,7 +21,9 @@ from sydd.kernel import metadata
 from sydd.kernel.names import renameat2
 from sydd.supervisor.answer import DONE, Answer, Kind, error
 from sydd.supervisor.refusal import natural_errno
-from sydd.supervisor.request import AT_REMOVEDIR, FS_IOC_SETFLAGS
+from sydd.kernel.metadata import FS_IOC_SETFLAGS
+from sydd.supervisor.request import AT_REMOVEDIR
+from sydd.syscalls.rows import FLAG_REQUESTS
 from sydd.supervisor.target import O_TMPFILE_BIT
 from sydd.syscalls.row import Operation
 
@@ -50,6 +52,9 @@ class MayBlock(Exception):  # noqa: N818
         self.path = path
         self.flags = flags
 
+
+FS_IOC32_SETFLAGS = FLAG_REQUESTS["FS_IOC32_SETFLAGS"]
+"""Of 32-bit programs; to others every file system says that it does not know it."""
 
 CREATING = frozenset({Operation.OPEN, Operation.MKDIR, Operation.MKNOD})
 """Operations whose result depends on the caller's umask."""
@@ -112,7 +117,7 @@ def _open(request: Request, target: Target) -> Answer:
             fd = os.open(object_path(found), ours | (flags & os.O_EXCL), mode)
             return Answer(Kind.DESCRIPTOR, fd, close_on_exec)
         try:
-            fd = os.open(found.name, ours | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=found.parent)
+            fd = os.open(found.name, ours | os.O_CREAT | os.O_EXCL, mode, dir_fd=found.parent)
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise
@@ -206,11 +211,27 @@ def _setflags(request: Request, target: Target) -> Answer:
     if command is None:
         metadata.file_setattr(fd, structure)
         return DONE
-    if command & 0xFFFF == FS_IOC_SETFLAGS:
-        metadata.set_flags(fd, int.from_bytes(structure, sys.byteorder))
-    else:
-        metadata.set_fsxattr(fd, structure)
+    # These want an open file, which an O_PATH descriptor is not; of other kinds of file no one keeps flags.
+    if not stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFREG, stat.S_IFDIR) or command == FS_IOC32_SETFLAGS:
+        return error(errno.ENOTTY)
+    opened = _open_somehow(fd)
+    try:
+        if command == FS_IOC_SETFLAGS:
+            metadata.set_flags(opened, int.from_bytes(structure, sys.byteorder))
+        else:
+            metadata.set_fsxattr(opened, structure)
+    finally:
+        os.close(opened)
     return DONE
+
+
+def _open_somehow(fd: int) -> int:
+    """The file or directory behind an O_PATH descriptor, open for reading, or for writing where only that is allowed."""
+    path = f"/proc/self/fd/{fd}"
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 _PERFORM: dict[Operation, Callable[[Request, Target], Answer]] = {

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from sydd.policy.access import Action
 from sydd.supervisor.request import AT_REMOVEDIR
-from sydd.supervisor.target import O_ACCMODE, RENAME_EXCHANGE, RENAME_NOREPLACE
+from sydd.supervisor.openflags import O_ACCMODE
+from sydd.supervisor.target import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sydd.supervisor import openflags
 from sydd.supervisor.failure import NaturalFailure
 from sydd.syscalls.row import Operation, Row, Times
 
@@ -86,20 +87,25 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     flags = row.fixed_flags
     if row.flags is not None:
         flags |= registers[row.flags] & 0xFFFFFFFF
+        if row.known_flags is not None and flags & ~row.known_flags:
+            raise NaturalFailure(errno.EINVAL)
+    mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
+    resolve = 0
+    if row.operation is Operation.OPEN:
+        # The kernel looks at these first.
+        if row.extra:
+            flags, mode, resolve = _open_how(reader, tid, registers[row.extra[0]], registers[row.extra[1]])
+        else:
+            flags, mode = openflags.lenient(flags, mode)
     if row.path is not None:
-        path = _path(reader, tid, registers[row.path], row, flags)
+        path = _path(reader, tid, registers[row.path], row, flags, dirfd)
     if row.path2 is not None:
         if row.dirfd2 is not None:
             dirfd2 = _int(registers[row.dirfd2])
-        path2 = _path(reader, tid, registers[row.path2], row, flags)
-    mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
-    resolve = 0
+        path2 = _path(reader, tid, registers[row.path2], row, flags, dirfd2)
     extra: tuple[Any, ...] = ()
-    if row.extra:
-        if row.operation is Operation.OPEN:
-            flags, mode, resolve = _open_how(reader, tid, registers[row.extra[0]], registers[row.extra[1]])
-        else:
-            extra = _extra(reader, tid, row, registers)
+    if row.extra and row.operation is not Operation.OPEN:
+        extra = _extra(reader, tid, row, registers)
     return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra)
 
 
@@ -113,9 +119,11 @@ def _long(register: int) -> int:
     return register - (1 << 64) if register >> 63 else register
 
 
-def _path(reader: Reader, tid: int, address: int, row: Row, flags: int) -> bytes | None:
+def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: int) -> bytes | None:
     if not address:
-        if row.operation is Operation.UTIME and row.dirfd is not None:
+        if row.operation is Operation.UTIME and row.dirfd is not None and dirfd != AT_FDCWD:
+            if flags:
+                raise NaturalFailure(errno.EINVAL)
             return None  # utimensat(2): a null path stands for the descriptor
         if flags & AT_EMPTY_PATH and row.operation in _EMPTY_PATH_MAY_BE_NULL:
             return b""  # Linux 6.11
@@ -158,6 +166,7 @@ def _open_how(reader: Reader, tid: int, address: int, size: int) -> tuple[int, i
     if any(data[_HOW.size :]):
         raise NaturalFailure(errno.E2BIG)
     flags, mode, resolve = _HOW.unpack_from(data)
+    openflags.check(flags, mode, resolve)
     return flags, mode, resolve
 
 

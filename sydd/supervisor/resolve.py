@@ -161,9 +161,9 @@ class Resolver:
             if fd < 0:
                 raise NaturalFailure(-fd)
             self._opened.append(fd)
-            return self.describe(fd)
+            return self._named(tid, start, path, fd, follow=follow)
         self._opened.append(fd)
-        found = self.describe(fd, walked=False)
+        found = self._named(tid, start, path, fd, follow=follow, walked=False)
         if self._is_own(found.path):
             if resolve:
                 raise NaturalFailure(errno.ELOOP)
@@ -171,8 +171,28 @@ class Resolver:
             if fd < 0:
                 raise NaturalFailure(-fd)
             self._opened.append(fd)
-            return self.describe(fd)
+            return self._named(tid, start, path, fd, follow=follow)
         return found
+
+    def _named(
+        self, tid: int, start: int, path: bytes, fd: int, *, follow: bool, walked: bool = True
+    ) -> Found:
+        """*fd*, to which *path* led; of a file deeper than PATH_MAX the directory tells the name."""
+        try:
+            return self.describe(fd, walked=walked)
+        except NaturalFailure:
+            pass
+        about = os.fstat(fd)
+        for _ in range(MAXIMUM_LINKS):
+            found = self.entry(tid, start, path)
+            entry = os.stat(found.name, dir_fd=found.parent, follow_symlinks=False)
+            if (entry.st_dev, entry.st_ino) == (about.st_dev, about.st_ino):
+                return Found(found.path, fd)
+            if not follow or not stat.S_ISLNK(entry.st_mode):
+                break
+            target = os.readlink(found.name, dir_fd=found.parent)
+            start, path = (AT_FDCWD if target[:1] == b"/" else found.parent), target
+        raise NaturalFailure(errno.ENAMETOOLONG)
 
     def entry(self, tid: int, start: int, path: bytes, *, resolve: int = 0) -> Found:
         """The directory entry that *path* names from *start*, whether or not it exists.
@@ -199,6 +219,8 @@ class Resolver:
         if len(name) > 255:  # NAME_MAX
             raise NaturalFailure(errno.ENAMETOOLONG)
         if not directory.named:
+            raise NaturalFailure(errno.ENOENT)
+        if directory.path.startswith("/proc") and _is_missing_in_proc(directory, name):
             raise NaturalFailure(errno.ENOENT)
         prefix = directory.path if directory.path != "/" else ""
         return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
@@ -274,6 +296,17 @@ class Resolver:
         if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
             raise NaturalFailure(errno.ENOTDIR)
         return found
+
+
+def _is_missing_in_proc(directory: Found, name: bytes) -> bool:
+    """Whether the procfs directory lacks *name*: a look-up there fails for whoever wants to create it, too."""
+    if directory.path != "/proc" and not directory.path.startswith("/proc/"):
+        return False
+    try:
+        os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _may_pass_proc(path: bytes) -> bool:

@@ -55,6 +55,7 @@ LINKS = 4
 READABLE = 1
 WRITABLE = 2
 
+_O_DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY
 _O_WRITING = O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT
 _O_OTHER = os.O_PATH | O_TMPFILE_BIT
 
@@ -216,11 +217,13 @@ class Shortcuts:
             if not directory.startswith("/") or directory.endswith(" (deleted)"):
                 return _NOWHERE
         else:
-            start = os.open(base, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY) if base else AT_FDCWD
+            start = AT_FDCWD
+            if base:
+                start = probe_openat2(AT_FDCWD, os.fsencode(base), _O_DIRECTORY, 0)
+                if start < 0:  # deleted, or renamed meanwhile
+                    return _NOWHERE
             try:
-                fd = probe_openat2(
-                    start, head, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY, RESOLVE_NO_MAGICLINKS
-                )
+                fd = probe_openat2(start, head, _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
             finally:
                 if base:
                     os.close(start)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sydd.kernel.landlock import FsRight
 from sydd.policy.access import Access
 from sydd.supervisor.failure import NaturalFailure
+from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
 from sydd.supervisor.request import (
     AT_EMPTY_PATH,
     AT_REMOVEDIR,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from sydd.supervisor.resolve import Found, Resolver
 
-O_TMPFILE_BIT = os.O_TMPFILE & ~os.O_DIRECTORY
-O_ACCMODE = 3
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
@@ -148,6 +147,9 @@ def _open(request: Request, resolver: Resolver) -> Target:
         access |= MODIFY
         rights |= WRITE_FILE
     follow = not (flags & os.O_NOFOLLOW or exclusive)
+    if creating and path.endswith(b"/"):
+        resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
+        raise NaturalFailure(errno.EISDIR)
     try:
         found = resolver.object(tid, start, path, follow=follow, resolve=resolve)
     except NaturalFailure as failure:
@@ -174,7 +176,9 @@ def _object(request: Request, resolver: Resolver) -> Found:
     path = request.path
     if request.row.fd is not None:
         return resolver.open_file(tid, request.dirfd)
-    if path is None or (not path and request.flags & AT_EMPTY_PATH):
+    if path is None:
+        return resolver.open_file(tid, request.dirfd)
+    if not path and request.flags & AT_EMPTY_PATH:
         return resolver.describe(resolver.descriptor(tid, request.dirfd))
     if not path:
         raise NaturalFailure(errno.ENOENT)

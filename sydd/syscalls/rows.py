@@ -38,7 +38,8 @@ from sydd.policy.access import Access
 from sydd.syscalls.row import Operation, Row, Times
 
 O_CREAT, O_WRONLY, O_TRUNC = 0o100, 0o1, 0o1000
-AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR = 0x100, 0x200
+AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x200, 0x400, 0x1000
+_AT = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
 
 FLAG_REQUESTS: dict[str, int] = {
     "FS_IOC_SETFLAGS": 0x4008_6602,
@@ -84,7 +85,7 @@ _NAMES = (
     Row(name="mknodat", operation=_op.MKNOD, asks=_MKNOD, dirfd=0, path=1, mode=2, extra=(3,), follow=False),
     Row(name="rmdir", operation=_op.UNLINK, asks=_DELETE, path=0, fixed_flags=AT_REMOVEDIR, follow=False),
     Row(name="unlink", operation=_op.UNLINK, asks=_DELETE, path=0, follow=False),
-    Row(name="unlinkat", operation=_op.UNLINK, asks=_DELETE, dirfd=0, path=1, flags=2, follow=False),
+    Row(name="unlinkat", operation=_op.UNLINK, asks=_DELETE, dirfd=0, path=1, flags=2, known_flags=AT_REMOVEDIR, follow=False),
     Row(name="rename", operation=_op.RENAME, asks=_RENAME, path=0, path2=1, follow=False),
     Row(
         name="renameat", operation=_op.RENAME, asks=_RENAME, dirfd=0, path=1, dirfd2=2, path2=3, follow=False
@@ -97,7 +98,7 @@ _NAMES = (
         path=1,
         dirfd2=2,
         path2=3,
-        flags=4,
+        flags=4, known_flags=0x7,
         follow=False,
     ),
     Row(name="link", operation=_op.LINK, asks=_LINK, path=0, path2=1, follow=False),
@@ -109,7 +110,7 @@ _NAMES = (
         path=1,
         dirfd2=2,
         path2=3,
-        flags=4,
+        flags=4, known_flags=AT_SYMLINK_FOLLOW | AT_EMPTY_PATH,
         follow=False,
     ),
     Row(name="symlink", operation=_op.SYMLINK, asks=_CREATE, path=1, extra=(0,), follow=False),
@@ -120,7 +121,7 @@ _METADATA = (
     Row(name="chmod", operation=_op.CHMOD, asks=_ATTRIBUTES, path=0, mode=1),
     Row(name="fchmod", operation=_op.CHMOD, asks=_ATTRIBUTES, fd=0, mode=1),
     Row(name="fchmodat", operation=_op.CHMOD, asks=_ATTRIBUTES, dirfd=0, path=1, mode=2),
-    Row(name="fchmodat2", operation=_op.CHMOD, asks=_ATTRIBUTES, dirfd=0, path=1, mode=2, flags=3),
+    Row(name="fchmodat2", operation=_op.CHMOD, asks=_ATTRIBUTES, dirfd=0, path=1, mode=2, flags=3, known_flags=_AT),
     Row(name="chown", operation=_op.CHOWN, asks=_ATTRIBUTES, path=0, extra=(1, 2)),
     Row(
         name="lchown",
@@ -132,7 +133,7 @@ _METADATA = (
         follow=False,
     ),
     Row(name="fchown", operation=_op.CHOWN, asks=_ATTRIBUTES, fd=0, extra=(1, 2)),
-    Row(name="fchownat", operation=_op.CHOWN, asks=_ATTRIBUTES, dirfd=0, path=1, extra=(2, 3), flags=4),
+    Row(name="fchownat", operation=_op.CHOWN, asks=_ATTRIBUTES, dirfd=0, path=1, extra=(2, 3), flags=4, known_flags=_AT),
     Row(name="utime", operation=_op.UTIME, asks=_ATTRIBUTES, path=0, extra=(1,), times=Times.UTIMBUF),
     Row(name="utimes", operation=_op.UTIME, asks=_ATTRIBUTES, path=0, extra=(1,), times=Times.TIMEVAL),
     Row(
@@ -151,7 +152,7 @@ _METADATA = (
         dirfd=0,
         path=1,
         extra=(2,),
-        flags=3,
+        flags=3, known_flags=_AT,
         times=Times.TIMESPEC,
     ),
     Row(name="setxattr", operation=_op.SETXATTR, asks=_ATTRIBUTES, path=0, extra=(1, 2, 3, 4)),
@@ -166,7 +167,7 @@ _METADATA = (
     ),
     Row(name="fsetxattr", operation=_op.SETXATTR, asks=_ATTRIBUTES, fd=0, extra=(1, 2, 3, 4)),
     Row(
-        name="setxattrat", operation=_op.SETXATTR, asks=_ATTRIBUTES, dirfd=0, path=1, flags=2, extra=(3, 4, 5)
+        name="setxattrat", operation=_op.SETXATTR, asks=_ATTRIBUTES, dirfd=0, path=1, flags=2, known_flags=_AT, extra=(3, 4, 5)
     ),
     Row(name="removexattr", operation=_op.REMOVEXATTR, asks=_ATTRIBUTES, path=0, extra=(1,)),
     Row(
@@ -185,11 +186,11 @@ _METADATA = (
         asks=_ATTRIBUTES,
         dirfd=0,
         path=1,
-        flags=2,
+        flags=2, known_flags=_AT,
         extra=(3,),
     ),
     Row(
-        name="file_setattr", operation=_op.SETFLAGS, asks=_ATTRIBUTES, dirfd=0, path=1, extra=(2, 3), flags=4
+        name="file_setattr", operation=_op.SETFLAGS, asks=_ATTRIBUTES, dirfd=0, path=1, extra=(2, 3), flags=4, known_flags=_AT
     ),
     Row(name="ioctl", operation=_op.SETFLAGS, asks=_ATTRIBUTES, fd=0, extra=(1, 2)),
 )
