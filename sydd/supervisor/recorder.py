@@ -52,10 +52,11 @@ class Recorder:
         row = request.row
         if verdict.action is Action.FILTER:
             return
-        if row.operation is Operation.SOCKET and is_name_service(request.notification.registers):
+        makes_socket = row.operation is Operation.SOCKET and row.fd is None
+        if makes_socket and is_name_service(request.notification.registers):
             return
         path = verdict.demand.found.path if verdict.demand else ""
-        if row.operation is Operation.SOCKET:
+        if makes_socket:
             path = describe_socket(request.notification.registers)
         word = (verdict.access.name or "").lower()
         key = (verdict.action.value, word, row.name, path)

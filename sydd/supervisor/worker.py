@@ -277,7 +277,7 @@ class Worker:
         access = Access(0)
         action, rule = Action.DENY, None
         if row.operation is Operation.SOCKET:
-            access = Access.CONNECT
+            access = Access.BIND if row.asks == Access.BIND else Access.CONNECT
             action, rule = self._context.matcher.decide(access, "")
             if action is Action.ALLOW:
                 return CONTINUE

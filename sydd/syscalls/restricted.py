@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from errno import EACCES, ENOSYS, ENOTTY, EPERM
+from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
 
@@ -27,6 +28,10 @@ PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, PERSONALITY_QUERY = 0x8, 0x2_0000, 0x4_
 
 # asm-generic/ioctls.h: equal on x86-64 and aarch64
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+
+USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h
+
+_FILE_TYPE = S_IFREG | S_IFBLK | S_IFCHR | S_IFIFO | S_IFSOCK
 
 INODE_REQUESTS: dict[str, int] = {
     "FS_IOC_SETVERSION": 0x4008_7602,
@@ -141,6 +146,8 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         reason="lets a program halt whoever reads its memory, the kernel and the supervisor included",
         errno=EPERM,
         calls=("userfaultfd",),
+        # /dev/userfaultfd gives the same.
+        rules=(ArgumentRule(call="ioctl", forms=((equals(1, USERFAULTFD_IOC_NEW), EPERM),), otherwise=0),),
     ),
     Restriction(
         name="keyrings",
@@ -184,6 +191,26 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         reason="calls that current kernels have dropped and that older ones should not offer either",
         errno=ENOSYS,
         calls=("nfsservctl", "uselib"),
+    ),
+    Restriction(
+        name="devices",
+        reason="a device node of one's own, in a directory where all is allowed, is a way to every disk "
+        "and to memory; who is not root cannot make one anyway",
+        errno=EPERM,
+        rules=tuple(
+            ArgumentRule(
+                call=call,
+                forms=tuple((ArgTest(mode, _FILE_TYPE, kind), EPERM) for kind in (S_IFCHR, S_IFBLK)),
+                otherwise=0,
+            )
+            for call, mode in (("mknod", 1), ("mknodat", 2))
+        ),
+    ),
+    Restriction(
+        name="limits",
+        reason="the limits of another process of the user can be set as well: with RLIMIT_CPU that ends it",
+        errno=EPERM,
+        rules=(ArgumentRule(call="prlimit64", forms=((equals(0, 0), 0),), otherwise=EPERM),),
     ),
     Restriction(
         name="personality",

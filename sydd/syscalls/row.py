@@ -39,7 +39,7 @@ class Operation(IntEnum):
     EXEC = auto()
     WATCH = auto()  # inotify_add_watch, fanotify_mark
     HANDLE = auto()  # name_to_handle_at
-    SOCKET = auto()  # (domain, type, protocol)
+    SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
     IDENTITY = auto()  # changes the caller's credentials: always allowed, and noted
     REFUSED = auto()  # never allowed inside a session: Row.errno
 

@@ -18,6 +18,8 @@ What a reader of a row has to know besides:
 - *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
   ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
 - ``prctl`` is here for the operations in IDENTITY_OPERATIONS alone.
+- ``socketpair`` is here for datagrams alone: an end of such a pair can be connected, and sent from, to any
+  other address. Of the other types ``connect`` and ``bind`` are, on a socket of a pair or an inherited one.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
 
 What a call asks for, where it is not obvious:
@@ -85,7 +87,16 @@ _NAMES = (
     Row(name="mknodat", operation=_op.MKNOD, asks=_MKNOD, dirfd=0, path=1, mode=2, extra=(3,), follow=False),
     Row(name="rmdir", operation=_op.UNLINK, asks=_DELETE, path=0, fixed_flags=AT_REMOVEDIR, follow=False),
     Row(name="unlink", operation=_op.UNLINK, asks=_DELETE, path=0, follow=False),
-    Row(name="unlinkat", operation=_op.UNLINK, asks=_DELETE, dirfd=0, path=1, flags=2, known_flags=AT_REMOVEDIR, follow=False),
+    Row(
+        name="unlinkat",
+        operation=_op.UNLINK,
+        asks=_DELETE,
+        dirfd=0,
+        path=1,
+        flags=2,
+        known_flags=AT_REMOVEDIR,
+        follow=False,
+    ),
     Row(name="rename", operation=_op.RENAME, asks=_RENAME, path=0, path2=1, follow=False),
     Row(
         name="renameat", operation=_op.RENAME, asks=_RENAME, dirfd=0, path=1, dirfd2=2, path2=3, follow=False
@@ -98,7 +109,8 @@ _NAMES = (
         path=1,
         dirfd2=2,
         path2=3,
-        flags=4, known_flags=0x7,
+        flags=4,
+        known_flags=0x7,
         follow=False,
     ),
     Row(name="link", operation=_op.LINK, asks=_LINK, path=0, path2=1, follow=False),
@@ -110,7 +122,8 @@ _NAMES = (
         path=1,
         dirfd2=2,
         path2=3,
-        flags=4, known_flags=AT_SYMLINK_FOLLOW | AT_EMPTY_PATH,
+        flags=4,
+        known_flags=AT_SYMLINK_FOLLOW | AT_EMPTY_PATH,
         follow=False,
     ),
     Row(name="symlink", operation=_op.SYMLINK, asks=_CREATE, path=1, extra=(0,), follow=False),
@@ -121,7 +134,16 @@ _METADATA = (
     Row(name="chmod", operation=_op.CHMOD, asks=_ATTRIBUTES, path=0, mode=1),
     Row(name="fchmod", operation=_op.CHMOD, asks=_ATTRIBUTES, fd=0, mode=1),
     Row(name="fchmodat", operation=_op.CHMOD, asks=_ATTRIBUTES, dirfd=0, path=1, mode=2),
-    Row(name="fchmodat2", operation=_op.CHMOD, asks=_ATTRIBUTES, dirfd=0, path=1, mode=2, flags=3, known_flags=_AT),
+    Row(
+        name="fchmodat2",
+        operation=_op.CHMOD,
+        asks=_ATTRIBUTES,
+        dirfd=0,
+        path=1,
+        mode=2,
+        flags=3,
+        known_flags=_AT,
+    ),
     Row(name="chown", operation=_op.CHOWN, asks=_ATTRIBUTES, path=0, extra=(1, 2)),
     Row(
         name="lchown",
@@ -133,7 +155,16 @@ _METADATA = (
         follow=False,
     ),
     Row(name="fchown", operation=_op.CHOWN, asks=_ATTRIBUTES, fd=0, extra=(1, 2)),
-    Row(name="fchownat", operation=_op.CHOWN, asks=_ATTRIBUTES, dirfd=0, path=1, extra=(2, 3), flags=4, known_flags=_AT),
+    Row(
+        name="fchownat",
+        operation=_op.CHOWN,
+        asks=_ATTRIBUTES,
+        dirfd=0,
+        path=1,
+        extra=(2, 3),
+        flags=4,
+        known_flags=_AT,
+    ),
     Row(name="utime", operation=_op.UTIME, asks=_ATTRIBUTES, path=0, extra=(1,), times=Times.UTIMBUF),
     Row(name="utimes", operation=_op.UTIME, asks=_ATTRIBUTES, path=0, extra=(1,), times=Times.TIMEVAL),
     Row(
@@ -152,7 +183,8 @@ _METADATA = (
         dirfd=0,
         path=1,
         extra=(2,),
-        flags=3, known_flags=_AT,
+        flags=3,
+        known_flags=_AT,
         times=Times.TIMESPEC,
     ),
     Row(name="setxattr", operation=_op.SETXATTR, asks=_ATTRIBUTES, path=0, extra=(1, 2, 3, 4)),
@@ -167,7 +199,14 @@ _METADATA = (
     ),
     Row(name="fsetxattr", operation=_op.SETXATTR, asks=_ATTRIBUTES, fd=0, extra=(1, 2, 3, 4)),
     Row(
-        name="setxattrat", operation=_op.SETXATTR, asks=_ATTRIBUTES, dirfd=0, path=1, flags=2, known_flags=_AT, extra=(3, 4, 5)
+        name="setxattrat",
+        operation=_op.SETXATTR,
+        asks=_ATTRIBUTES,
+        dirfd=0,
+        path=1,
+        flags=2,
+        known_flags=_AT,
+        extra=(3, 4, 5),
     ),
     Row(name="removexattr", operation=_op.REMOVEXATTR, asks=_ATTRIBUTES, path=0, extra=(1,)),
     Row(
@@ -186,11 +225,19 @@ _METADATA = (
         asks=_ATTRIBUTES,
         dirfd=0,
         path=1,
-        flags=2, known_flags=_AT,
+        flags=2,
+        known_flags=_AT,
         extra=(3,),
     ),
     Row(
-        name="file_setattr", operation=_op.SETFLAGS, asks=_ATTRIBUTES, dirfd=0, path=1, extra=(2, 3), flags=4, known_flags=_AT
+        name="file_setattr",
+        operation=_op.SETFLAGS,
+        asks=_ATTRIBUTES,
+        dirfd=0,
+        path=1,
+        extra=(2, 3),
+        flags=4,
+        known_flags=_AT,
     ),
     Row(name="ioctl", operation=_op.SETFLAGS, asks=_ATTRIBUTES, fd=0, extra=(1, 2)),
 )
@@ -240,6 +287,9 @@ _PROCESS = (
     Row(name="execve", operation=_op.EXEC, asks=_EXEC, path=0),
     Row(name="execveat", operation=_op.EXEC, asks=_EXEC, dirfd=0, path=1, flags=4),
     Row(name="socket", operation=_op.SOCKET, asks=Access.NET, extra=(0, 1, 2)),
+    Row(name="socketpair", operation=_op.SOCKET, asks=Access.CONNECT | Access.SEND, extra=(0, 1, 2)),
+    Row(name="connect", operation=_op.SOCKET, asks=Access.CONNECT, fd=0),
+    Row(name="bind", operation=_op.SOCKET, asks=Access.BIND, fd=0),
 )
 
 # A session that began with privileges may give them up, in one thread only, too. From then on the

@@ -82,6 +82,9 @@ rmdir pathname
 setxattr pathname name value size flags
 setxattrat dfd pathname at_flags name uargs usize
 socket family type protocol
+socketpair family type protocol usockvec
+connect fd uservaddr addrlen
+bind fd umyaddr addrlen
 stat filename statbuf
 statfs pathname buf
 statx dfd filename flags mask buffer

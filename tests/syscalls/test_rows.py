@@ -43,6 +43,7 @@ UNUSED = (
         "data",
         "cmd",
     ),
+    *("usockvec", "uservaddr", "umyaddr", "addrlen"),
     *("id", "addr", "_key", "_value", "aux", "_fs_name", "fanotify_fd", "mask", "fd", "flags", "name"),
 )
 """Parameters that no stage looks at: buffers for results, sizes; the names where a call has them twice come
@@ -208,7 +209,7 @@ def test_what_is_asked() -> None:
         (Access.RENAME, {"rename", "renameat", "renameat2"}),
         (Access.LINK, {"link", "linkat"}),
         (Access.MKNOD, {"mknod", "mknodat"}),
-        (Access.NET, {"socket"}),
+        (Access.NET, {"socket", "socketpair", "connect", "bind"}),
     ],
     ids=lambda value: str(value) if isinstance(value, Access) else "",
 )
