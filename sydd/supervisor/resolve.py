@@ -13,12 +13,14 @@ ELOOP), and then `sydd.supervisor.walk` goes component by component.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from typing import NamedTuple
 
 from sydd.kernel import credentials
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, probe_openat2
+from sydd.supervisor.descriptors import Descriptors
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.procfs import in_session, is_guarded, process_of
 from sydd.supervisor.request import AT_FDCWD
@@ -74,6 +76,7 @@ class Resolver:
         self._own = f"/proc/{os.getpid()}"
         self._own_below = self._own + "/"
         self._opened: list[int] = []
+        self._descriptors = Descriptors()
         self.caller = 0
         self.credentials: credentials.Credentials | None = None
 
@@ -83,10 +86,10 @@ class Resolver:
             os.close(fd)
         self._opened.clear()
 
-    def keep(self) -> list[int]:
-        """Hand the descriptors of the last request over to the caller, who closes them."""
-        opened, self._opened = self._opened, []
-        return opened
+    def end(self) -> None:
+        """Close what is kept between requests, too."""
+        self.close()
+        self._descriptors.close()
 
     def start(self, tid: int, dirfd: int, path: bytes) -> int:
         """The descriptor from which *path* is looked up: AT_FDCWD when it is absolute.
@@ -133,11 +136,26 @@ class Resolver:
             NaturalFailure: EBADF.
             CallerGone: the thread has ended.
         """
-        found = self.describe(self.descriptor(tid, fd if fd >= 0 else -1))
-        # The link's own mode shows how the file was opened; for O_PATH it has no bits (proc_pid_fd(5)).
-        if not os.lstat(f"/proc/{tid}/fd/{fd}").st_mode & 0o600:
+        if self.credentials is not None:
+            credentials.restore()
+        try:
+            copy = self._descriptors.copy(tid, fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise NaturalFailure(errno.EBADF) from None
+            copy = -1
+        if copy >= 0:
+            self._opened.append(copy)
+            is_path = fcntl.fcntl(copy, fcntl.F_GETFL) & os.O_PATH
+        else:
+            # The link's own mode shows how the file was opened; for O_PATH it has no bits (proc_pid_fd(5)).
+            copy = self.descriptor(tid, fd)
+            is_path = not os.lstat(f"/proc/{tid}/fd/{fd}").st_mode & 0o600
+        if self.credentials is not None:
+            credentials.assume(self.credentials)
+        if is_path:
             raise NaturalFailure(errno.EBADF)
-        return found
+        return self.describe(copy)
 
     def object(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
         """The object that *path* names from *start*.
@@ -211,9 +229,9 @@ class Resolver:
         if slash:
             directory = self._directory(tid, start, head or b"/", resolve)
         else:
-            directory = (
-                self.describe(start) if start != AT_FDCWD else self._directory(tid, start, b".", resolve)
-            )
+            if not stat.S_ISDIR(os.fstat(start).st_mode):
+                raise NaturalFailure(errno.ENOTDIR)
+            directory = self.describe(start)
         if name in (b".", b".."):
             return Found(directory.path, -1, directory.fd, name, trailing)
         if len(name) > 255:  # NAME_MAX
@@ -299,7 +317,7 @@ class Resolver:
 
 
 def _is_missing_in_proc(directory: Found, name: bytes) -> bool:
-    """Whether the procfs directory lacks *name*: a look-up there fails for whoever wants to create it, too."""
+    """Whether procfs lacks *name*: a look-up there fails for whoever wants to create it, too."""
     if directory.path != "/proc" and not directory.path.startswith("/proc/"):
         return False
     try:

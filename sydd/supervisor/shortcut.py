@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, LinkReader, probe_openat2
 from sydd.policy.access import OF_AN_OBJECT, Access, Action
+from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
 from sydd.supervisor.request import AT_FDCWD, Request
 from sydd.supervisor.target import (
     MAKE_DIR,
     MAKE_REG,
     MAKE_SPECIAL,
     MAKE_SYM,
-    O_ACCMODE,
-    O_TMPFILE_BIT,
     READ_RIGHTS,
     REFER,
     REMOVE_DIR,
@@ -178,11 +177,12 @@ class Shortcuts:
         """The caller's directory (empty for an absolute path), and the path as the worker says it."""
         if path[:1] == b"/":
             return "", path
-        if dirfd != AT_FDCWD:
-            return None
         tid = request.notification.tid
-        link = self._readlink(b"/proc/%d/cwd" % tid)
-        return (os.fsdecode(link), b"/proc/%d/cwd/%s" % (tid, path)) if link is not None else None
+        start = b"/proc/%d/cwd" % tid if dirfd == AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
+        link = self._readlink(start)
+        if link is None or link[:1] != b"/":
+            return None
+        return os.fsdecode(link), b"%s/%s" % (start, path)
 
     def _directory(self, base: str, head: bytes) -> _Directory:
         """What is known of the directory *head* from *base*."""
@@ -194,6 +194,8 @@ class Shortcuts:
         plain = self._plain.get(key)
         if plain is None:
             plain = self._look(base, head)
+            if plain is None:  # not remembered: tar(1) makes a directory when the first file in it fails
+                return _NOWHERE
             if len(self._plain) >= MAXIMUM:
                 self._plain.clear()
             self._plain[key] = plain
@@ -210,8 +212,8 @@ class Shortcuts:
             where = where[: where.rindex(b"/") + 1] + target
         return False
 
-    def _look(self, base: str, head: bytes) -> _Directory:
-        """Resolve a directory and see what may be done in it."""
+    def _look(self, base: str, head: bytes) -> _Directory | None:
+        """Resolve a directory and see what may be done in it; None when it cannot be resolved now."""
         if base and not head:
             directory = base
             if not directory.startswith("/") or directory.endswith(" (deleted)"):
@@ -221,14 +223,14 @@ class Shortcuts:
             if base:
                 start = probe_openat2(AT_FDCWD, os.fsencode(base), _O_DIRECTORY, 0)
                 if start < 0:  # deleted, or renamed meanwhile
-                    return _NOWHERE
+                    return None
             try:
                 fd = probe_openat2(start, head, _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
             finally:
                 if base:
                     os.close(start)
             if fd < 0:
-                return _NOWHERE
+                return None
             try:
                 directory = os.readlink(f"/proc/self/fd/{fd}")
             finally:

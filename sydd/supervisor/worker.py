@@ -86,6 +86,7 @@ class Worker:
             self._loop()
         finally:
             self._waiting.close()
+            self._resolver.end()
 
     def _loop(self) -> None:
         buffer = bytearray(seccomp.NOTIF.size)

@@ -1,0 +1,56 @@
+"""Copies of callers' descriptors, by pidfd_getfd(2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sydd.kernel.pidfd import PIDFD_THREAD, pidfd_getfd, pidfd_open
+
+MAXIMUM = 64
+"""Pidfds kept: as many threads as change metadata at the same time."""
+
+
+class Descriptors:
+    """Takes copies of descriptors, one pidfd kept for each thread.
+
+    A pidfd never comes to mean another task: when its number is taken anew, it says ESRCH and is opened
+    again. That the number was the caller's when it was opened is for the user of a copy to make sure, by
+    SECCOMP_IOCTL_NOTIF_ID_VALID before acting on it.
+    """
+
+    def __init__(self) -> None:
+        self._pidfds: dict[int, int] = {}
+
+    def copy(self, tid: int, fd: int) -> int:
+        """A copy of descriptor *fd* of the thread *tid*, close-on-exec, for the caller to close.
+
+        Raises:
+            OSError: EBADF when it is not open; EPERM, EINVAL or ENOENT where the kernel does not give it
+            away.
+        """
+        known = self._pidfds.get(tid)
+        if known is not None:
+            try:
+                return pidfd_getfd(known, fd)
+            except ProcessLookupError:
+                os.close(self._pidfds.pop(tid))
+        if len(self._pidfds) >= MAXIMUM:
+            self.close()
+        opened = self._pidfds[tid] = _open(tid)
+        return pidfd_getfd(opened, fd)
+
+    def close(self) -> None:
+        """Let go of all pidfds."""
+        for pidfd in self._pidfds.values():
+            os.close(pidfd)
+        self._pidfds.clear()
+
+
+def _open(tid: int) -> int:
+    try:
+        return pidfd_open(tid)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+    return pidfd_open(tid, PIDFD_THREAD)  # not the leader of its process; Linux 6.9
