@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sydd.policy.access import OF_AN_OBJECT, Access, Action
+from sydd.policy.access import FILE_ACCESSES, OF_AN_OBJECT, Access, Action
 from sydd.supervisor.verdict import singles
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory
         new: canonical name that it is to have.
         directory: whether everything below moves along.
     """
-    for access in singles(int(OF_AN_OBJECT & restricted)):
+    # Accesses about entries (create, delete …) go by the name; a directory brings those below it along.
+    asked = FILE_ACCESSES if directory else OF_AN_OBJECT
+    for access in singles(int(asked & restricted)):
         if directory:
             before, after = matcher.uniform(access, old), matcher.uniform(access, new)
             nothing_more = (before and before.permits) or (after and not after.permits)
@@ -39,7 +41,7 @@ def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory
 
 def same_action(matcher: Matcher, restricted: Access, old: str, new: str) -> bool:
     """Whether the policy says one and the same about everything below both directories."""
-    for access in singles(int(OF_AN_OBJECT & restricted)):
+    for access in singles(int(FILE_ACCESSES & restricted)):
         action: Action | None = matcher.uniform(access, new)
         if action is None or action is not matcher.uniform(access, old):
             return False
