@@ -18,14 +18,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from sydd.kernel import metadata
+from sydd.kernel.metadata import FS_IOC_SETFLAGS
 from sydd.kernel.names import renameat2
 from sydd.supervisor.answer import DONE, Answer, Kind, error
+from sydd.supervisor.openflags import O_TMPFILE_BIT
 from sydd.supervisor.refusal import natural_errno
-from sydd.kernel.metadata import FS_IOC_SETFLAGS
 from sydd.supervisor.request import AT_REMOVEDIR
-from sydd.syscalls.rows import FLAG_REQUESTS
-from sydd.supervisor.target import O_TMPFILE_BIT
 from sydd.syscalls.row import Operation
+from sydd.syscalls.rows import FLAG_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,9 @@ def _open(request: Request, target: Target) -> Answer:
     close_on_exec = flags & os.O_CLOEXEC
     mode = request.mode & 0o7777
     if flags & os.O_PATH:
-        return Answer(Kind.DESCRIPTOR, os.dup(found.fd), close_on_exec)
+        # ADDFD takes no such descriptor. Of openat2 alone, whose flags another thread might change until the
+        # kernel reads them, so that it may not go on. Its users have to do without on older kernels, too.
+        return error(errno.ENOSYS)
     ours = (flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)) | os.O_CLOEXEC | os.O_NOCTTY
     if target.creates:
         if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
@@ -212,7 +214,7 @@ def _setflags(request: Request, target: Target) -> Answer:
         metadata.file_setattr(fd, structure)
         return DONE
     # These want an open file, which an O_PATH descriptor is not; of other kinds of file no one keeps flags.
-    if not stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFREG, stat.S_IFDIR) or command == FS_IOC32_SETFLAGS:
+    if stat.S_IFMT(os.fstat(fd).st_mode) not in (stat.S_IFREG, stat.S_IFDIR) or command == FS_IOC32_SETFLAGS:
         return error(errno.ENOTTY)
     opened = _open_somehow(fd)
     try:
@@ -226,7 +228,7 @@ def _setflags(request: Request, target: Target) -> Answer:
 
 
 def _open_somehow(fd: int) -> int:
-    """The file or directory behind an O_PATH descriptor, open for reading, or for writing where only that is allowed."""
+    """The file behind an O_PATH descriptor, open for reading, or for writing where only that is allowed."""
     path = f"/proc/self/fd/{fd}"
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -14,8 +14,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from sydd.policy.access import Action
-from sydd.supervisor.request import AT_REMOVEDIR
 from sydd.supervisor.openflags import O_ACCMODE
+from sydd.supervisor.request import AT_REMOVEDIR
 from sydd.supervisor.target import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.syscalls.row import Operation
 
@@ -70,6 +70,8 @@ def _create(request: Request, target: Target) -> int:
         return errno.EEXIST
     if found.trailing_slash and request.row.operation is not Operation.MKDIR:
         return errno.ENOENT
+    if request.row.operation is Operation.LINK and stat.S_ISDIR(_mode(target.demands[0].found) or 0):
+        return errno.EPERM
     return 0
 
 

@@ -11,6 +11,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.supervisor import openflags
 from sydd.supervisor.failure import NaturalFailure
 from sydd.syscalls.row import Operation, Row, Times
@@ -84,11 +85,7 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
             raise NaturalFailure(errno.EBADF)
     elif row.dirfd is not None:
         dirfd = _int(registers[row.dirfd])
-    flags = row.fixed_flags
-    if row.flags is not None:
-        flags |= registers[row.flags] & 0xFFFFFFFF
-        if row.known_flags is not None and flags & ~row.known_flags:
-            raise NaturalFailure(errno.EINVAL)
+    flags = _flags(row, registers)
     mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
     resolve = 0
     if row.operation is Operation.OPEN:
@@ -107,6 +104,17 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     if row.extra and row.operation is not Operation.OPEN:
         extra = _extra(reader, tid, row, registers)
     return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra)
+
+
+def _flags(row: Row, registers: tuple[int, ...]) -> int:
+    if row.flags is None:
+        return row.fixed_flags
+    flags = row.fixed_flags | (registers[row.flags] & 0xFFFFFFFF)
+    if row.known_flags is not None and flags & ~row.known_flags:
+        raise NaturalFailure(errno.EINVAL)
+    if row.operation is Operation.RENAME and flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE:
+        raise NaturalFailure(errno.EINVAL)
+    return flags
 
 
 def _int(register: int) -> int:

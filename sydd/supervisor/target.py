@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel.landlock import FsRight
+from sydd.kernel.paths import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from sydd.policy.access import Access
 from sydd.supervisor.failure import NaturalFailure
 from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
@@ -133,7 +134,7 @@ def _open(request: Request, resolver: Resolver) -> Target:
     tid = request.notification.tid
     flags = request.flags
     resolve = request.resolve
-    start = resolver.descriptor(tid, request.dirfd) if resolve else resolver.start(tid, request.dirfd, path)
+    start = _start_of_open(request, resolver, path)
     if flags & os.O_PATH:
         found = resolver.object(tid, start, path, follow=not flags & os.O_NOFOLLOW, resolve=resolve)
         return Target((Demand(STAT, found),))
@@ -147,9 +148,6 @@ def _open(request: Request, resolver: Resolver) -> Target:
         access |= MODIFY
         rights |= WRITE_FILE
     follow = not (flags & os.O_NOFOLLOW or exclusive)
-    if creating and path.endswith(b"/"):
-        resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
-        raise NaturalFailure(errno.EISDIR)
     try:
         found = resolver.object(tid, start, path, follow=follow, resolve=resolve)
     except NaturalFailure as failure:
@@ -168,6 +166,22 @@ def _open(request: Request, resolver: Resolver) -> Target:
     if access == READ and stat.S_ISDIR(os.fstat(found.fd).st_mode):
         access, rights = LIST, READ_DIR
     return Target((Demand(access, found, rights),))
+
+
+def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
+    """From where an open goes, when it can succeed at all."""
+    tid = request.notification.tid
+    resolve = request.resolve
+    if resolve & RESOLVE_BENEATH and path[:1] == b"/":
+        raise NaturalFailure(errno.EXDEV)
+    if resolve & RESOLVE_IN_ROOT:
+        start = resolver.descriptor(tid, request.dirfd)
+    else:
+        start = resolver.start(tid, request.dirfd, path)
+    if request.flags & os.O_CREAT and path.endswith(b"/"):
+        resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
+        raise NaturalFailure(errno.EISDIR)
+    return start
 
 
 def _object(request: Request, resolver: Resolver) -> Found:
@@ -275,8 +289,6 @@ def _link(request: Request, resolver: Resolver) -> Target:
         old = resolver.object(tid, start, path, follow=bool(request.flags & AT_SYMLINK_FOLLOW))
     new = _entry(request, resolver, request.dirfd2, request.path2)
     mode = os.fstat(old.fd).st_mode
-    if stat.S_ISDIR(mode):
-        raise NaturalFailure(errno.EPERM)
     # A second name gives whoever may write through it the content: the old name has to allow that as well.
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
     return Target((Demand(LINK | MODIFY, old, 0, refer), Demand(CREATE, new, 0, refer | _make_right(mode))))
