@@ -58,6 +58,8 @@ _O_DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY
 _O_WRITING = O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT
 _O_OTHER = os.O_PATH | O_TMPFILE_BIT
 
+_O_NEW = os.O_CREAT | os.O_EXCL
+
 _READ = Access.READ | Access.LIST
 _WRITE = (
     Access.CREATE
@@ -136,7 +138,8 @@ class Shortcuts:
         kinds = self._directory(base, head or slash).kinds
         if kinds & wanted != wanted:
             return False
-        if request.row.operation in _ENTRIES:
+        flags = request.flags
+        if request.row.operation in _ENTRIES or flags & os.O_NOFOLLOW or flags & _O_NEW == _O_NEW:
             return True
         if not self._stays(link):
             return False
