@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sydd.kernel import landlock_calls, prctl, seccomp
+from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import EXIT_FAILED, GO, Launch, become
 from sydd.plan.filter import compile_filter
 from sydd.session.tree import kill_tree, signal_tree
@@ -90,7 +91,8 @@ def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str)
 def build_ruleset(plan: LandlockPlan) -> int:
     """Make the ruleset of *plan*.
 
-    Paths that have vanished since the plan was made are left out: less is granted, never more.
+    Paths that have vanished since the plan was made are left out, and so are those on which a symbolic link
+    stands by now (they are canonical, so somebody put it there): less is granted, never more.
 
     Returns:
         Its descriptor, which the caller closes.
@@ -98,10 +100,9 @@ def build_ruleset(plan: LandlockPlan) -> int:
     ruleset = landlock_calls.create_ruleset(int(plan.handled), 0, plan.scoped)
     try:
         for rule in plan.rules:
-            flags = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_DIRECTORY if rule.directory else 0)
-            try:
-                parent = os.open(rule.path, flags)
-            except OSError:
+            flags = os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if rule.directory else 0)
+            parent = probe_openat2(AT_FDCWD, os.fsencode(rule.path), flags, RESOLVE_NO_SYMLINKS)
+            if parent < 0:
                 continue
             try:
                 landlock_calls.add_path_rule(ruleset, parent, int(rule.rights))

@@ -32,9 +32,9 @@ def private_directory() -> Iterator[str]:
 def remove_tree(path: str) -> None:
     """Remove *path* and all below it, also directories left without permissions; follows no link.
 
-    Every step is from a directory that is held open to one of its entries: a name that becomes a link meanwhile
-    is refused or unlinked, never followed. One descriptor at a time and no recursion, however deep a build went.
-    What cannot be removed is left.
+    Every step is from a directory that is held open to one of its entries: a name that becomes a link
+    meanwhile is refused or unlinked, never followed. One descriptor at a time and no recursion, however deep
+    a build went. What cannot be removed is left.
     """
     try:
         here = _enter(None, path)
