@@ -138,10 +138,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Nobody reads on. What Python would still write at exit must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception:  # noqa: BLE001  # a bug: shown as it is, but never with a status that could be the command's
-        import traceback
-
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  # a bug: never with a status that could be the command's
+        if os.environ.get("SYDCTL_TRACEBACK"):
+            raise
+        complain(f"sydctl: a mistake of sydd's own, please report it: {type(error).__name__}: {error}")
+        complain("sydctl: SYDCTL_TRACEBACK=1 in the environment shows where")
         return EXIT_FAILED
     return status
 

@@ -93,7 +93,7 @@ class Launch:
 def become(launch: Launch) -> NoReturn:
     """Confine this process and execute the command. Exits with 125, 126 or 127 when it cannot."""
     try:
-        candidates = _candidates(launch)
+        files = candidates(launch)
         _close_others(launch)
         _prepare(launch)
         _confine(launch)
@@ -104,7 +104,7 @@ def become(launch: Launch) -> NoReturn:
         _fail(EXIT_FAILED, f"cannot set up the sandbox: {error.strerror}{place}")
     except BaseException as error:  # noqa: BLE001  # a forked child must never return into its parent's code
         _fail(EXIT_FAILED, f"cannot set up the sandbox: {error!r}")
-    _execute(candidates, launch)
+    _execute(files, launch)
 
 
 def _fail(status: int, message: str) -> NoReturn:
@@ -115,7 +115,7 @@ def _fail(status: int, message: str) -> NoReturn:
         os._exit(status)
 
 
-def _candidates(launch: Launch) -> list[str]:
+def candidates(launch: Launch) -> list[str]:
     """Files to execute, in the order of the command's own PATH.
 
     Looked up before the filter is there: the search is the launcher's, not the command's.
@@ -199,12 +199,12 @@ def _confine(launch: Launch) -> None:
         raise failure[0]
 
 
-def _execute(candidates: Sequence[str], launch: Launch) -> NoReturn:
+def _execute(files: Sequence[str], launch: Launch) -> NoReturn:
     """Execute the first candidate that can be, as execvp(3) does; else exit as a shell would."""
     name = launch.argv[0]
     status, message = EXIT_NOT_FOUND, f"cannot execute {name!r}: command not found"
     signal.pthread_sigmask(signal.SIG_SETMASK, launch.signals)
-    for path in candidates:
+    for path in files:
         try:
             os.execve(path, launch.argv, launch.environment)  # noqa: S606  # the command is the point
         except FileNotFoundError as error:

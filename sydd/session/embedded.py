@@ -21,9 +21,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sydd.kernel import landlock_calls, prctl, seccomp
+from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
-from sydd.launcher import EXIT_FAILED, GO, Launch, become
+from sydd.launcher import EXIT_FAILED, GO, Launch, become, candidates
 from sydd.plan.filter import compile_filter
+from sydd.plan.landlock import LandlockRule
+from sydd.session.executables import executed_files
 from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
 from sydd.supervisor.journal import Journal
@@ -88,18 +91,30 @@ def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str)
     return _Session(prepared, list(argv), journal, name).run()
 
 
-def build_ruleset(plan: LandlockPlan) -> int:
+def _launch_files(plan: LandlockPlan, launch: Launch) -> list[str]:
+    """Files to grant EXECUTE on, since the launch itself is not judged by exec rules."""
+    if FsRight.EXECUTE not in plan.handled:
+        return []
+    return [file for path in candidates(launch) for file in executed_files(path)]
+
+
+def build_ruleset(plan: LandlockPlan, launched: Sequence[str] = ()) -> int:
     """Make the ruleset of *plan*.
 
     Paths that have vanished since the plan was made are left out, and so are those on which a symbolic link
     stands by now (they are canonical, so somebody put it there): less is granted, never more.
+
+    Args:
+        plan: what to handle and to grant.
+        launched: files that may be executed besides.
 
     Returns:
         Its descriptor, which the caller closes.
     """
     ruleset = landlock_calls.create_ruleset(int(plan.handled), 0, plan.scoped)
     try:
-        for rule in plan.rules:
+        executables = tuple(LandlockRule(path, FsRight.EXECUTE, directory=False) for path in launched)
+        for rule in plan.rules + executables:
             flags = os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if rule.directory else 0)
             parent = probe_openat2(AT_FDCWD, os.fsencode(rule.path), flags, RESOLVE_NO_SYMLINKS)
             if parent < 0:
@@ -153,7 +168,7 @@ class _Session:
         try:
             launch = self._launch(mask)
             if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
-                ruleset = build_ruleset(plan.landlock)
+                ruleset = build_ruleset(plan.landlock, _launch_files(plan.landlock, launch))
             launch.ruleset = ruleset
             launch.channel = theirs.fileno()
             sys.stdout.flush()
