@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Nobody reads on. What Python would still write at exit must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001  # a bug: never with a status that could be the command's
+    except Exception as error:  # a bug: never with a status that could be the command's
         if os.environ.get("SYDCTL_TRACEBACK"):
             raise
         complain(f"sydctl: a mistake of sydd's own, please report it: {type(error).__name__}: {error}")
