@@ -190,7 +190,10 @@ class _Session:
             # The worker reads other processes: nobody of the same user may read it.
             prctl.set_dumpable(on=False)
             self._serve(listener)
-            ours.sendall(GO)
+            with contextlib.suppress(
+                OSError
+            ):  # a launcher that was killed meanwhile: its status is the session's
+                ours.sendall(GO)
 
     def _launch(self, mask: set[signal.Signals | int]) -> Launch:
         prepared = self._prepared
@@ -211,9 +214,8 @@ class _Session:
 
     def _serve(self, listener: int) -> None:
         prepared = self._prepared
-        with contextlib.suppress(
-            OSError
-        ):  # before Linux 6.6; slower by a factor of four, and right all the same
+        # Unknown before Linux 6.6; slower by a factor of four then, and right all the same.
+        with contextlib.suppress(OSError):
             seccomp.set_flags(listener, seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
         context = Context(
             session=self._name,
