@@ -100,8 +100,4 @@ class Recorder:
 
 def _given(request: Request, verdict: Verdict) -> bytes | None:
     """The path that the verdict is about, as the caller wrote it."""
-    second = request.path2
-    if second is None or not verdict.demand:
-        return request.path
-    is_second = second.rstrip(b"/").rpartition(b"/")[2] == verdict.demand.found.name
-    return second if is_second else request.path
+    return request.path2 if verdict.demand and verdict.demand.second else request.path

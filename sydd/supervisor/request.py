@@ -33,6 +33,8 @@ PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
 FS_IOC_SETFLAGS = 0x6602
 
+_DONT_FOLLOW = {"inotify_add_watch": 0x0200_0000, "fanotify_mark": 0x4}
+
 _TIMESPEC_PAIR = struct.Struct("=qqqq")
 _SECONDS_PAIR = struct.Struct("=qq")
 _HOW = struct.Struct("=QQQ")
@@ -110,6 +112,8 @@ def _flags(row: Row, registers: tuple[int, ...]) -> int:
     if row.flags is None:
         return row.fixed_flags
     flags = row.fixed_flags | (registers[row.flags] & 0xFFFFFFFF)
+    if row.operation is Operation.WATCH:  # a mask of events, among which one bit speaks of the path
+        return AT_SYMLINK_NOFOLLOW if flags & _DONT_FOLLOW[row.name] else 0
     if row.known_flags is not None and flags & ~row.known_flags:
         raise NaturalFailure(errno.EINVAL)
     if row.operation is Operation.RENAME and flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE:

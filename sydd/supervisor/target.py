@@ -97,12 +97,14 @@ class Demand(NamedTuple):
         found: the object or entry.
         rights: rights of Landlock that the kernel will want on the object itself.
         entry_rights: those that it will want on the directory that holds the entry.
+        second: whether it is about the call's second path.
     """
 
     access: int
     found: Found
     rights: int = 0
     entry_rights: int = 0
+    second: bool = False
 
 
 class Target(NamedTuple):
@@ -274,7 +276,9 @@ def _rename(request: Request, resolver: Resolver) -> Target:
     elif replaced and not request.flags & RENAME_NOREPLACE:
         new_access |= DELETE
         new_rights |= REMOVE_DIR if stat.S_ISDIR(replaced) else REMOVE_FILE
-    return Target((Demand(old_access, old, 0, old_rights), Demand(new_access, new, 0, new_rights)))
+    return Target(
+        (Demand(old_access, old, 0, old_rights), Demand(new_access, new, 0, new_rights, second=True))
+    )
 
 
 def _link(request: Request, resolver: Resolver) -> Target:
@@ -291,7 +295,9 @@ def _link(request: Request, resolver: Resolver) -> Target:
     mode = os.fstat(old.fd).st_mode
     # A second name gives whoever may write through it the content: the old name has to allow that as well.
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
-    return Target((Demand(LINK | MODIFY, old, 0, refer), Demand(CREATE, new, 0, refer | _make_right(mode))))
+    return Target(
+        (Demand(LINK | MODIFY, old, 0, refer), Demand(CREATE, new, 0, refer | _make_right(mode), second=True))
+    )
 
 
 def _truncate(request: Request, resolver: Resolver) -> Target:
@@ -309,6 +315,11 @@ def _look_up(request: Request, resolver: Resolver) -> Target:
 
 def _list(request: Request, resolver: Resolver) -> Target:
     return Target((Demand(LIST, _object(request, resolver)),))
+
+
+def _watch(request: Request, resolver: Resolver) -> Target:
+    found = _object(request, resolver)
+    return Target((Demand(LIST if stat.S_ISDIR(os.fstat(found.fd).st_mode) else STAT, found),))
 
 
 def _chdir(request: Request, resolver: Resolver) -> Target:
@@ -348,7 +359,7 @@ _LOCATE: dict[Operation, Callable[[Request, Resolver], Target]] = {
     Operation.LIST: _list,
     Operation.CHDIR: _chdir,
     Operation.EXEC: _execute,
-    Operation.WATCH: _list,
+    Operation.WATCH: _watch,
     Operation.HANDLE: _look_up,
     Operation.SOCKET: _nothing,
     Operation.REFUSED: _nothing,

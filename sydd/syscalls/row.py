@@ -65,8 +65,8 @@ class Row:
         dirfd2, path2: the new name of rename and link.
         fd: the object itself is this descriptor (fchmod, ftruncate-like calls).
         flags: register with the call's own flags (``O_*`` of open, ``AT_*`` or ``RENAME_*`` of others).
-        known_flags: others in `flags` make the call fail with EINVAL; None where the kernel passes over them, or
-            says so itself because the call is never performed for the caller.
+        known_flags: others in `flags` make the call fail with EINVAL; None where the kernel passes over
+            them, or says so itself because the call is never performed for the caller.
         fixed_flags: flags that the name implies, or-ed in: creat, rmdir, lchown, lstat …
         mode: register with the mode (open, mkdir, mknod, chmod; access: the mask that is asked).
         extra: further registers, in the order that Operation documents.
