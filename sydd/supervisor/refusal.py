@@ -96,14 +96,18 @@ def _rename(request: Request, target: Target) -> int:
     old, new = target.demands[0].found, target.demands[1].found
     if {old.name, new.name} & {b".", b"..", b"/"}:
         return errno.EBUSY
-    if _mode(old) is None:
+    mode, replaced = _mode(old), _mode(new)
+    if mode is None:
         return errno.ENOENT
-    exists = _mode(new) is not None
-    if request.flags & RENAME_NOREPLACE and exists:
+    if request.flags & RENAME_NOREPLACE and replaced is not None:
         return errno.EEXIST
-    if request.flags & RENAME_EXCHANGE and not exists:
+    exchange = request.flags & RENAME_EXCHANGE
+    if exchange and replaced is None:
         return errno.ENOENT
-    return 0
+    # Of something that is no directory, a slash behind the name says that it should be one.
+    kept = mode if not exchange else replaced or 0
+    wrong = (old.trailing_slash and not stat.S_ISDIR(mode)) or (new.trailing_slash and not stat.S_ISDIR(kept))
+    return errno.ENOTDIR if wrong else 0
 
 
 def _truncate(_request: Request, target: Target) -> int:

@@ -187,8 +187,8 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
     match row.operation:
         case Operation.SYMLINK:
             target = _string(reader, tid, values[0], PATH_MAX)
-            if target is None:
-                raise NaturalFailure(errno.ENAMETOOLONG)
+            if not target:
+                raise NaturalFailure(errno.ENAMETOOLONG if target is None else errno.ENOENT)
             return (target,)
         case Operation.TRUNCATE:
             return (_long(values[0]),)

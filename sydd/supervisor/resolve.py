@@ -19,7 +19,12 @@ import stat
 from typing import NamedTuple
 
 from sydd.kernel import credentials
-from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, probe_openat2
+from sydd.kernel.paths import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    probe_openat2,
+)
 from sydd.supervisor.descriptors import Descriptors
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.procfs import in_session, is_guarded, process_of
@@ -259,9 +264,15 @@ class Resolver:
                 target = os.readlink(found.name, dir_fd=found.parent)
             except OSError:
                 return found
-            if resolve:
-                # Below a root of the caller's own, a link's target cannot be taken up from its directory.
+            if resolve & RESOLVE_NO_SYMLINKS:
                 raise NaturalFailure(errno.ELOOP)
+            if resolve:
+                # Its limits are those of the place where the caller starts: the way is gone again from there.
+                head, slash, _ = path.rpartition(b"/")
+                path = target if target[:1] == b"/" else head + slash + target
+                if path[:1] == b"/" and resolve & RESOLVE_BENEATH:
+                    raise NaturalFailure(errno.EXDEV)
+                continue
             start, path = (AT_FDCWD if target[:1] == b"/" else found.parent), target
         raise NaturalFailure(errno.ELOOP)
 

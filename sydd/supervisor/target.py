@@ -160,14 +160,20 @@ def _open(request: Request, resolver: Resolver) -> Target:
     if found.anonymous:
         return Target((Demand(0, found),))
     if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
-        unnamed = found._replace(path=f"{found.path.rstrip('/')}/#tmpfile", parent=found.fd, name=b".")
-        return Target((Demand(access | CREATE, unnamed, 0, rights | MAKE_REG),), creates=True)
+        return Target((Demand(access | CREATE, _unnamed(found), 0, rights | MAKE_REG),), creates=True)
     if flags & os.O_TRUNC:
         access |= TRUNCATE
         rights |= TRUNCATE_RIGHT
     if access == READ and stat.S_ISDIR(os.fstat(found.fd).st_mode):
         access, rights = LIST, READ_DIR
     return Target((Demand(access, found, rights),))
+
+
+def _unnamed(directory: Found) -> Found:
+    """The new file of O_TMPFILE in *directory*."""
+    if not stat.S_ISDIR(os.fstat(directory.fd).st_mode):
+        raise NaturalFailure(errno.ENOTDIR)
+    return directory._replace(path=f"{directory.path.rstrip('/')}/#tmpfile", parent=directory.fd, name=b".")
 
 
 def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
@@ -323,14 +329,20 @@ def _watch(request: Request, resolver: Resolver) -> Target:
 
 
 def _chdir(request: Request, resolver: Resolver) -> Target:
-    found = _object(request, resolver)
+    if request.row.fd is not None:  # one of O_PATH, too
+        found = resolver.describe(resolver.descriptor(request.notification.tid, request.dirfd))
+    else:
+        found = _object(request, resolver)
     if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
         raise NaturalFailure(errno.ENOTDIR)
     return Target((Demand(CHDIR, found),))
 
 
 def _execute(request: Request, resolver: Resolver) -> Target:
-    return Target((Demand(EXEC, _object(request, resolver), EXECUTE),))
+    found = _object(request, resolver)
+    if stat.S_ISLNK(os.fstat(found.fd).st_mode):
+        raise NaturalFailure(errno.ELOOP)
+    return Target((Demand(EXEC, found, EXECUTE),))
 
 
 def _nothing(_request: Request, _resolver: Resolver) -> Target:
