@@ -1,0 +1,422 @@
+"""Ways out by other processes: those of the same user outside the session, the worker, and /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.escapes.arena import SECRET, Arena
+
+
+@pytest.fixture
+def neighbour() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the user outside the session: a secret in environment, memory and a pipe."""
+    code = f"""
+import os
+kept = bytearray(b"{SECRET}")
+reader, writer = os.pipe()
+os.write(writer, kept)
+os.dup2(reader, 20)
+memory = os.memfd_create("kept")
+os.write(memory, kept)
+os.dup2(memory, 21)
+print(flush=True)
+os.read(0, 1)
+"""
+    environment = {"TOKEN": SECRET, "PATH": os.environ.get("PATH", os.defpath)}
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def datagrams() -> Iterator[tuple[str, Callable[[], bool]]]:
+    """The address of a socket outside, and whether it has got b"out" since it was last asked."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server,
+    ):
+        server.bind(f"{directory}/s")
+        server.setblocking(False)
+
+        def worked() -> bool:
+            try:
+                return server.recv(100) == b"out"
+            except BlockingIOError:
+                return False
+
+        yield f"{directory}/s", worked
+
+
+def _modules() -> str:
+    """Code that finds the socket module, also without site and environment."""
+    import _socket
+
+    places = {os.path.dirname(file) for file in (socket.__file__, getattr(_socket, "__file__", "")) if file}
+    return f"sys.path += {sorted(places)!r}\n"
+
+
+def alive(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process runs, and is not stopped."""
+    if process.poll() is not None:
+        return False
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0] != "T"
+
+
+def test_environment_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """/proc/<pid>/environ of a process outside holds tokens."""
+    code = "print(open(f'/proc/{sys.argv[1]}/environ').read())"
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
+
+
+def test_environment_of_a_neighbour_where_proc_is_mixed(
+    arena: Arena, neighbour: subprocess.Popen[bytes]
+) -> None:
+    """The same where a rule below /proc leaves opening there to the worker."""
+    code = "print(open(f'/proc/{sys.argv[1]}/environ').read())"
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told, rules=["deny read /proc/kcore"])
+
+
+MEMORY = """
+pid = int(sys.argv[1])
+fd = os.open(f'/proc/{pid}/mem', os.O_RDONLY)
+for line in open(f'/proc/{pid}/maps'):
+    if '[heap]' in line or (' rw-p ' in line and line.rstrip().endswith(' 0')):
+        low, high = (int(word, 16) for word in line.split()[0].split('-'))
+        try:
+            data = os.pread(fd, min(high - low, 1 << 24), low)
+        except OSError:
+            continue
+        if b'the-private' + b'-key' in data:
+            print('the-private' + '-key')
+            break
+"""
+
+
+def test_memory_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """/proc/<pid>/mem of a process outside."""
+    arena.attempt(arena.python(MEMORY, str(neighbour.pid)), arena.told)
+
+
+def test_pipe_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """/proc/<pid>/fd/<n> opens the other end of somebody's pipe; whether it is empty afterwards tells."""
+    code = """
+fd = os.open(f'/proc/{sys.argv[1]}/fd/20', os.O_RDONLY | os.O_NONBLOCK)
+text = os.read(fd, 100).decode()
+print(text)
+w = os.open(f'/proc/{sys.argv[1]}/fd/20', os.O_WRONLY | os.O_NONBLOCK)
+os.write(w, text.encode())
+"""
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
+
+
+def test_unnamed_memory_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """/proc/<pid>/fd/<n> opens what has no name in any directory."""
+    code = "fd = os.open(f'/proc/{sys.argv[1]}/fd/21', os.O_RDONLY); print(os.pread(fd, 100, 0).decode())"
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
+
+
+def test_root_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """/proc/<pid>/root is a way to everything, under other names."""
+    code = "print(open(f'/proc/{sys.argv[1]}/root{sys.argv[2]}').read())"
+    arena.attempt(arena.python(code, str(neighbour.pid), arena.secret), arena.told)
+
+
+def test_working_directory_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """Write through /proc/<pid>/root."""
+    code = "open(f'/proc/{sys.argv[1]}/root{sys.argv[2]}', 'w').write('x')"
+    arena.attempt(arena.python(code, str(neighbour.pid), arena.victim), arena.touched)
+
+
+def test_ptrace_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """PTRACE_SEIZE; said by the program, since it has to end before the other may be looked at."""
+    code = "print(SECRET if call(101, 0x4206, int(sys.argv[1]), 0, 0) == 0 else 'no')"
+    code = code.replace("SECRET", "'the-private' + '-key'")
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
+
+
+def test_descriptor_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """pidfd_getfd(2)."""
+    code = """
+fd = call(438, os.pidfd_open(int(sys.argv[1])), 21, 0)
+print(os.pread(fd, 100, 0).decode())
+"""
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
+
+
+def test_kill_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """kill(2) of a process outside the session: stopped first, since it has to be there for both runs."""
+
+    def worked() -> bool:
+        stopped = not alive(neighbour)
+        neighbour.send_signal(signal.SIGCONT)
+        return stopped
+
+    if arena.engine == "supervisor":
+        pytest.xfail("signals are held by Landlock's scope alone: the supervisor engine lets them pass")
+    code = "import signal; os.kill(int(sys.argv[1]), signal.SIGSTOP)"
+    arena.attempt(arena.python(code, str(neighbour.pid)), worked)
+
+
+def test_signal_by_pidfd(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """pidfd_send_signal(2)."""
+
+    def worked() -> bool:
+        stopped = not alive(neighbour)
+        neighbour.send_signal(signal.SIGCONT)
+        return stopped
+
+    if arena.engine == "supervisor":
+        pytest.xfail("signals are held by Landlock's scope alone: the supervisor engine lets them pass")
+    code = "import signal; signal.pidfd_send_signal(os.pidfd_open(int(sys.argv[1])), signal.SIGSTOP)"
+    code = f"sys.path.append({os.path.dirname(os.__file__)!r}); {code}"
+    arena.attempt(arena.python(code, str(neighbour.pid)), worked)
+
+
+def test_signal_by_descriptor_owner(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """F_SETOWN and F_SETSIG have the kernel send the signal."""
+
+    def worked() -> bool:
+        stopped = not alive(neighbour)
+        neighbour.send_signal(signal.SIGCONT)
+        return stopped
+
+    if arena.engine == "supervisor":
+        pytest.xfail("signals are held by Landlock's scope alone: the supervisor engine lets them pass")
+    code = """
+r, w = os.pipe()
+for command, value in ((8, int(sys.argv[1])), (10, 19), (4, os.O_ASYNC | os.O_NONBLOCK)):
+    call(72, r, command, value)
+os.write(w, b'x')
+"""
+    arena.attempt(arena.python(code, str(neighbour.pid)), worked)
+
+
+def test_limit_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """prlimit64(2) changes another process's limits: with RLIMIT_CPU it is a signal by another name."""
+
+    def worked() -> bool:
+        with open(f"/proc/{neighbour.pid}/limits", encoding="ascii") as file:
+            return any(line.split()[3:4] == ["4242"] for line in file if line.startswith("Max cpu time"))
+
+    code = "call(302, int(sys.argv[1]), 0, ctypes.byref((ctypes.c_uint64 * 2)(4242, 2**64 - 1)), 0)"
+
+    def fresh() -> None:
+        import resource
+
+        resource.prlimit(neighbour.pid, resource.RLIMIT_CPU, (-1, -1))
+
+    arena.attempt(arena.python(code, str(neighbour.pid)), worked, prepare=fresh)
+
+
+@pytest.mark.xfail(strict=True, reason="scheduling of other processes of the user is not looked at")
+def test_priority_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """setpriority(2) and sched_setaffinity(2) starve a process outside."""
+
+    def worked() -> bool:
+        return os.getpriority(os.PRIO_PROCESS, neighbour.pid) == 19
+
+    code = "os.setpriority(os.PRIO_PROCESS, int(sys.argv[1]), 19)"
+    arena.native(["true"])
+    arena.confined(arena.python(code, str(neighbour.pid)))
+    assert not worked()
+
+
+WORKER = """
+pid = os.getpid()
+while True:
+    words = open(f'/proc/{pid}/status').read()
+    pid = int(words.partition('PPid:')[2].split()[0])
+    comm = open(f'/proc/{pid}/cmdline').read()
+    if 'sydctl' in comm or pid <= 1:
+        break
+"""
+
+
+def test_environment_of_the_worker(arena: Arena) -> None:
+    """The worker's own environment has what the command's was cleaned of; whoever opens it by itself may."""
+    code = WORKER + "print(open(f'/proc/{pid}/environ').read())"
+    arena.confined(arena.python(code))
+    assert "Permission" in arena.errors
+    assert not arena.told()
+
+
+def test_memory_of_the_worker(arena: Arena) -> None:
+    """A process may always open its own memory: the worker must not do it for somebody."""
+    code = WORKER + "fd = os.open(f'/proc/{pid}/mem', os.O_RDONLY); print('open')"
+    arena.confined(arena.python(code))
+    assert "open" not in arena.output
+    assert "Permission" in arena.errors
+
+
+def test_maps_of_the_worker(arena: Arena) -> None:
+    """Where its memory lies is half of an exploit."""
+    code = WORKER + "print(open(f'/proc/{pid}/task/{pid}/maps').read())"
+    arena.confined(arena.python(code))
+    assert "python" not in arena.output
+    assert "Permission" in arena.errors
+
+
+def test_descriptors_of_the_worker(arena: Arena) -> None:
+    """Its descriptors: the listener, the file of events."""
+    code = (
+        WORKER
+        + """
+for fd in range(3, 40):
+    try:
+        got = os.open(f'/proc/{pid}/fd/{fd}', os.O_RDONLY | os.O_NONBLOCK)
+        print('open', fd)
+    except OSError as error:
+        pass
+"""
+    )
+    arena.confined(arena.python(code))
+    assert "open" not in arena.output
+
+
+def test_working_directory_of_the_worker(arena: Arena) -> None:
+    """Its root and directory, as ways around a name."""
+    code = WORKER + "print(os.listdir(f'/proc/{pid}/cwd/'), open(f'/proc/{pid}/root/etc/passwd').read(4))"
+    arena.confined(arena.python(code))
+    assert "root" not in arena.output
+
+
+def test_stopping_the_worker(arena: Arena) -> None:
+    """A stopped or killed worker must not let anything through; the session ends, the victim stays."""
+    code = WORKER + "os.kill(pid, 9)\nopen(sys.argv[1], 'w').write('x')"
+    arena.confined(arena.python(code, arena.victim))
+    assert not arena.touched()
+
+
+def test_starving_the_worker_of_descriptors(arena: Arena) -> None:
+    """RLIMIT_NOFILE of the worker set to 3 by prlimit64: what it cannot look at is not allowed."""
+    code = (
+        WORKER
+        + """
+call(302, pid, 7, ctypes.byref((ctypes.c_uint64 * 2)(3, 3)), 0)
+open(sys.argv[1], 'w').write('x')
+"""
+    )
+    arena.confined(arena.python(code, arena.victim))
+    assert not arena.touched()
+
+
+def test_memory_limit_of_the_worker(arena: Arena) -> None:
+    """RLIMIT_AS of the worker set to nothing: an error in the worker is a denial."""
+    code = (
+        WORKER
+        + """
+call(302, pid, 9, ctypes.byref((ctypes.c_uint64 * 2)(1, 1)), 0)
+for _ in range(200):
+    try:
+        open(sys.argv[1] + 'x' * 200, 'w').write('x')
+    except OSError:
+        pass
+open(sys.argv[1], 'w').write('x')
+"""
+    )
+    arena.confined(arena.python(code, arena.victim))
+    assert not arena.touched()
+
+
+def test_datagram_to_a_neighbour(arena: Arena) -> None:
+    """One end of a socketpair(2) of datagrams may be connected to any other address, without socket(2)."""
+    with datagrams() as (address, worked):
+        code = """
+import socket
+s, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(sys.argv[1]); s.send(b'out')
+"""
+        arena.attempt(arena.python(_modules() + code, address), worked)
+
+
+def test_datagram_with_an_address(arena: Arena) -> None:
+    """The same by sendto(2), which needs no connect(2)."""
+    with datagrams() as (address, worked):
+        code = """
+import socket
+s, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.sendto(b'out', sys.argv[1])
+"""
+        arena.attempt(arena.python(_modules() + code, address), worked)
+
+
+def test_loopback(arena: Arena) -> None:
+    """TCP to a server on the loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+
+        def worked() -> bool:
+            try:
+                server.accept()[0].close()
+            except BlockingIOError:
+                return False
+            return True
+
+        code = "import socket; socket.create_connection(('127.0.0.1', int(sys.argv[1])))"
+        arena.attempt(arena.python(_modules() + code, str(server.getsockname()[1])), worked)
+
+
+@pytest.mark.xfail(strict=True, reason="/dev/pts holds the terminals of all sessions of the user")
+def test_terminal_of_a_neighbour(arena: Arena) -> None:
+    """Write escape sequences to another terminal of the same user."""
+    master, slave = pty.openpty()
+    try:
+        os.set_blocking(master, False)
+        code = "fd = os.open(sys.argv[1], os.O_WRONLY | os.O_NOCTTY); os.write(fd, b'out')"
+
+        def worked() -> bool:
+            try:
+                return b"out" in os.read(master, 100)
+            except BlockingIOError:
+                return False
+
+        arena.attempt(arena.python(code, os.ttyname(slave)), worked)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.xfail(strict=True, reason="System V shared memory has no path; it belongs to the user")
+def test_shared_memory_of_a_neighbour(arena: Arena) -> None:
+    """shmat(2) to a segment that a process outside made."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.shmat.restype = ctypes.c_void_p
+    segment = libc.shmget(0, 4096, 0o600 | 0o1000)
+    assert segment >= 0
+    address = libc.shmat(segment, None, 0)
+    try:
+        code = """
+libc.shmat.restype = ctypes.c_void_p
+ctypes.memmove(libc.shmat(int(sys.argv[1]), None, 0), b'out', 3)
+"""
+
+        def worked() -> bool:
+            found = ctypes.string_at(address, 3) == b"out"
+            ctypes.memset(address, 0, 3)
+            return found
+
+        arena.attempt(arena.python(code, str(segment)), worked)
+    finally:
+        libc.shmdt(ctypes.c_void_p(address))
+        libc.shmctl(segment, 0, None)

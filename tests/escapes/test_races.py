@@ -1,0 +1,238 @@
+"""Ways out by racing: another thread changes what a call is about while the call is judged.
+
+Each lasts a part of a second; the marker `slow` has them again for longer.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.escapes.arena import Arena
+
+
+@pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.slow)], autouse=True)
+def length(request: pytest.FixtureRequest, arena: Arena) -> None:
+    """How long each race takes."""
+    if request.param == "long":
+        arena.seconds = 4
+
+
+def race(arena: Arena, *words: str) -> list[str]:
+    """The command of a race."""
+    return arena.program("race", *words)
+
+
+def string(arena: Arena, call: str, good: str, bad: str, other: str = "") -> list[str]:
+    """A path that another thread writes anew."""
+    return race(arena, "string", call, good, bad, *([other] if other else []))
+
+
+def test_open_for_writing(arena: Arena) -> None:
+    """openat(2) of a file of one's own becomes one of the victim."""
+    argv = string(arena, "open", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_open_creating(arena: Arena) -> None:
+    """O_CREAT of a name of one's own becomes one outside."""
+    arena.attempt(string(arena, "creat", "mine", f"{arena.outside}/planted"), arena.touched)
+
+
+def test_open_for_reading(arena: Arena) -> None:
+    """A file that may be read becomes the secret."""
+    arena.attempt(
+        string(arena, "read", "mine", arena.secret), arena.told, prepare=lambda: arena.plant("mine", "x")
+    )
+
+
+def test_openat2_path(arena: Arena) -> None:
+    """The path of openat2(2)."""
+    arena.attempt(string(arena, "openat2", "mine", f"{arena.outside}/planted"), arena.touched)
+
+
+def test_openat2_flags(arena: Arena) -> None:
+    """Not the path but the flags in `struct open_how`: judged for reading, done for writing."""
+    arena.attempt(race(arena, "how", "how", "mine", arena.victim), arena.touched)
+
+
+def test_truncate(arena: Arena) -> None:
+    """truncate(2) of another file."""
+    argv = string(arena, "truncate", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "xxx"))
+
+
+def test_unlink(arena: Arena) -> None:
+    """unlink(2) of another file."""
+    arena.attempt(string(arena, "unlink", "mine", arena.victim), arena.touched)
+
+
+def test_mkdir(arena: Arena) -> None:
+    """mkdir(2) elsewhere."""
+    arena.attempt(string(arena, "mkdir", "mine", f"{arena.outside}/planted"), arena.touched)
+
+
+def test_mknod(arena: Arena) -> None:
+    """mknod(2) elsewhere."""
+    arena.attempt(string(arena, "mknod", "mine", f"{arena.outside}/planted"), arena.touched)
+
+
+def test_symlink(arena: Arena) -> None:
+    """symlink(2) elsewhere."""
+    arena.attempt(string(arena, "symlink", "mine", f"{arena.outside}/planted"), arena.touched)
+
+
+def test_chmod(arena: Arena) -> None:
+    """chmod(2), which Landlock does not know."""
+    argv = string(arena, "chmod", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_utimes(arena: Arena) -> None:
+    """utimes(2), which Landlock does not know."""
+    argv = string(arena, "utimes", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_setxattr(arena: Arena) -> None:
+    """setxattr(2), which Landlock does not know."""
+    argv = string(arena, "setxattr", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_rename_from(arena: Arena) -> None:
+    """The old name of a rename."""
+    argv = string(arena, "rename", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_rename_to(arena: Arena) -> None:
+    """The new name of a rename."""
+    arena.attempt(string(arena, "renameto", "mine", arena.victim), arena.touched)
+
+
+def test_link_from(arena: Arena) -> None:
+    """The old name of a hard link."""
+    argv = string(arena, "link", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_link_swapped_on_write(arena: Arena) -> None:
+    """The path stays, the symbolic link that it names does not."""
+    argv = race(arena, "link", "open", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_link_swapped_on_chmod(arena: Arena) -> None:
+    """The same for chmod(2)."""
+    argv = race(arena, "link", "chmod", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_link_swapped_on_read(arena: Arena) -> None:
+    """The same for reading a secret."""
+    argv = race(arena, "link", "read", "mine", arena.secret)
+    arena.attempt(argv, arena.told, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_link_swapped_on_create(arena: Arena) -> None:
+    """The same for creating through dangling links."""
+    argv = race(arena, "link", "creat", "mine", f"{arena.outside}/planted")
+    arena.attempt(argv, arena.touched)
+
+
+def test_directory_swapped_for_a_link(arena: Arena) -> None:
+    """RENAME_EXCHANGE of a directory and a link that leads out, under a path through it."""
+
+    def prepare() -> None:
+        arena.plant("d/victim", "x")
+        os.symlink(arena.outside, f"{arena.work}/l")
+
+    argv = race(arena, "dir", "open", "d", "l", arena.victim, "d/victim")
+    arena.attempt(argv, arena.touched, prepare=prepare)
+
+
+def test_directory_swapped_under_unlink(arena: Arena) -> None:
+    """The same for unlink(2)."""
+
+    def prepare() -> None:
+        arena.plant("d/victim", "x")
+        os.symlink(arena.outside, f"{arena.work}/l")
+
+    argv = race(arena, "dir", "unlink", "d", "l", arena.victim, "d/victim")
+    arena.attempt(argv, arena.touched, prepare=prepare)
+
+
+def test_directory_swapped_under_chmod(arena: Arena) -> None:
+    """The same for chmod(2)."""
+
+    def prepare() -> None:
+        arena.plant("d/victim", "x")
+        os.symlink(arena.outside, f"{arena.work}/l")
+
+    argv = race(arena, "dir", "chmod", "d", "l", arena.victim, "d/victim")
+    arena.attempt(argv, arena.touched, prepare=prepare)
+
+
+def test_descriptor_swapped_under_fchmod(arena: Arena) -> None:
+    """dup2(2) onto the descriptor whose mode is changed."""
+    argv = race(arena, "fd", "fchmod", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_descriptor_swapped_under_futimens(arena: Arena) -> None:
+    """The same for times."""
+    argv = race(arena, "fd", "futimens", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_descriptor_swapped_under_fsetxattr(arena: Arena) -> None:
+    """The same for extended attributes."""
+    argv = race(arena, "fd", "fsetxattr", "mine", arena.victim)
+    arena.attempt(argv, arena.touched, prepare=lambda: arena.plant("mine", "x"))
+
+
+def test_directory_descriptor_swapped_on_read(arena: Arena) -> None:
+    """dup2(2) onto the directory that openat(2) starts from."""
+    argv = race(arena, "fd", "dirfd", ".", os.path.dirname(arena.secret))
+    arena.attempt(argv, arena.told, prepare=lambda: arena.plant("id", "x"))
+
+
+def test_directory_descriptor_swapped_on_unlink(arena: Arena) -> None:
+    """The same for unlinkat(2)."""
+    arena.attempt(race(arena, "fd", "dirunlink", ".", arena.outside), arena.touched)
+
+
+def test_directory_descriptor_swapped_on_create(arena: Arena) -> None:
+    """The same for O_CREAT."""
+    arena.attempt(race(arena, "fd", "dircreate", ".", arena.outside), arena.touched)
+
+
+def test_descriptor_swapped_under_getdents(arena: Arena) -> None:
+    """The names in a directory that must not be listed, opened without O_DIRECTORY."""
+    argv = race(arena, "fd", "list", ".", "hole")
+    arena.attempt(
+        argv,
+        arena.told,
+        rules=["deny list ${cwd}/hole/**", "allow read /**"],
+        prepare=lambda: arena.plant("hole/the-private-key", "x"),
+    )
+
+
+def test_rename_gains_attributes(arena: Arena) -> None:
+    """Landlock lets a file be moved between directories of equal rights; of attributes it knows nothing."""
+
+    def prepare() -> None:
+        arena.plant("hole/f", "longer than five")
+        arena.plant("free/x", "x")
+        os.makedirs(f"{arena.work}/free/d", exist_ok=True)
+
+    code = "import subprocess; os.chdir('free'); subprocess.run(sys.argv[1:], check=False)"
+    argv = arena.python(code, *string(arena, "rename", "x", "../hole/f"))
+    arena.attempt(
+        argv,
+        lambda: not os.path.exists(f"{arena.work}/hole/f"),
+        rules=["deny attributes ${cwd}/hole/**"],
+        prepare=prepare,
+    )
