@@ -37,10 +37,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_TEMPORARY], ignore_errors=True)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs root, by name, where there is none."""
-    if item.get_closest_marker("root") and os.geteuid() != 0:
-        pytest.skip("needs root")
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            # A mark, not a call: the summary then names the test's own line.
+            item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
 @pytest.fixture(autouse=True)
