@@ -25,6 +25,7 @@ What a reader of a row has to know besides:
 What a call asks for, where it is not obvious:
 
 - *rename* replaces what has the new name: DELETE there, CREATE for the name, RENAME for the old one.
+- *link* gives an object a second name, through which it can be written to: LINK and MODIFY of the old one.
 - *watching* a directory tells the names in it, as LIST does; watching a file tells when it is touched, as
   its times in STAT do. So both, by what the object is: what is hidden must not be observed either.
 - *O_PATH*, readlink, access, extended attributes, statfs and file handles tell what STAT tells. The handle
@@ -57,7 +58,7 @@ _OPEN = Access.READ | Access.LIST | Access.STAT | Access.CREATE | Access.MODIFY 
 _CREAT = Access.CREATE | Access.MODIFY | Access.TRUNCATE
 _MKNOD = Access.MKNOD | Access.CREATE
 _RENAME = Access.RENAME | Access.CREATE | Access.DELETE
-_LINK = Access.LINK | Access.CREATE
+_LINK = Access.LINK | Access.CREATE | Access.MODIFY
 _WATCH = Access.LIST | Access.STAT
 _CREATE, _DELETE, _ATTRIBUTES = Access.CREATE, Access.DELETE, Access.ATTRIBUTES
 _STAT, _LIST, _CHDIR, _EXEC = Access.STAT, Access.LIST, Access.CHDIR, Access.EXEC

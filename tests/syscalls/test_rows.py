@@ -203,7 +203,7 @@ def test_what_is_asked() -> None:
         ),
         (Access.EXEC, {"execve", "execveat"}),
         (Access.CHDIR, {"chdir", "fchdir"}),
-        (Access.MODIFY, {"open", "openat", "openat2", "creat"}),
+        (Access.MODIFY, {"open", "openat", "openat2", "creat", "link", "linkat"}),
         (Access.TRUNCATE, {"open", "openat", "openat2", "creat", "truncate"}),
         (Access.DELETE, {"rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2"}),
         (Access.RENAME, {"rename", "renameat", "renameat2"}),

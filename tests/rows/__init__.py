@@ -1,0 +1,1 @@
+"""Every row of the syscall table, against the kernel's own answer."""
