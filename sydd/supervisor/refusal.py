@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from sydd.policy.access import Action
+from sydd.supervisor.failure import NaturalFailure
 from sydd.supervisor.openflags import O_ACCMODE
 from sydd.supervisor.request import AT_REMOVEDIR
 from sydd.supervisor.target import RENAME_EXCHANGE, RENAME_NOREPLACE
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 
 def natural_errno(request: Request, target: Target) -> int:
-    """What the kernel would answer before it came to permissions; 0 when it would come to them."""
+    """What the kernel would answer before it came to permissions; 0 when it would come to them.
+
+    Raises:
+        NaturalFailure: the caller may not even see whether the object is there.
+    """
     check = _CHECKS.get(request.row.operation)
     return check(request, target) if check else 0
 
@@ -44,8 +49,10 @@ def _mode(found: Found) -> int | None:
         if found.parent >= 0:
             return os.stat(found.name, dir_fd=found.parent, follow_symlinks=False).st_mode
         return os.lstat(found.path).st_mode
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as failure:  # its directory may not be searched: the kernel says so, too
+        raise NaturalFailure(failure.errno or errno.EIO) from None
 
 
 def _open(request: Request, target: Target) -> int:

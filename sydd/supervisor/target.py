@@ -249,8 +249,10 @@ def _kind_at(found: Found) -> int:
         return 0
     try:
         return os.stat(found.name, dir_fd=found.parent, follow_symlinks=False).st_mode
-    except OSError:
+    except FileNotFoundError:
         return 0
+    except OSError as failure:
+        raise NaturalFailure(failure.errno or errno.EIO) from None
 
 
 def _make_right(mode: int) -> int:
