@@ -121,13 +121,11 @@ class Runner:
             yield area, tops
         finally:
             os.umask(before)
-            for top in tops:
-                if os.path.isdir(f"{top}/locked"):
-                    os.chmod(f"{top}/locked", 0o700)
-                for name in ("d", "other", "."):
-                    if os.path.isdir(f"{top}/{name}"):
-                        os.chmod(f"{top}/{name}", 0o755)
-            shutil.rmtree(area)
+            try:
+                shutil.rmtree(area)
+            except PermissionError:
+                subprocess.run(["chmod", "-R", "u+rwX", area], check=True)
+                shutil.rmtree(area)
 
     def _session(
         self, script: bytes, rules: Sequence[str], engine: Engine, area: str, inherited: str

@@ -42,6 +42,9 @@ class Seen(NamedTuple):
     times: tuple[object, ...]
 
 
+UNSEEN = Seen(0, 0, 0, 0, b"unseen", (), ())
+
+
 def make(root: str, name: bytes, *, deep: bool = False, special: bool = False) -> None:
     """Make a new tree.
 
@@ -138,7 +141,10 @@ def look(root: str, *, times: bool = False) -> dict[bytes, Seen]:
         times: whether access and modification times count; what is younger than the tree is "now".
     """
     found: dict[bytes, Seen] = {}
-    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return {b".": UNSEEN}
     try:
         _look(top, b".", found, os.fsencode(root), times)
     finally:
@@ -149,7 +155,11 @@ def look(root: str, *, times: bool = False) -> dict[bytes, Seen]:
 def _look(directory: int, prefix: bytes, found: dict[bytes, Seen], root: bytes, times: bool) -> None:
     for name in os.listdir(f"/proc/self/fd/{directory}"):
         raw = os.fsencode(name)
-        about = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        try:
+            about = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except PermissionError:  # the call took the right to look into it
+            found[prefix + b"/" + raw] = UNSEEN
+            continue
         content = b""
         attributes: tuple[tuple[str, bytes], ...] = ()
         kind = stat.S_IFMT(about.st_mode)
