@@ -1,28 +1,21 @@
 """The static filter: what the kernel answers by itself, what it lets pass, what it asks the supervisor.
 
-Two steps. ``plan_filter`` turns the accesses that have to be supervised into a FilterPlan: a list of entries
-that can be printed, compared and evaluated (``decide``) without a kernel. ``compile_filter`` makes the cBPF
-program from it. An allow-list by number: what the table does not know, in a hole of the numbering or above
-its end, is ENOSYS, so that a newer kernel opens no way around.
+``plan_filter`` turns the accesses that have to be supervised into a FilterPlan: a list of entries that can be
+printed, compared and evaluated (``decide``) without a kernel; ``bpf.py`` makes the program from it. An
+allow-list by number: what the table does not know, in a hole of the numbering or above its end, is ENOSYS, so
+that a newer kernel opens no way around.
 
 Entries of one call stand in order and the first whose tests hold decides; the last one has no test. So forms
-of a call are complementary by construction, whatever their tests are. libseccomp cannot be told that: rules
-of one call that differ in arguments and action must exclude each other, and "all other requests" cannot be
-written as such rules. Hence the division of labour: calls that have one answer go to libseccomp, which also
-deals with the architecture and builds the search tree; the handful with tests are a prelude in front of its
-program. To the others the prelude costs a few comparisons, and to those that are always allowed not even
-that: the kernel finds them out when the filter is loaded, and remembers.
+of a call are complementary by construction, whatever their tests are.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
-from itertools import groupby
 from typing import NamedTuple
 
 from sydd.policy.access import Access, names
@@ -30,7 +23,7 @@ from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
 from sydd.syscalls.rows import FLAG_REQUESTS, IDENTITY_OPERATIONS
-from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, rows_by_number
+from sydd.syscalls.table import NUMBERS, rows_by_number
 
 __all__ = [
     "ArgTest",
@@ -39,7 +32,6 @@ __all__ = [
     "FilterPlan",
     "OpenTraps",
     "Outcome",
-    "compile_filter",
     "open_traps",
     "plan_filter",
 ]
@@ -318,101 +310,3 @@ def _shortest(forms: list[FilterEntry]) -> list[FilterEntry]:
     while len(forms) > 1 and forms[-2].outcome == forms[-1].outcome:
         del forms[-2]
     return forms
-
-
-# -- compilation --
-
-_LOAD, _AND, _JUMP, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x06  # linux/bpf_common.h
-_NR_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = (
-    0,
-    4,
-    16,
-)  # struct seccomp_data; the low word of an argument comes first
-_RET_KILL_PROCESS, _RET_ERRNO, _RET_USER_NOTIF, _RET_ALLOW = 0x8000_0000, 0x5_0000, 0x7FC0_0000, 0x7FFF_0000
-
-_Instruction = tuple[int, int, int, int]  # code, jt, jf, k
-
-
-def _action(outcome: Outcome) -> int:
-    match outcome.disposition:
-        case Disposition.ALLOW:
-            return _RET_ALLOW
-        case Disposition.NOTIFY:
-            return _RET_USER_NOTIF
-        case Disposition.ERRNO:
-            return _RET_ERRNO | outcome.errno
-        case Disposition.KILL:
-            return _RET_KILL_PROCESS
-
-
-def _block(entries: list[FilterEntry]) -> list[_Instruction]:
-    """Instructions that try the entries of one call in order. The last has no test, so all paths return."""
-    code: list[_Instruction] = []
-    loaded: tuple[int, int] | None = None  # register and mask whose result the accumulator holds
-    for entry in entries:
-        body: list[_Instruction] = []
-        exits: list[int] = []
-        for test in entry.tests:
-            if loaded != (test.register, test.mask):
-                body.append((_LOAD, 0, 0, _ARGS_OFFSET + 8 * test.register))
-                if test.mask != WORD:
-                    body.append((_AND, 0, 0, test.mask))
-                loaded = (test.register, test.mask)
-            exits.append(len(body))
-            body.append((_IF_EQUAL, 0, 0, test.value))
-        body.append((_RETURN, 0, 0, _action(entry.outcome)))
-        for place in exits:
-            body[place] = (_IF_EQUAL, 0, len(body) - place - 1, body[place][3])
-        if len(entry.tests) > 1:
-            loaded = None  # which of the tests failed, and so what is loaded, is not known
-        code += body
-    return code
-
-
-def _prelude(plan: FilterPlan) -> list[_Instruction]:
-    """The calls with tests, in front of the program for all others, which it falls through to."""
-    code: list[_Instruction] = [(_LOAD, 0, 0, _NR_OFFSET)]
-    for nr, group in groupby(plan.entries, key=lambda entry: entry.number):
-        entries = list(group)
-        if len(entries) > 1:
-            block = _block(entries)
-            if len(block) > 255:
-                raise ValueError(f"{entries[0].name}: a jump reaches no further than 255 instructions")
-            code += [(_IF_EQUAL, 0, len(block), nr), *block]
-    return [
-        (_LOAD, 0, 0, _ARCH_OFFSET),
-        (_IF_EQUAL, 1, 0, AUDIT_ARCH[plan.arch]),
-        (_JUMP, 0, 0, len(code)),
-        *code,
-    ]
-
-
-def compile_filter(plan: FilterPlan) -> bytes:
-    """The program for seccomp(2), an array of ``struct sock_filter``, for a machine such as this.
-
-    Other architectures are killed, and so are calls with x32 numbers: libseccomp treats both alike.
-
-    Raises:
-        ValueError: the plan is for another architecture than this machine's. libseccomp takes numbers that it
-            has no name for only in a filter for the native one.
-    """
-    import struct
-
-    # Costs 10 ms (it looks for its library), and who only prints a plan does not need it.
-    import pyseccomp
-
-    if pyseccomp.system_arch() != AUDIT_ARCH[plan.arch]:
-        raise ValueError(f"a filter for {plan.arch} can be compiled on such a machine only")
-    program = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
-    program.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
-    program.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a binary tree over the numbers
-    for nr, group in groupby(plan.entries, key=lambda entry: entry.number):
-        first, *more = group
-        default = Outcome(Disposition.ERRNO, errno.ENOSYS)
-        if not more and first.outcome != default:  # a rule that says what the default says is an error there
-            program.add_rule_exactly(_action(first.outcome), nr)
-    with os.fdopen(os.memfd_create("filter"), "rb") as file:
-        program.export_bpf(file)
-        file.seek(0)
-        main = file.read()
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _prelude(plan)) + main

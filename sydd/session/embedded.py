@@ -24,7 +24,7 @@ from sydd.kernel import landlock_calls, prctl, seccomp
 from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import EXIT_FAILED, GO, Launch, become, candidates
-from sydd.plan.filter import compile_filter
+from sydd.plan.bpf import compile_filter
 from sydd.plan.landlock import LandlockRule
 from sydd.session.executables import executed_files
 from sydd.session.tree import kill_tree, signal_tree

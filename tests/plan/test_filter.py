@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sydd.kernel import seccomp
 from sydd.kernel.prctl import set_no_new_privs
+from sydd.plan.bpf import _prelude, compile_filter
 from sydd.plan.filter import (
     X32_BIT,
     ArgTest,
@@ -21,8 +22,6 @@ from sydd.plan.filter import (
     FilterPlan,
     OpenTraps,
     Outcome,
-    _prelude,
-    compile_filter,
     open_traps,
     plan_filter,
 )
