@@ -1,10 +1,10 @@
 """From a filter plan to the cBPF program that the kernel takes.
 
 libseccomp wants rules of one call with different actions to exclude each other, and "all other requests"
-cannot be written as such rules. Hence a division of labour: calls that have one answer go to libseccomp, which
-also deals with the architecture and builds the search tree; the handful with tests are a prelude in front of
-its program. To the others the prelude costs a few comparisons, and to those that are always allowed not even
-that: the kernel finds them out when the filter is loaded, and remembers.
+cannot be written as such rules. Hence a division of labour: calls that have one answer go to libseccomp,
+which also deals with the architecture and builds the search tree; the handful with tests are a prelude in
+front of its program. To the others the prelude costs a few comparisons, and to those that are always allowed
+not even that: the kernel finds them out when the filter is loaded, and remembers.
 """
 
 from __future__ import annotations

@@ -48,15 +48,31 @@ OLD = (
 NEW = ("new", "a/new", "b/new", "to_dir/new", "b/over/new", "a/g", "b/f", "missing/new")
 
 patterns = st.one_of(
-    st.sampled_from(["/**", "/a/**", "/a/sub/**", "/b/**", "/a/f", "/b/f", "/x", "/a", "/a/new", "/to_file"]),
+    st.sampled_from(
+        [
+            "/**",
+            "/**",
+            "/a/**",
+            "/a/**",
+            "/a/sub/**",
+            "/b/**",
+            "/a/f",
+            "/b/f",
+            "/x",
+            "/a",
+            "/a/new",
+            "/to_file",
+        ]
+    ),
     st.sampled_from(["/a/*", "/*/f", "/**/f", "/a/**/f", "/{a,b}/f", "/?/n*", "/b/[!f]*", "/to_dir/**"]),
 )
+_EVERYTHING = "read,list,stat,exec,chdir,write"
 accesses = st.one_of(
-    st.sampled_from(["write", "write", "read", "read,list,stat", "create,delete,rename", "exec,chdir"]),
-    st.sampled_from(["modify", "truncate", "attributes", "link", "mknod", "stat", "list", "read,modify"]),
+    st.sampled_from([_EVERYTHING, _EVERYTHING, "write", "read", "read,list,stat", "create,delete,rename"]),
+    st.sampled_from(["modify", "truncate", "attributes", "link", "mknod", "stat", "list", "exec,chdir"]),
 )
 actions = st.sampled_from(["allow", "allow", "allow", "deny", "deny", "warn", "hide", "filter", "ask"])
-rules = st.lists(st.tuples(actions, accesses, patterns), min_size=1, max_size=6)
+rules = st.lists(st.tuples(actions, accesses, patterns), min_size=2, max_size=6)
 
 
 @dataclass(frozen=True, slots=True)
