@@ -151,9 +151,9 @@ def compile_plan(
     for entry in accesses:
         if entry.enforcement not in (Enforcement.FREE, Enforcement.KERNEL):
             notified |= entry.access
-    if engine is Engine.SUPERVISOR and Access.LIST in notified:
-        # A directory can be opened without O_DIRECTORY, and a racing thread swaps descriptors under getdents:
-        # every open for reading has to be judged.
+    if Access.LIST in notified:
+        # A directory can be opened without O_DIRECTORY. Without Landlock a racing thread swaps descriptors
+        # under getdents; with it the kernel refuses what only the supervisor could open.
         notified |= Access.READ
     return Plan(
         profile=policy.name,
