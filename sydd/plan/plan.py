@@ -155,6 +155,12 @@ def compile_plan(
         # A directory can be opened without O_DIRECTORY. Without Landlock a racing thread swaps descriptors
         # under getdents; with it the kernel refuses what only the supervisor could open.
         notified |= Access.READ
+        accesses = tuple(
+            AccessPlan(Access.READ, Enforcement.BOTH, "a directory can be opened as a file is")
+            if entry.access is Access.READ and entry.enforcement is Enforcement.KERNEL
+            else entry
+            for entry in accesses
+        )
     return Plan(
         profile=policy.name,
         engine=engine,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sydd.kernel.landlock import FsRight, rights_of_abi
+from sydd.plan.filter import Disposition
 from sydd.plan.plan import Enforcement, Engine, Plan, compile_plan, pick_engine
 from sydd.plan.rights import REQUIRED
 from sydd.policy.access import FILE_ACCESSES, Access, Action, bits
@@ -17,6 +18,7 @@ from sydd.policy.errors import Source
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode, Policy
 from sydd.policy.rule import parse_rule
+from sydd.syscalls.table import number
 from tests.plan.faketree import DIRECTORY, FILE, FakeTree
 
 TREE = {
@@ -97,11 +99,18 @@ def test_a_policy_that_allows_everything_is_free() -> None:
 
 def test_reads_that_nobody_wants_explained_are_the_kernels() -> None:
     """A `filter` hole with exact siblings costs no notification."""
-    plan = planned("filter read,list /home/me/.ssh/**")
+    plan = planned("filter read /home/me/.ssh/**")
     assert plan.enforcement(Access.READ) is Enforcement.KERNEL
-    assert (
-        plan.enforcement(Access.LIST) is not Enforcement.KERNEL
-    )  # / cannot be granted without what is below
+    assert plan.filter.decide(number("x86_64", "openat")).disposition is Disposition.ALLOW
+
+
+@pytest.mark.parametrize("engine", [Engine.HYBRID, Engine.SUPERVISOR, Engine.LANDLOCK])
+def test_a_hole_in_listing_has_every_open_for_reading_judged(engine: Engine) -> None:
+    """What is above it cannot be granted without the hole, and opens without O_DIRECTORY, too."""
+    plan = planned("filter read,list /home/me/.ssh/**", engine=engine)
+    assert plan.enforcement(Access.LIST) is not Enforcement.KERNEL
+    assert plan.enforcement(Access.READ) is not Enforcement.KERNEL
+    assert plan.filter.decide(number("x86_64", "openat")).disposition is Disposition.NOTIFY
 
 
 @pytest.mark.parametrize("action", ["warn", "hide", "kill", "ask"])
