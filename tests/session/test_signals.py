@@ -21,7 +21,7 @@ import os, signal, sys
 counts = {}
 def count(number, frame):
     counts[number] = counts.get(number, 0) + 1
-    os.write(1, f"got {signal.Signals(number).name} {counts[number]}\\n".encode())  # print cannot be entered twice
+    os.write(1, f"got {signal.Signals(number).name} {counts[number]}\\n".encode())
     if number == signal.SIGUSR2:
         sys.exit(sum(counts.values()))
 for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT"):
