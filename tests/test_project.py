@@ -48,14 +48,12 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module
 
 
-@pytest.mark.slow
 def test_ruff(tmp_path: Path) -> None:
     """The linter has nothing to say."""
     result = tool("ruff", "check", "--quiet", "--cache-dir", str(tmp_path), "--output-format", "concise")
     assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_mypy(tmp_path: Path) -> None:
     """Everything is typed, tests and benchmarks too."""
@@ -63,7 +61,6 @@ def test_mypy(tmp_path: Path) -> None:
     assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
 
 
-@pytest.mark.slow
 def test_layers() -> None:
     """The import contracts of pyproject.toml are kept."""
     result = tool("lint-imports", "--no-cache", "--no-logo")
@@ -98,7 +95,6 @@ def test_dependencies_are_imported() -> None:
     assert third_party == declared
 
 
-@pytest.mark.slow
 def test_the_wheel_has_the_profiles(tmp_path: Path) -> None:
     """The built wheel holds every module and every shipped profile, and the version that sydd says."""
     result = subprocess.run(
