@@ -263,7 +263,6 @@ def fresh(user: Unprivileged, work: str, count: int) -> None:
     user.give(work)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("engine", [Engine.HYBRID, Engine.SUPERVISOR])
 def test_what_happens_is_what_explain_said(engine: Engine, unprivileged: Unprivileged) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.builds.conftest import Builder, snapshot
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 MAKE = "./configure --quiet && make --silent && make --silent install DESTDIR=$PWD/out"
 

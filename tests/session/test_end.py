@@ -18,7 +18,6 @@ def test_the_commands_own_status(session: Session, status: int) -> None:
     assert session.run("sh", "-c", f"exit {status}").returncode == status
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", DEADLY)
 def test_death_by_a_signal(session: Session, helpers: dict[str, str], name: str) -> None:
     """128+N, from plain, static, forked and threaded programs."""
