@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -21,7 +22,12 @@ _TEMPORARY = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session a temporary directory of its own, so that what a test leaves there can be told."""
+    """Give the session a temporary directory of its own, so that what a test leaves there can be told.
+
+    And signals as a terminal has them: what a shell starts in the background ignores SIGINT and SIGQUIT.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # pytest keeps the directories of the last runs for a look; they stay where they always are.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     directory = tempfile.mkdtemp(prefix="sydd-tests-")

@@ -37,7 +37,8 @@ FSXATTR = struct.Struct("<5I8x")
 FILE_ATTR = struct.Struct("<Q4I")
 """struct file_attr (Linux 6.17): xflags, extsize, nextents, projid, cowextsize."""
 _FLAGS = struct.Struct("=I")
-_TIMES_SIZE = 32
+TIMES_SIZE = 32
+"""Bytes of two struct timespec."""
 
 _fchmodat2 = _gate.bind_syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint)
 _fchownat = _gate.bind_syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_int)
@@ -143,9 +144,17 @@ def utimens_object(fd: int, times: bytes | None) -> None:
             nanoseconds out of range.
         ValueError: `times` has another size.
     """
-    if times is not None and len(times) != _TIMES_SIZE:
-        raise ValueError(f"two struct timespec are {_TIMES_SIZE} bytes, not {len(times)}")
+    if times is not None and len(times) != TIMES_SIZE:
+        raise ValueError(f"two struct timespec are {TIMES_SIZE} bytes, not {len(times)}")
     _gate.check(_utimensat(_numbers.UTIMENSAT, fd, b"", times, AT_EMPTY_PATH), "utimensat")
+
+
+def futimens(fd: int, times: bytes | None) -> None:
+    """As `utimens_object`, but EBADF for an O_PATH descriptor: what futimens(3) is."""
+    if times is not None and len(times) != TIMES_SIZE:
+        raise ValueError(f"two struct timespec are {TIMES_SIZE} bytes, not {len(times)}")
+    if _utimensat(_numbers.UTIMENSAT, fd, None, times, 0) < 0:
+        _gate.fail(ctypes.get_errno(), "utimensat")
 
 
 def set_xattr(fd: int, name: bytes, value: bytes, flags: int = 0) -> None:

@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 from sydd.kernel import seccomp
 
-_unpack = seccomp.NOTIF.unpack
+unpack = seccomp.NOTIF.unpack
+"""The fields of `struct seccomp_notif` in a buffer that SECCOMP_IOCTL_NOTIF_RECV filled (seccomp_unotify(2))."""
+
+# Their places.
+ID, TID, NUMBER, ARCH, ARGUMENTS = 0, 1, 3, 4, 6
 
 
 class Notification(NamedTuple):
@@ -27,7 +31,6 @@ class Notification(NamedTuple):
     registers: tuple[int, ...]
 
 
-def decode(buffer: bytearray) -> Notification:
-    """The notification in *buffer*, as SECCOMP_IOCTL_NOTIF_RECV left it (seccomp_unotify(2))."""
-    fields = _unpack(buffer)
-    return Notification(fields[0], fields[1], fields[3], fields[4], fields[6:])
+def decode(fields: tuple[int, ...]) -> Notification:
+    """The notification that *fields*, from `unpack`, are."""
+    return Notification(fields[ID], fields[TID], fields[NUMBER], fields[ARCH], fields[ARGUMENTS:])

@@ -13,11 +13,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from sydd.kernel.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.policy.access import Action
 from sydd.supervisor.failure import NaturalFailure
 from sydd.supervisor.openflags import O_ACCMODE
 from sydd.supervisor.request import AT_REMOVEDIR
-from sydd.supervisor.target import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:

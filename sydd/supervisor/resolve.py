@@ -70,6 +70,7 @@ class Resolver:
     Not for several threads at once.
 
     Attributes:
+        descriptors: takes copies of the descriptors of callers.
         caller: the thread whose request it is: its own directory in /proc is called /proc/self, as rules
         write it. credentials: the caller's, to look names up with; None when they are the worker's own.
         What belongs to the caller's
@@ -81,7 +82,7 @@ class Resolver:
         self._own = f"/proc/{os.getpid()}"
         self._own_below = self._own + "/"
         self._opened: list[int] = []
-        self._descriptors = Descriptors()
+        self.descriptors = Descriptors()
         self.caller = 0
         self.credentials: credentials.Credentials | None = None
 
@@ -94,7 +95,7 @@ class Resolver:
     def end(self) -> None:
         """Close what is kept between requests, too."""
         self.close()
-        self._descriptors.close()
+        self.descriptors.close()
 
     def start(self, tid: int, dirfd: int, path: bytes) -> int:
         """The descriptor from which *path* is looked up: AT_FDCWD when it is absolute.
@@ -144,7 +145,7 @@ class Resolver:
         if self.credentials is not None:
             credentials.restore()
         try:
-            copy = self._descriptors.copy(tid, fd)
+            copy = self.descriptors.copy(tid, fd)
         except OSError as error:
             if error.errno == errno.EBADF:
                 raise NaturalFailure(errno.EBADF) from None

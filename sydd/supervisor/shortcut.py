@@ -14,6 +14,7 @@ any case.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, LinkReader, probe_openat2
 from sydd.policy.access import OF_AN_OBJECT, Access, Action
 from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
-from sydd.supervisor.request import AT_FDCWD, Request
+from sydd.supervisor.request import AT_FDCWD
 from sydd.supervisor.target import (
     MAKE_DIR,
     MAKE_REG,
@@ -36,7 +37,6 @@ from sydd.supervisor.target import (
     WRITE_FILE,
 )
 from sydd.supervisor.verdict import singles
-from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
     from sydd.plan.coverage import Coverage
@@ -58,6 +58,9 @@ _O_DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY
 _O_WRITING = O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT
 _O_OTHER = os.O_PATH | O_TMPFILE_BIT
 
+_O_JUDGED = _O_WRITING | os.O_EXCL | os.O_NOFOLLOW | os.O_DIRECTORY
+"""The flags that make a difference to what is judged."""
+
 _O_NEW = os.O_CREAT | os.O_EXCL
 
 _READ = Access.READ | Access.LIST
@@ -75,9 +78,6 @@ _WRITE_RIGHTS = WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG | MAKE_DIR | MAKE_SYM | R
 _SPECIAL = (b"", b".", b"..")
 
 _RENAME_RIGHTS = _WRITE_RIGHTS | MAKE_SPECIAL | REFER
-
-_ENTRIES = frozenset({Operation.MKDIR, Operation.UNLINK})
-"""Operations on an entry itself: a link as the last component is not followed."""
 
 
 class _Directory(NamedTuple):
@@ -98,6 +98,9 @@ _NOWHERE = _Directory(0, None)
 class Shortcuts:
     """Plain directories of one session, by the words that calls use for them.
 
+    Methods take what a call says: thread, directory descriptor (AT_FDCWD for none), path. True means that the
+    call is one to go on with, for certain; False says nothing.
+
     Args:
         matcher: the policy.
         coverage: what the kernel holds.
@@ -107,8 +110,9 @@ class Shortcuts:
         self._matcher = matcher
         self._readlink = LinkReader().read
         self._coverage = coverage
-        self._plain: dict[tuple[str, bytes], _Directory] = {}
-        self._read: set[bytes] = set()
+        self._plain: dict[tuple[bytes, bytes], _Directory] = {}
+        self._known: dict[bytes, int] = {}
+        self._learned: set[tuple[bytes, int]] = set()
         self._expires = 0.0
         self._reads = coverage.may_continue(READ_RIGHTS)
         self._writes = coverage.may_continue(READ_RIGHTS | _WRITE_RIGHTS)
@@ -117,92 +121,120 @@ class Shortcuts:
     def forget(self) -> None:
         """Names have changed."""
         self._plain.clear()
-        self._read.clear()
+        self._known.clear()
+        self._learned.clear()
 
-    def allows(self, request: Request) -> bool:
-        """Whether *request* is one to go on with, for certain. False says nothing."""
-        wanted = _wanted(request)
-        path = request.path
-        if not wanted or not path:
+    def allows_open(self, tid: int, dirfd: int, path: bytes, flags: int) -> bool:
+        """An open with the flags of open(2)."""
+        if flags & _O_OTHER:
             return False
-        # Headers and libraries are opened thousands of times: one look into a set is all that this takes.
-        if wanted == READABLE and path in self._read and time.monotonic() < self._expires:
+        wanted = READABLE
+        if flags & _O_WRITING:
+            wanted = WRITABLE if flags & O_ACCMODE == os.O_WRONLY else READABLE | WRITABLE
+        start = b"" if path[:1] == b"/" else _start(tid, dirfd)
+        if start is None:
+            return False
+        # Headers and libraries are opened thousands of times: one look into a table is all that this takes.
+        key = b"%b\0%b" % (start, path)
+        if time.monotonic() < self._expires and (
+            self._known.get(key, 0) & wanted == wanted or (key, flags & _O_JUDGED) in self._learned
+        ):
             return True
         if not (self._reads if wanted == READABLE else self._writes):
             return False
-        head, slash, name = path.rpartition(b"/")
-        where = self._where(request, request.dirfd, path)
-        if name in _SPECIAL or where is None:
-            return False
-        base, link = where
-        kinds = self._directory(base, head or slash).kinds
+        kinds = self._place(start, path).kinds
         if kinds & wanted != wanted:
             return False
-        flags = request.flags
-        if request.row.operation in _ENTRIES or flags & os.O_NOFOLLOW or flags & _O_NEW == _O_NEW:
+        if flags & os.O_NOFOLLOW or flags & _O_NEW == _O_NEW:
             return True
-        if not self._stays(link):
+        if not self._stays(path if not start else _link(tid, dirfd) + b"/" + path):
             return False
-        if wanted == READABLE and not base and not kinds & WRITABLE:
-            if len(self._read) >= MAXIMUM:
-                self._read.clear()
-            self._read.add(path)
+        self._know(key, kinds)
         return True
 
-    def allows_rename(self, request: Request) -> bool:
-        """Whether *request*, a rename, stays among directories of which the policy says one and the same.
-
-        Then nothing is gained by the new name, whatever the object is. False says nothing. Unless it is a
-        regular file that is renamed, directories are forgotten.
-        """
-        old_link, old = self._of_entry(request, request.dirfd, request.path)
-        _, new = self._of_entry(request, request.dirfd2, request.path2)
-        try:
-            plain_file = stat.S_ISREG(os.lstat(old_link).st_mode) if old_link else False
-        except OSError:
-            plain_file = False
-        if not plain_file or request.flags:
-            self.forget()
-        if not self._renames or request.flags:
+    def allows_entry(self, tid: int, dirfd: int, path: bytes) -> bool:
+        """A call about an entry itself: mkdir, rmdir, unlink. A link there is not followed."""
+        start = b"" if path[:1] == b"/" else _start(tid, dirfd)
+        if start is None or not self._writes:
             return False
-        return bool(old.kinds & new.kinds & WRITABLE) and old.says is not None and old.says == new.says
+        return bool(self._place(start, path).kinds & WRITABLE)
 
-    def _of_entry(self, request: Request, dirfd: int, path: bytes | None) -> tuple[bytes, _Directory]:
-        """The entry *path* as the worker says it, and its directory."""
-        if path:
-            head, slash, name = path.rpartition(b"/")
-            where = self._where(request, dirfd, path)
-            if where is not None and name not in _SPECIAL:
-                return where[1], self._directory(where[0], head or slash)
-        return b"", _NOWHERE
+    def allows_rename(self, tid: int, old: tuple[int, bytes], new: tuple[int, bytes]) -> bool:
+        """A rename, no exchange, that stays among directories of which the policy says one and the same.
 
-    def _where(self, request: Request, dirfd: int, path: bytes) -> tuple[str, bytes] | None:
-        """The caller's directory (empty for an absolute path), and the path as the worker says it."""
-        if path[:1] == b"/":
-            return "", path
-        tid = request.notification.tid
-        start = b"/proc/%d/cwd" % tid if dirfd == AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
-        link = self._readlink(start)
-        if link is None or link[:1] != b"/":
-            return None
-        return os.fsdecode(link), b"%s/%s" % (start, path)
-
-    def _directory(self, base: str, head: bytes) -> _Directory:
-        """What is known of the directory *head* from *base*."""
-        now = time.monotonic()
-        if now > self._expires:
+        Then nothing is gained by the new name, whatever the object is. Unless it is a regular file that is
+        renamed, directories are forgotten.
+        """
+        old_start, new_start = (b"" if path[:1] == b"/" else _start(tid, dirfd) for dirfd, path in (old, new))
+        if old_start is None or new_start is None:
             self.forget()
-            self._expires = now + LIFETIME
-        key = (base, head)
+            return False
+        try:
+            link = old[1] if not old_start else _link(tid, old[0]) + b"/" + old[1]
+            plain_file = stat.S_ISREG(os.lstat(link).st_mode)
+        except (OSError, ValueError):
+            plain_file = False
+        if not plain_file:
+            self.forget()
+        if not self._renames:
+            return False
+        before = self._place(old_start, old[1])
+        after = self._place(new_start, new[1])
+        writable = before.kinds & after.kinds & WRITABLE
+        return bool(writable) and before.says is not None and before.says == after.says
+
+    def learn(self, tid: int, dirfd: int, path: bytes, flags: int, canonical: str) -> None:
+        """Remember an open that was found, by the whole way, to be one to go on with.
+
+        Args:
+            tid: the caller.
+            dirfd: what the path starts from.
+            path: the path.
+            flags: those of open(2).
+            canonical: the object's name. What /proc shows has a meaning of its own for each process, and so
+            have links in /dev.
+        """
+        private = canonical.startswith("/dev/") and os.fsencode(canonical) != path
+        if private or canonical.startswith("/proc"):
+            return
+        start = b"" if path[:1] == b"/" else _start(tid, dirfd)
+        if start is None:
+            return
+        self._age()
+        if len(self._learned) >= MAXIMUM:
+            self._learned.clear()
+        self._learned.add((b"%b\0%b" % (start, path), flags & _O_JUDGED))
+
+    def _know(self, key: bytes, kinds: int) -> None:
+        if len(self._known) >= MAXIMUM:
+            self._known.clear()
+        self._known[key] = kinds
+
+    def _place(self, start: bytes, path: bytes) -> _Directory:
+        """What is known of the directory of the entry *path*."""
+        head, slash, name = path.rpartition(b"/")
+        return _NOWHERE if name in _SPECIAL else self._directory(start, head or slash)
+
+    def _directory(self, start: bytes, head: bytes) -> _Directory:
+        """What is known of the directory *head* from *start* (empty when it is absolute)."""
+        self._age()
+        key = (start, head)
         plain = self._plain.get(key)
         if plain is None:
-            plain = self._look(base, head)
-            if plain is None:  # not remembered: tar(1) makes a directory when the first file in it fails
+            plain = self._look(start, head)
+            if plain is None:
                 return _NOWHERE
             if len(self._plain) >= MAXIMUM:
                 self._plain.clear()
             self._plain[key] = plain
         return plain
+
+    def _age(self) -> None:
+        """Forget everything once its time is over."""
+        now = time.monotonic()
+        if now > self._expires:
+            self.forget()
+            self._expires = now + LIFETIME
 
     def _stays(self, where: bytes) -> bool:
         """Whether the last component is no link, or one to a name in the same directory."""
@@ -215,30 +247,27 @@ class Shortcuts:
             where = where[: where.rindex(b"/") + 1] + target
         return False
 
-    def _look(self, base: str, head: bytes) -> _Directory | None:
+    def _look(self, base: bytes, head: bytes) -> _Directory | None:
         """Resolve a directory and see what may be done in it; None when it cannot be resolved now."""
         if base and not head:
-            directory = base
-            if not directory.startswith("/") or directory.endswith(" (deleted)"):
-                return _NOWHERE
-        else:
-            start = AT_FDCWD
-            if base:
-                start = probe_openat2(AT_FDCWD, os.fsencode(base), _O_DIRECTORY, 0)
-                if start < 0:  # deleted, or renamed meanwhile
-                    return None
-            try:
-                fd = probe_openat2(start, head, _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
-            finally:
-                if base:
-                    os.close(start)
-            if fd < 0:
+            directory = os.fsdecode(base)
+            return _NOWHERE if directory.endswith(" (deleted)") else self._of_directory(directory)
+        start = AT_FDCWD
+        if base:
+            start = probe_openat2(AT_FDCWD, base, _O_DIRECTORY, 0)
+            if start < 0:  # deleted, or renamed meanwhile
                 return None
-            try:
-                directory = os.readlink(f"/proc/self/fd/{fd}")
-            finally:
-                os.close(fd)
-        return self._of_directory(directory)
+        try:
+            fd = _nearest(start, head)
+        finally:
+            if base:
+                os.close(start)
+        if fd < 0:
+            return None
+        try:
+            return self._of_directory(os.readlink(f"/proc/self/fd/{fd}"))
+        finally:
+            os.close(fd)
 
     def _of_directory(self, directory: str) -> _Directory:
         if directory == "/proc" or directory.startswith("/proc/") or directory == "/":
@@ -257,14 +286,42 @@ class Shortcuts:
         return _Directory(plain, None if None in says else says)
 
 
-def _wanted(request: Request) -> int:
-    """What the directory has to be for *request*; 0 for a kind of request that does not come here."""
-    operation = request.row.operation
-    if operation in _ENTRIES:
-        return WRITABLE
-    flags = request.flags
-    if operation is not Operation.OPEN or flags & _O_OTHER or request.row.extra:
-        return 0
-    if not flags & _O_WRITING:
-        return READABLE
-    return WRITABLE if flags & O_ACCMODE == os.O_WRONLY else READABLE | WRITABLE
+def _nearest(start: int, head: bytes) -> int:
+    """The directory *head*, or the nearest one above it that exists; a descriptor or a negative errno.
+
+    What is true of everything below that one stays true of *head* when it is made: compilers look for each
+    header in directories that are not there, and tar(1) makes a directory when the first file in it fails.
+    """
+    fd = probe_openat2(start, head, _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
+    missing = fd
+    while missing == -errno.ENOENT:
+        head, slash, name = head.rstrip(b"/").rpartition(b"/")
+        if name in _SPECIAL:
+            return -errno.ENOENT
+        fd = missing = probe_openat2(start, head or slash or b".", _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
+        if fd >= 0 and _exists(name, fd):  # a link that leads nowhere now
+            os.close(fd)
+            return -errno.ENOENT
+    return fd
+
+
+def _exists(name: bytes, directory: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=directory)
+    except OSError:
+        return False
+    return True
+
+
+def _link(tid: int, dirfd: int) -> bytes:
+    """The link of /proc to the directory that a relative path starts from."""
+    return b"/proc/%d/cwd" % tid if dirfd == AT_FDCWD else b"/proc/%d/fd/%d" % (tid, dirfd)
+
+
+def _start(tid: int, dirfd: int) -> bytes | None:
+    """Where that link leads; None when it is not open, or has no name."""
+    try:
+        start = os.readlink(_link(tid, dirfd))
+    except OSError:
+        return None
+    return start if start[:1] == b"/" else None

@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel.landlock import FsRight
+from sydd.kernel.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.kernel.paths import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from sydd.policy.access import Access
 from sydd.supervisor.failure import NaturalFailure
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sydd.supervisor.resolve import Found, Resolver
-
-RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
 
 # Plain integers: the operators of IntFlag cost a microsecond each, and these stand on the path of every call.
 READ, LIST, STAT, EXEC, CHDIR = (

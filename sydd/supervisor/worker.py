@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, namespaces, seccomp
 from sydd.kernel.memory import Reader
+from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.plan.plan import Enforcement, Engine
 from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
@@ -21,20 +22,24 @@ from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, same_action
-from sydd.supervisor.notification import Notification, decode
+from sydd.supervisor.identity import keeps
+from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
+from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.shortcut import Shortcuts
-from sydd.supervisor.target import REMOVE_DIR, RENAME_EXCHANGE, Demand, Target, locate, rights_at_most
+from sydd.supervisor.target import REMOVE_DIR, Demand, Target, locate, rights_at_most
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
+from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
     from sydd.supervisor.context import Context
     from sydd.supervisor.journal import Journal
+    from sydd.supervisor.quick import Way
 
 RETRIES = 8
 """How often a request is resolved anew when names change under it, before the caller gets ESTALE."""
@@ -67,6 +72,11 @@ class Worker:
         # Only what the kernel holds can take the short way.
         held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
+        self._arch = AUDIT_ARCH[context.plan.arch]
+        self._quick: dict[int, Way] = {}
+        if not self._auditing:
+            ways = QuickWays(listener, context.matcher, self._reader, self._resolver.descriptors)
+            self._quick = ways.by_number(context.rows, self._shortcuts)
         # All processes of a session begin with the worker's credentials; a call that may change those is
         # notified.
         self._one_identity = True
@@ -108,8 +118,14 @@ class Worker:
             self.handled += 1
             if self._waiting:
                 self._waiting.sweep()
-            notification = decode(buffer)
-            self._send(notification, self.answer(notification))
+            fields = unpack(buffer)
+            way = self._quick.get(fields[NUMBER])
+            quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
+            if quick is CONTINUE:
+                self._go_on(fields[ID])
+                continue
+            notification = decode(fields)
+            self._send(notification, quick or self.answer(notification))
 
     def _hung_up(self, timeout: int | None) -> bool:
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in self._poll.poll(timeout))
@@ -142,8 +158,11 @@ class Worker:
             return self._flat(notification, row)
         self._resolver.caller = notification.tid
         if operation is Operation.IDENTITY:
-            self._one_identity = False
-            self._shortcuts = None  # it looks names up with the worker's credentials
+            if self._one_identity and not keeps(row, notification.registers):
+                self._one_identity = False
+                # They look names up, and act, with the worker's credentials.
+                self._shortcuts = None
+                self._quick = {}
             return CONTINUE
         if self._one_identity:
             try:
@@ -162,14 +181,8 @@ class Worker:
         request = None
         try:
             request = read_request(notification, row, self._reader)
-            if self._shortcuts is not None:
-                if row.operation is Operation.RENAME:
-                    if self._shortcuts.allows_rename(request):
-                        return CONTINUE
-                elif row.operation in _LINKING:
-                    self._shortcuts.forget()
-                elif self._shortcuts.allows(request):
-                    return CONTINUE
+            if self._shortcuts is not None and row.operation in _CHANGING:
+                self._shortcuts.forget()
             for _ in range(RETRIES):
                 try:
                     return self._once(request)
@@ -192,7 +205,10 @@ class Worker:
         if action is Action.ALLOW:
             if self._auditing:
                 return CONTINUE
-            return self._permitted(request, target)
+            answer = self._permitted(request, target)
+            if answer is CONTINUE:
+                self._learn(request, target)
+            return answer
         if not action.permits:
             number = 0 if action is Action.HIDE else natural_errno(request, target)
             if number:
@@ -228,6 +244,15 @@ class Worker:
             else:
                 return CONTINUE
         return self._perform(request, target)
+
+    def _learn(self, request: Request, target: Target) -> None:
+        """Let the next open of the same path take the quick way."""
+        row, path = request.row, request.path
+        if self._shortcuts is None or row.operation is not Operation.OPEN or row.extra:
+            return
+        if path and not target.creates:
+            tid, canonical = request.notification.tid, target.demands[0].found.path
+            self._shortcuts.learn(tid, request.dirfd, path, request.flags, canonical)
 
     def _gain(self, request: Request, target: Target) -> int:
         """EXDEV where a new name would allow more than the old one; 0 when it would not."""
@@ -294,10 +319,11 @@ class Worker:
         """Answer; a caller that has gone in the meantime is no error."""
         kind = answer.kind
         cookie = notification.id
+        if kind is Kind.CONTINUE:
+            self._go_on(cookie)
+            return
         try:
-            if kind is Kind.CONTINUE:
-                seccomp.send(self._listener, _RESPONSE(cookie, 0, 0, seccomp.USER_NOTIF_FLAG_CONTINUE))
-            elif kind is Kind.ERROR:
+            if kind is Kind.ERROR:
                 seccomp.send(self._listener, _RESPONSE(cookie, 0, -answer.value, 0))
             elif kind is Kind.VALUE:
                 seccomp.send(self._listener, _RESPONSE(cookie, answer.value, 0, 0))
@@ -308,6 +334,12 @@ class Worker:
         except OSError as failure:
             if failure.errno != errno.ENOENT:
                 raise
+
+    def _go_on(self, cookie: int) -> None:
+        try:
+            seccomp.send(self._listener, _RESPONSE(cookie, 0, 0, seccomp.USER_NOTIF_FLAG_CONTINUE))
+        except FileNotFoundError:
+            return  # the caller has gone
 
     def _install(self, cookie: int, answer: Answer) -> None:
         """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
@@ -330,8 +362,17 @@ class Worker:
         seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
 
 
-_LINKING = frozenset({Operation.SYMLINK, Operation.LINK})
-"""Operations after which a name may be a symbolic link that was something else."""
+_CHANGING = frozenset(
+    {
+        Operation.SYMLINK,
+        Operation.LINK,
+        Operation.RENAME,
+        Operation.UNLINK,
+        Operation.MKDIR,
+        Operation.MKNOD,
+    }
+)
+"""Operations after which a name may be something else than it was."""
 
 
 def _translated(number: int | None) -> int:

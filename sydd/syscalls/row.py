@@ -40,7 +40,7 @@ class Operation(IntEnum):
     WATCH = auto()  # inotify_add_watch, fanotify_mark
     HANDLE = auto()  # name_to_handle_at
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
-    IDENTITY = auto()  # changes the caller's credentials: always allowed, and noted
+    IDENTITY = auto()  # the caller's credentials: always allowed, and noted; (id, …), others: ()
     REFUSED = auto()  # never allowed inside a session: Row.errno
 
 

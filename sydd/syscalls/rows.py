@@ -295,21 +295,21 @@ _PROCESS = (
 
 # A session that began with privileges may give them up, in one thread only, too. From then on the
 # supervisor has to look at each caller's credentials; until then it saves that look.
-_IDENTITY = tuple(
-    Row(name=name, operation=_op.IDENTITY)
-    for name in (
-        "setuid",
-        "setgid",
-        "setreuid",
-        "setregid",
-        "setresuid",
-        "setresgid",
-        "setfsuid",
-        "setfsgid",
-        "setgroups",
-        "capset",
-        "prctl",
-    )
+_IDENTITY = (
+    *(
+        Row(name=name, operation=_op.IDENTITY, extra=registers)
+        for name, registers in (
+            ("setuid", (0,)),
+            ("setgid", (0,)),
+            ("setreuid", (0, 1)),
+            ("setregid", (0, 1)),
+            ("setresuid", (0, 1, 2)),
+            ("setresgid", (0, 1, 2)),
+            ("setfsuid", (0,)),
+            ("setfsgid", (0,)),
+        )
+    ),
+    *(Row(name=name, operation=_op.IDENTITY) for name in ("setgroups", "capset", "prctl")),
 )
 
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.
