@@ -150,7 +150,16 @@ def utimens_object(fd: int, times: bytes | None) -> None:
 
 
 def futimens(fd: int, times: bytes | None) -> None:
-    """As `utimens_object`, but EBADF for an O_PATH descriptor: what futimens(3) is."""
+    """Change the times of an open file; EBADF for a descriptor of O_PATH.
+
+    Args:
+        fd: a real descriptor.
+        times: as for `utimens_object`.
+
+    Raises:
+        OSError: as for `utimens_object`, and EBADF.
+        ValueError: `times` has another size.
+    """
     if times is not None and len(times) != TIMES_SIZE:
         raise ValueError(f"two struct timespec are {TIMES_SIZE} bytes, not {len(times)}")
     if _utimensat(_numbers.UTIMENSAT, fd, None, times, 0) < 0:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sydd.kernel import seccomp
 
 unpack = seccomp.NOTIF.unpack
-"""The fields of `struct seccomp_notif` in a buffer that SECCOMP_IOCTL_NOTIF_RECV filled (seccomp_unotify(2))."""
+"""The fields of `struct seccomp_notif` in a buffer that SECCOMP_IOCTL_NOTIF_RECV filled."""
 
 # Their places.
 ID, TID, NUMBER, ARCH, ARGUMENTS = 0, 1, 3, 4, 6
