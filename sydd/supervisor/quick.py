@@ -205,7 +205,7 @@ class QuickWays:
     def _is_free(self, fd: int) -> bool:
         """Whether the policy allows changing the metadata of all in the directory of *fd*'s object."""
         try:
-            path = os.readlink(f"/proc/self/fd/{fd}")
+            path = self._descriptors.name(fd)
         except OSError:  # too long a name
             return False
         directory = path[: path.rfind("/")]

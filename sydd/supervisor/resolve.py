@@ -289,7 +289,7 @@ class Resolver:
             Stranger: it is the inside of a process that is not of the session.
         """
         try:
-            path = os.readlink(f"/proc/self/fd/{fd}")
+            path = self.descriptors.name(fd)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise

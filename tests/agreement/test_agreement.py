@@ -77,7 +77,7 @@ def stages(ready: Prepared, call: Call, old: str, new: str) -> tuple[Target, Ver
     except NaturalFailure as failure:
         return failure.errno
     finally:
-        resolver.close()
+        resolver.end()
 
 
 def explained(ready: Prepared, call: Call, old: str, new: str) -> list[Explanation]:
