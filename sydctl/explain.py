@@ -194,7 +194,7 @@ def _explain(ready: Prepared, access: Access, path: bytes) -> Explanation:
             allow="" if permitted else ready.suggest(access, judged),
         )
     finally:
-        resolver.close()
+        resolver.end()
 
 
 def _demand(access: Access, path: bytes, resolver: Resolver) -> tuple[Request, Demand, str]:
