@@ -150,7 +150,7 @@ class _Walk:
 
 
 def renaming_gains(matcher: Matcher) -> bool:
-    """Whether what may be done with an object, or below it, depends on its name: another one can be worth more."""
+    """Whether what may be done with an object, or below it, depends on its name: another may be worth it."""
     return any(matcher.uniform(access, "/") is None for access in bits(FILE_ACCESSES))
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 
+from sydd.kernel.paths import PROC_SUPER_MAGIC, filesystem_type
+
 LONGEST_CHAIN = 1024
 """Parents looked at before a process counts as a stranger."""
 
@@ -61,6 +63,20 @@ def is_guarded(path: str) -> bool:
     if len(parts) >= 3 and parts[0] == "task":
         parts = parts[2:]
     return bool(parts) and parts[0] in GUARDED
+
+
+def is_elsewhere(path: str, fd: int) -> bool:
+    """Whether *fd* is such an entry of a procfs that is mounted elsewhere than at /proc.
+
+    Its numbers may be those of another PID namespace, so it is nobody's of the session. The name is looked at
+    first: asking for the type of the file system would cost every request a system call.
+
+    Args:
+        path: canonical name of *fd*, not below /proc.
+        fd: O_PATH descriptor.
+    """
+    name = path[path.rfind("/") + 1 :]
+    return (name in GUARDED or name.isdecimal()) and filesystem_type(fd) == PROC_SUPER_MAGIC
 
 
 def in_session(pid: int) -> bool:

@@ -67,8 +67,8 @@ class Worker:
         # Only what the kernel holds can take the short way.
         held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
-        # All processes of a session begin with the worker's credentials; a call that may change those is
-        # notified.
+        # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
+        # it sees into them; a call that may change those is notified.
         self._one_identity = True
         self._launching = True
         self._restricted = Access(0)

@@ -104,14 +104,44 @@ def test_environment_of_a_neighbour_where_proc_is_mixed(
 
 
 @pytest.mark.root
-def test_racing_for_the_environment_of_a_neighbour(
-    request: pytest.FixtureRequest, arena: Arena, neighbour: subprocess.Popen[bytes]
-) -> None:
-    """Landlock is not asked where root, by CAP_PERFMON, reads another process's environment."""
-    known_hole(request, arena, "hybrid", "root's session keeps CAP_PERFMON and CAP_SYS_ADMIN")
+def test_racing_for_the_environment_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """Landlock's word does not count where root has CAP_PERFMON; a session of root has it no more."""
     argv = arena.program("race", "string", "read", "mine", f"/proc/{neighbour.pid}/environ")
     arena.seconds = 1.5
     arena.attempt(argv, arena.told, prepare=lambda: arena.plant("mine", "x"))
+
+
+@pytest.fixture
+def second_proc(arena: Arena) -> Iterator[str]:
+    """Another procfs, as in a chroot of the host's."""
+    directory = f"{arena.root}/proc2"
+    os.mkdir(directory)
+    done = subprocess.run(["mount", "-t", "proc", "proc", directory], check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip("needs CAP_SYS_ADMIN, to mount a procfs")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "name", ["environ", "fdinfo/20", "task/{pid}/environ", "../1/../{pid}/environ", "fd/21"]
+)
+def test_a_second_proc(arena: Arena, neighbour: subprocess.Popen[bytes], second_proc: str, name: str) -> None:
+    """What is closed below /proc is closed below every procfs; the worker knows it by its type."""
+    pid = str(neighbour.pid)
+    code = "print(open(sys.argv[1], errors='replace').read().replace('pos:', 'the-private-key'))"
+    path = f"{second_proc}/{pid}/{name.format(pid=pid)}"
+    arena.attempt(arena.python(code, path), arena.told)
+
+
+@pytest.mark.root
+def test_the_worker_in_a_second_proc(arena: Arena, second_proc: str) -> None:
+    """`self` in a procfs elsewhere would be the worker, where the worker opens."""
+    arena.confined(arena.python("print(open(sys.argv[1] + '/self/environ').read())", second_proc))
+    assert not arena.told(), arena.output
 
 
 MEMORY = """

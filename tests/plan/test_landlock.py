@@ -299,9 +299,7 @@ def gained(matcher: Matcher, old: str, new: str, asked: Access = OF_AN_OBJECT) -
     """What of *asked* may be done with an object by its new name and not by its old one."""
     decide = matcher.decide
     return [
-        bit
-        for bit in bits(asked)
-        if decide(bit, new).action.permits and not decide(bit, old).action.permits
+        bit for bit in bits(asked) if decide(bit, new).action.permits and not decide(bit, old).action.permits
     ]
 
 
