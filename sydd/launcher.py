@@ -1,6 +1,6 @@
 """The launcher: confines itself, hands the listener over, and becomes the command.
 
-Import budget: `_thread`, `array`, `errno`, `os`, `resource`, `signal`, `socket`, and three modules of
+Import budget: `_thread`, `array`, `errno`, `os`, `resource`, `signal`, `socket`, and four modules of
 `sydd.kernel`, which need `ctypes`, `fcntl` and `struct` alone. No policy, no pydantic, no dataclasses, no
 typing: forked from a running supervisor it costs a fork, and started as `python -I -S` little more than
 Python. Policy arrives compiled, as a program and a ruleset descriptor.
@@ -26,7 +26,7 @@ import resource
 import signal
 import socket
 
-from sydd.kernel import landlock_calls, prctl, seccomp
+from sydd.kernel import capabilities, landlock_calls, prctl, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Launch:
         channel: descriptor of a stream socket to the supervisor, or -1 when the filter has no notifications.
         keep: inherited descriptors above 2 that stay open.
         umask: file mode creation mask, or -1 to keep it.
+        capabilities: those that may be kept, bit N for capability N; -1 for all.
         limits: (resource, soft, hard) as setrlimit(2) takes them.
         signals: signal mask for the command.
         default_signals: signals that the supervisor ignores but found at their default.
@@ -62,6 +63,7 @@ class Launch:
 
     __slots__ = (
         "argv",
+        "capabilities",
         "channel",
         "default_signals",
         "directory",
@@ -85,6 +87,7 @@ class Launch:
         self.channel = -1
         self.keep: Sequence[int] = ()
         self.umask = -1
+        self.capabilities = -1
         self.limits: Sequence[tuple[int, int, int]] = ()
         self.signals: Iterable[int] = ()
         self.default_signals: Sequence[int] = ()
@@ -159,6 +162,9 @@ def _prepare(launch: Launch) -> None:
 
 def _confine(launch: Launch) -> None:
     prctl.set_no_new_privs()
+    if launch.capabilities >= 0:
+        capabilities.limit_bounding(launch.capabilities)  # first: it needs one of them
+        capabilities.limit(launch.capabilities)
     if launch.ruleset >= 0:
         landlock_calls.restrict_self(launch.ruleset, 0)
         os.close(launch.ruleset)

@@ -20,7 +20,7 @@ import threading
 from errno import EPERM, ESRCH
 from typing import NamedTuple
 
-from sydd.kernel import _gate, _numbers
+from sydd.kernel import _gate, _numbers, capabilities
 
 
 class Credentials(NamedTuple):
@@ -122,6 +122,13 @@ def current() -> Credentials:
     return of_task(threading.get_native_id())
 
 
+class Stuck(BaseException):
+    """The calling thread could not get its own credentials back, and must not act for anybody any more.
+
+    No Exception: nothing that goes on after mistakes may go on after this one.
+    """
+
+
 class _Own(NamedTuple):
     """What of a thread's credentials `assume` changes, and what capset(2) has to be told again."""
 
@@ -144,18 +151,12 @@ _thread = _Thread()
 
 _KEEP = 0xFFFFFFFF
 """No user's id: setfsuid(2) refuses it and tells the one that is set."""
-_CAP_HEADER = struct.pack("=Ii", 0x20080522, 0)
-"""struct __user_cap_header_struct: version 3, the calling thread."""
-_CAP_DATA = struct.Struct("=6I")
 _LOW = 0xFFFFFFFF
 
 _setfs = _gate.bind_syscall(ctypes.c_uint)
 _setgroups = _gate.bind_syscall(ctypes.c_size_t, ctypes.c_char_p)
-_caps = _gate.bind_syscall(ctypes.c_char_p, ctypes.c_char_p)
 _SETFSUID = _gate.number(_numbers.SETFSUID)
 _SETFSGID = _gate.number(_numbers.SETFSGID)
-_CAPGET = _gate.number(_numbers.CAPGET)
-_CAPSET = _gate.number(_numbers.CAPSET)
 
 
 def assume(credentials: Credentials) -> None:
@@ -202,16 +203,19 @@ def restore() -> None:
     """Give the calling thread its own credentials back, exactly; nothing is done when it has them.
 
     Raises:
-        OSError: the kernel refused, which leaves a thread that must not go on.
+        Stuck: the kernel refused.
     """
     own = _thread.own
     if own is None:
         return
-    now = _thread.assumed or _read_own()
-    _thread.assumed = None
-    # First the capabilities to change the rest. Permitted ones are never given up, so this is allowed.
-    _set_effective(own, own.effective)
-    _become(now, own)
+    try:
+        now = _thread.assumed or _read_own()
+        _thread.assumed = None
+        # First the capabilities to change the rest. Permitted ones are never given up, so this is allowed.
+        _set_effective(own, own.effective)
+        _become(now, own)
+    except OSError as error:
+        raise Stuck(f"cannot get back to credentials of its own: {error}") from error
     _thread.own = None
 
 
@@ -235,7 +239,7 @@ def _become(now: _Own, wanted: _Own) -> None:
         _set_fs_id(_SETFSUID, wanted.fsuid, "setfsuid")
     # From and to user 0 the kernel itself changes the effective set: ask what it is now. Asking costs a third
     # of setting, since every change of credentials makes a new copy of them.
-    if _read_capabilities()[0] != wanted.effective:
+    if capabilities.read()[0] != wanted.effective:
         _set_effective(wanted, wanted.effective)
 
 
@@ -248,21 +252,11 @@ def _set_fs_id(number: ctypes.c_long, value: int, call: str) -> None:
 
 def _set_effective(own: _Own, effective: int) -> None:
     """capset(2) of the effective set; the other two sets stay."""
-    low = (effective & _LOW, own.permitted & _LOW, own.inheritable & _LOW)
-    high = (effective >> 32, own.permitted >> 32, own.inheritable >> 32)
-    _gate.check(_caps(_CAPSET, _CAP_HEADER, _CAP_DATA.pack(*low, *high)), "capset")
+    capabilities.write(effective, own.permitted, own.inheritable)
 
 
 def _read_own() -> _Own:
     """The calling thread's credentials by system calls: a fifth of what /proc costs."""
     fsuid = _setfs(_SETFSUID, _KEEP) & _LOW
     fsgid = _setfs(_SETFSGID, _KEEP) & _LOW
-    return _Own(fsuid, fsgid, tuple(os.getgroups()), *_read_capabilities())
-
-
-def _read_capabilities() -> tuple[int, int, int]:
-    """The calling thread's effective, permitted and inheritable capabilities."""
-    data = ctypes.create_string_buffer(_CAP_DATA.size)
-    _gate.check(_caps(_CAPGET, _CAP_HEADER, data), "capget")
-    low_e, low_p, low_i, high_e, high_p, high_i = _CAP_DATA.unpack(data.raw)
-    return high_e << 32 | low_e, high_p << 32 | low_p, high_i << 32 | low_i
+    return _Own(fsuid, fsgid, tuple(os.getgroups()), *capabilities.read())

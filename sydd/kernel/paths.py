@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 
 from sydd.kernel import _gate, _numbers
 
@@ -114,3 +115,22 @@ class LinkReader:
         if size < 0 or size == _LINK_SIZE.value:
             return None
         return ctypes.string_at(self._address, size)
+
+
+PROC_SUPER_MAGIC = 0x9FA0
+"""The type of procfs, <linux/magic.h>."""
+
+_fstatfs = _gate.bind("fstatfs", ctypes.c_int, ctypes.c_void_p)
+_STATFS_SIZE = 120
+"""struct statfs of 64-bit architectures; its first member is the type, a long."""
+
+
+def filesystem_type(fd: int) -> int:
+    """The type of the file system that a descriptor, also one of O_PATH, is on: statfs(2), f_type.
+
+    Raises:
+        OSError: EBADF.
+    """
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    _gate.check(_fstatfs(fd, buffer), "fstatfs")
+    return int.from_bytes(buffer.raw[:8], sys.byteorder)

@@ -1,4 +1,4 @@
-"""Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2)."""
+"""Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2); and tgkill(2)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ PIDFD_THREAD = os.O_EXCL
 
 _open = _gate.bind_syscall(ctypes.c_int, ctypes.c_uint)
 _getfd = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_uint)
+_tgkill = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_int)
 _send_signal = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint)
 
 
@@ -44,14 +45,25 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     return _gate.check(_getfd(_numbers.PIDFD_GETFD, pidfd, fd, 0), "pidfd_getfd")
 
 
-def pidfd_send_signal(pidfd: int, sig: int) -> None:
+def pidfd_send_signal(pidfd: int, sig: int, info: bytes | None = None, flags: int = 0) -> None:
     """Send a signal, as kill(2) would.
 
     Args:
-        pidfd: the process.
+        pidfd: the process, or the thread with PIDFD_THREAD.
         sig: the signal; 0 only asks whether it could be sent.
+        info: siginfo_t; None for that of kill(2).
+        flags: PIDFD_SIGNAL_* (Linux 6.9).
 
     Raises:
         OSError: ESRCH when it is gone, EPERM.
     """
-    _gate.check(_send_signal(_numbers.PIDFD_SEND_SIGNAL, pidfd, sig, None, 0), "pidfd_send_signal")
+    _gate.check(_send_signal(_numbers.PIDFD_SEND_SIGNAL, pidfd, sig, info, flags), "pidfd_send_signal")
+
+
+def tgkill(process: int, thread: int, sig: int) -> None:
+    """Send a signal to a thread by its number; the kernel makes sure that it is of that process.
+
+    Raises:
+        OSError: ESRCH when there is no such thread, EPERM, EINVAL.
+    """
+    _gate.check(_tgkill(_numbers.TGKILL, process, thread, sig), "tgkill")

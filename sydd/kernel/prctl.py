@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 
 from sydd.kernel import _gate
 
@@ -10,6 +11,7 @@ _SET_PDEATHSIG = 1
 _GET_DUMPABLE = 3
 _SET_DUMPABLE = 4
 _CAPBSET_READ = 23
+_CAPBSET_DROP = 24
 _SET_CHILD_SUBREAPER = 36
 _GET_CHILD_SUBREAPER = 37
 _SET_NO_NEW_PRIVS = 38
@@ -95,6 +97,27 @@ def set_parent_death_signal(number: int) -> None:
         number: the signal; 0 for none.
     """
     _call(_SET_PDEATHSIG, number)
+
+
+def drop_bounding(capability: int) -> bool:
+    """Take a capability from the bounding set of the calling thread.
+
+    Args:
+        capability: its number in <linux/capability.h>.
+
+    Returns:
+        Whether the kernel knows it.
+
+    Raises:
+        OSError: EPERM without CAP_SETPCAP.
+    """
+    try:
+        _call(_CAPBSET_DROP, capability)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
 
 def bounding_capability(capability: int) -> bool:

@@ -22,7 +22,7 @@ from sydd.policy.access import Access, names
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import FLAG_REQUESTS, IDENTITY_OPERATIONS
+from sydd.syscalls.rows import F_SETOWN, FLAG_REQUESTS, IDENTITY_OPERATIONS
 from sydd.syscalls.table import NUMBERS, rows_by_number
 
 __all__ = [
@@ -179,7 +179,7 @@ def plan_filter(
     open_tests: OpenTraps | None = None,
     notify_refused: bool = True,
     restrictions: frozenset[str] = DEFAULT_GROUPS,
-    notify_identity: bool = False,
+    notified: frozenset[Operation] = frozenset(),
 ) -> FilterPlan:
     """The filter that notifies every call which can ask for one of *supervised*.
 
@@ -190,7 +190,7 @@ def plan_filter(
         notify_refused: whether calls that no session may make are notified, so that the refusal is explained,
             or answered by the filter itself.
         restrictions: names of the groups of ``restricted.py`` that hold.
-        notify_identity: whether calls that change the caller's credentials are notified.
+        notified: operations about processes (IDENTITY, SIGNAL, SCHEDULE) that are notified.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}
     if unknown:
@@ -206,8 +206,8 @@ def plan_filter(
         row = rows.get(nr)
         if not forms or forms[-1].tests:
             # Refused forms come first, so that notifying others cannot open them.
-            if row is not None and row.operation is Operation.IDENTITY:
-                forms += _identity(row, nr) if notify_identity else []
+            if row is not None and row.operation in _ABOUT_PROCESSES:
+                forms += _about_processes(row, nr) if row.operation in notified else []
             elif row is not None:
                 forms += _notified(arch, nr, row, supervised, traps, notify_refused)
         if not forms or forms[-1].tests:
@@ -267,14 +267,26 @@ def _notified(
     return [notify]
 
 
-def _identity(row: Row, nr: int) -> list[FilterEntry]:
-    """The entries of a call that changes credentials; of prctl(2) only the operations that do."""
-    if row.name != "prctl":
-        return [FilterEntry(row.name, nr, Disposition.NOTIFY, why="credentials")]
-    return [
-        FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (equals(0, value),), why="credentials")
-        for value in IDENTITY_OPERATIONS.values()
-    ]
+_ABOUT_PROCESSES = {
+    Operation.IDENTITY: "credentials",
+    Operation.SIGNAL: "signals",
+    Operation.SCHEDULE: "scheduling of others",
+}
+
+
+def _about_processes(row: Row, nr: int) -> list[FilterEntry]:
+    """The entries of a call about processes; of prctl(2) and fcntl(2) only the operations that are."""
+    why = _ABOUT_PROCESSES[row.operation]
+    if row.harmless:
+        allow = FilterEntry(row.name, nr, Disposition.ALLOW, 0, row.harmless, "the caller itself")
+        return [allow, FilterEntry(row.name, nr, Disposition.NOTIFY, why=why)]
+    if row.name == "prctl":
+        tests = [equals(0, value) for value in IDENTITY_OPERATIONS.values()]
+    elif row.name == "fcntl":
+        tests = [equals(1, F_SETOWN)]
+    else:
+        return [FilterEntry(row.name, nr, Disposition.NOTIFY, why=why)]
+    return [FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (test,), why) for test in tests]
 
 
 def _open_forms(row: Row, nr: int, flags: int, directory: int, traps: OpenTraps) -> list[FilterEntry]:

@@ -5,9 +5,8 @@ everything is allowed becomes a rule; one below which nothing is, is left; a mix
 entries are looked at (*expansion*). A glob that may reach anywhere below a directory ends the walk there:
 what it decides is left to the supervisor.
 
-Rules of Landlock belong to inodes and follow a directory that is renamed. So a rule is kept only where the
-session cannot rename its directory without asking: no other granted subtree that includes the right to
-remove entries lies above it.
+Rules of Landlock belong to inodes and follow a directory that is renamed. So the rights to rename are granted
+only where the policy says one and the same about everything below, in which case no rule lies deeper.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel.landlock import FsRight
 from sydd.plan.coverage import Coverage
-from sydd.plan.rights import FILE_RIGHTS, NAMING, NONE, REMOVE, REQUIRED
+from sydd.plan.rights import FILE_RIGHTS, NAMING, NONE, REQUIRED
 from sydd.plan.survey import landmarks, roaming
-from sydd.policy.access import OF_AN_OBJECT, Access, Action, bits
+from sydd.policy.access import FILE_ACCESSES, Access, Action, bits
 from sydd.policy.glob import is_below
 
 if TYPE_CHECKING:
@@ -72,9 +71,10 @@ class _Walk:
 
     With *naming*, for rights that give an object another name: a subtree is granted only where the policy
     says one and the same about everything in it, access by access. Else the kernel would let a hole be
-    renamed or linked out of itself. With *moving*, for the right to do that from one directory to another:
-    only where everything is permitted, so that no move from one such place to another gains anything. (The
-    kernel compares the rights that rules grant, and knows nothing of attributes.)
+    renamed or linked out of itself. Accesses about entries count as well, since a directory takes its
+    entries along. With *moving*, for the right to do that from one directory to another: only where
+    everything is permitted, so that no move from one such place to another gains anything. (The kernel
+    compares the rights that rules grant, and knows nothing of attributes.)
     """
 
     def __init__(self, matcher: Matcher, tree: Tree, mask: Access, *, naming: bool, moving: bool) -> None:
@@ -83,7 +83,7 @@ class _Walk:
         self.mask = mask
         self.naming = naming
         self.moving = moving
-        seen = mask | OF_AN_OBJECT if naming else mask
+        seen = mask | FILE_ACCESSES if naming else mask
         self.landmarks = landmarks(matcher, seen)
         self.roaming = roaming(matcher, seen)
         self.directories: list[str] = []
@@ -105,12 +105,12 @@ class _Walk:
         """The action about everything at and below *directory*; None when it is mixed."""
         action = self.matcher.uniform(self.mask, directory)
         if action is Action.ALLOW and self.naming:
-            for access in bits(OF_AN_OBJECT):
-                about_objects = self.matcher.uniform(access, directory)
-                if about_objects is None:
+            for access in bits(FILE_ACCESSES):
+                about_access = self.matcher.uniform(access, directory)
+                if about_access is None:
                     return None
-                if self.moving and not about_objects.permits:
-                    action = about_objects
+                if self.moving and not about_access.permits:
+                    action = about_access
         return action
 
     def _open(self, directory: str) -> None:
@@ -150,8 +150,8 @@ class _Walk:
 
 
 def renaming_gains(matcher: Matcher) -> bool:
-    """Whether what may be done with an object depends on its name: another one can be worth something."""
-    return any(matcher.uniform(access, "/") is None for access in bits(OF_AN_OBJECT))
+    """Whether what may be done with an object, or below it, depends on its name: another may be worth it."""
+    return any(matcher.uniform(access, "/") is None for access in bits(FILE_ACCESSES))
 
 
 def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int = 0) -> LandlockPlan:
@@ -180,7 +180,6 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
         # REFER.
         draft.handled |= FsRight.REFER
         draft.subtrees["/"] = draft.subtrees.get("/", NONE) | FsRight.REFER
-    draft.take_back_unstable()
     return LandlockPlan(draft.handled, draft.free, scoped, draft.rules(), _by_access(draft.gaps))
 
 
@@ -224,15 +223,6 @@ class _Draft:
             known.visit("/")
         return known
 
-    def take_back_unstable(self) -> None:
-        """Grant nothing on what the session could rename by the rights that it has above."""
-        for path, rights in _unstable(self.subtrees, self.files):
-            for right in rights:
-                self.gaps.setdefault(REQUIRED[right], f"the session can rename what is above {path}")
-            for known in (self.subtrees, self.files):
-                if path in known:
-                    known[path] &= ~rights
-
     def rules(self) -> tuple[LandlockRule, ...]:
         """What is granted, sorted by path."""
         rules = [
@@ -242,30 +232,6 @@ class _Draft:
             LandlockRule(path, rights, directory=False) for path, rights in self.files.items() if rights
         ]
         return tuple(sorted(rules, key=lambda rule: rule.path))
-
-
-def _unstable(subtrees: dict[str, FsRight], files: dict[str, FsRight]) -> list[tuple[str, FsRight]]:
-    """Rights to take back: what a rule below a subtree with REMOVE_* grants beyond that subtree."""
-    movers = {path for path, rights in subtrees.items() if rights & REMOVE}
-    found = []
-    for path, rights in (*subtrees.items(), *files.items()):
-        above = _ancestors(path)
-        if not movers.isdisjoint(above):
-            inherited = NONE
-            for ancestor in above:
-                inherited |= subtrees.get(ancestor, NONE)
-            if rights & ~inherited:
-                found.append((path, rights & ~inherited))
-    return found
-
-
-def _ancestors(path: str) -> list[str]:
-    """The directories above *path*, not *path* itself."""
-    found = []
-    while path != "/":
-        path = path.rpartition("/")[0] or "/"
-        found.append(path)
-    return found
 
 
 def _by_access(gaps: dict[Access, str]) -> tuple[tuple[Access, str], ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from sydd.kernel.landlock import Scope
 from sydd.plan.coverage import Coverage
 from sydd.plan.filter import FilterPlan, plan_filter
 from sydd.plan.landlock import LandlockPlan, plan_landlock, renaming_gains
@@ -14,6 +15,7 @@ from sydd.plan.survey import speaking
 from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits
 from sydd.policy.policy import Mode, Policy
 from sydd.syscalls.restricted import DEFAULT_GROUPS
+from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
     from sydd.kernel.landlock import FsRight
@@ -161,6 +163,7 @@ def compile_plan(
             else entry
             for entry in accesses
         )
+    signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
     return Plan(
         profile=policy.name,
         engine=engine,
@@ -171,19 +174,30 @@ def compile_plan(
             arch,
             notified,
             notify_refused=True,
-            restrictions=_restrictions(engine),
-            notify_identity=privileged,
+            restrictions=_restrictions(engine, scoped=signals_scoped),
+            notified=_operations(engine, scoped=signals_scoped, privileged=privileged),
         ),
     )
 
 
-def _restrictions(engine: Engine) -> frozenset[str]:
+def _restrictions(engine: Engine, *, scoped: bool) -> frozenset[str]:
     """Groups of calls that the filter refuses by itself."""
     if engine is Engine.AUDIT:
         return frozenset()
+    groups = DEFAULT_GROUPS
     if engine is Engine.SUPERVISOR:
-        return DEFAULT_GROUPS | {"trace"}  # without Landlock nothing confines ptrace to the session
-    return DEFAULT_GROUPS
+        groups |= {"trace"}  # without Landlock nothing confines ptrace to the session
+    return groups if scoped else groups | {"owners"}
+
+
+def _operations(engine: Engine, *, scoped: bool, privileged: bool) -> frozenset[Operation]:
+    """Operations about processes that are notified."""
+    found = {Operation.IDENTITY} if privileged else set()
+    if engine is not Engine.AUDIT:
+        found.add(Operation.SCHEDULE)
+        if not scoped:
+            found.add(Operation.SIGNAL)
+    return frozenset(found)
 
 
 def _plan_access(

@@ -20,12 +20,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sydd.kernel import landlock_calls, prctl, seccomp
+from sydd.kernel import capabilities, landlock_calls, prctl, seccomp
 from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import EXIT_FAILED, GO, Launch, become, candidates
 from sydd.plan.bpf import compile_filter
+from sydd.plan.capabilities import KEPT_MASK
 from sydd.plan.landlock import LandlockRule
+from sydd.plan.plan import Engine
 from sydd.session.executables import executed_files
 from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
@@ -139,6 +141,8 @@ class _Session:
         self._status: int | None = None
         self._ending = False
         self._failure = ""
+        # What is only recorded is not changed.
+        self._capabilities = -1 if prepared.plan.engine is Engine.AUDIT else KEPT_MASK
         self._served = threading.Event()
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
@@ -151,7 +155,7 @@ class _Session:
             self._supervise()
         finally:
             if self._status is None:
-                kill_tree()
+                kill_tree(self._reap)
             prctl.set_child_subreaper(on=False)
             # A signal that came with the end must not be delivered late.
             while signal.sigtimedwait(WAITED_FOR, 0) is not None:
@@ -203,6 +207,7 @@ class _Session:
         launch.program = compile_filter(prepared.plan.filter)
         launch.filter_flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
         launch.keep = policy.keep_descriptors
+        launch.capabilities = self._capabilities
         launch.umask = -1 if policy.umask is None else policy.umask
         launch.limits = tuple(
             (getattr(resource, f"RLIMIT_{name.upper()}"), soft, hard) for name, soft, hard in policy.limits
@@ -230,6 +235,8 @@ class _Session:
 
         def serve() -> None:
             try:
+                # Never more for a caller than the caller has; but for reading what it asks for.
+                capabilities.limit(self._capabilities | 1 << capabilities.SYS_PTRACE)
                 worker.serve()
             except BaseException as error:  # noqa: BLE001  # told to the main thread, which ends the session
                 self._failure = f"{type(error).__name__}: {error}"
@@ -251,9 +258,9 @@ class _Session:
                 self._reap()
                 if self._failure:
                     # Unsupervised, calls fail with ENOSYS: better an end than a build that limps on.
-                    kill_tree()
+                    kill_tree(self._reap)
             elif number == signal.SIGALRM:
-                kill_tree()
+                kill_tree(self._reap)
             elif number in FORWARDED and info.si_code <= SI_USER:
                 self._forward(number)
         if self._thread is not None:

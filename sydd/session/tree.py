@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROUNDS = 100
 """How often the tree is looked through before what still forks is given up on."""
@@ -50,11 +54,13 @@ def signal_tree(number: int) -> int:
     return len(found)
 
 
-def kill_tree() -> None:
-    """SIGKILL every descendant, again until none is left: what forks meanwhile is found the next time."""
+def kill_tree(reap: Callable[[], None]) -> None:
+    """SIGKILL every descendant, again until none is left: what forks meanwhile is found the next time.
+
+    Args:
+        reap: collects the children that have ended, without waiting.
+    """
     for _ in range(ROUNDS):
         if not signal_tree(signal.SIGKILL):
             return
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()

@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import os
 
+from sydd.kernel.paths import PROC_SUPER_MAGIC, filesystem_type
+
 LONGEST_CHAIN = 1024
 """Parents looked at before a process counts as a stranger."""
+
+ATTEMPTS = 4
+"""How often a chain of parents that changes while it is read is read anew."""
 
 GUARDED = frozenset(
     {
@@ -63,24 +68,71 @@ def is_guarded(path: str) -> bool:
     return bool(parts) and parts[0] in GUARDED
 
 
+def is_elsewhere(path: str, fd: int) -> bool:
+    """Whether *fd* is such an entry of a procfs that is mounted elsewhere than at /proc.
+
+    Its numbers may be those of another PID namespace, so it is nobody's of the session. The name is looked at
+    first: asking for the type of the file system would cost every request a system call.
+
+    Args:
+        path: canonical name of *fd*, not below /proc.
+        fd: O_PATH descriptor.
+    """
+    name = path[path.rfind("/") + 1 :]
+    return (name in GUARDED or name.isdecimal()) and filesystem_type(fd) == PROC_SUPER_MAGIC
+
+
 def in_session(pid: int) -> bool:
-    """Whether *pid* is a process of this worker's session: a descendant of the worker, its subreaper."""
+    """Whether *pid* is a process of this worker's session: a descendant of the worker, its subreaper.
+
+    Every process of a session has its filter; the worker's own children, which wait for callers, have none.
+
+    The parents are read upwards and once more downwards. A number that is the same process's parent before
+    and after its own parent was read has been that one process all the time: an orphan gets a new parent
+    while the old one still has its number. So a number that is taken anew in between does not pass.
+    """
     worker = os.getpid()
-    for _ in range(LONGEST_CHAIN):
-        pid = _parent(pid)
-        if pid == worker:
-            return True
-        if pid <= 1:
+    for _ in range(ATTEMPTS):
+        chain: list[int] = []
+        above = pid
+        while above != worker and above > 1 and len(chain) < LONGEST_CHAIN:
+            chain.append(above)
+            above = _parent(above)
+        if above != worker or not chain:
             return False
+        for below in reversed(chain):
+            if _parent(below) != above:
+                break
+            above = below
+        else:
+            return _has_filter(pid)
     return False
 
 
+def process_group(pid: int) -> int:
+    """The process group of *pid*; 0 when it has gone."""
+    return _stat_field(pid, 2)
+
+
 def _parent(pid: int) -> int:
-    """The parent's pid, from /proc/<pid>/stat; 0 when the process has gone."""
+    return _stat_field(pid, 1)
+
+
+def _stat_field(pid: int, number: int) -> int:
+    """A field of /proc/<pid>/stat, counted from behind the command's name; 0 when the process has gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The command's name may hold anything, a parenthesis too; what follows the last one is ours.
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return 0
-    return int(fields[1])
+    return int(fields[number])
+
+
+def _has_filter(pid: int) -> bool:
+    """Whether seccomp filters *pid* (SECCOMP_MODE_FILTER is 2)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return b"\nSeccomp:\t2\n" in file.read()
+    except OSError:
+        return False

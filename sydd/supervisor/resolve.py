@@ -27,7 +27,7 @@ from sydd.kernel.paths import (
 )
 from sydd.supervisor.descriptors import Descriptors
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
-from sydd.supervisor.procfs import in_session, is_guarded, process_of
+from sydd.supervisor.procfs import in_session, is_elsewhere, is_guarded, process_of
 from sydd.supervisor.request import AT_FDCWD
 from sydd.supervisor.walk import walk
 
@@ -305,6 +305,8 @@ class Resolver:
                 path = f"/proc/self/{rest}" if rest else "/proc/self"
             elif is_guarded(path) and not in_session(owner):
                 raise Stranger(path)
+        elif not owner and is_elsewhere(path, fd):
+            raise Stranger(path)
         return Found(path, fd)
 
     def _is_own(self, path: str) -> bool:

@@ -21,7 +21,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, LinkReader, probe_openat2
-from sydd.policy.access import OF_AN_OBJECT, Access, Action
+from sydd.policy.access import FILE_ACCESSES, Access, Action
 from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
 from sydd.supervisor.request import AT_FDCWD
 from sydd.supervisor.target import (
@@ -282,7 +282,7 @@ class Shortcuts:
             directory, _RENAME_RIGHTS
         ):
             plain |= WRITABLE
-        says = tuple(matcher.uniform(access, directory) for access in singles(int(OF_AN_OBJECT)))
+        says = tuple(matcher.uniform(access, directory) for access in singles(int(FILE_ACCESSES)))
         return _Directory(plain, None if None in says else says)
 
 

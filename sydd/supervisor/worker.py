@@ -31,6 +31,7 @@ from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.shortcut import Shortcuts
+from sydd.supervisor.signals import Signals
 from sydd.supervisor.target import REMOVE_DIR, Demand, Target, locate, rights_at_most
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
@@ -66,6 +67,7 @@ class Worker:
         self._reader = Reader()
         self._resolver = Resolver()
         self._waiting = WaitingRoom(listener)
+        self._signals = Signals(listener, self._reader)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
         self._recorder = Recorder(context, listener, journal, enforcing=not self._auditing)
@@ -77,8 +79,8 @@ class Worker:
         if not self._auditing:
             ways = QuickWays(listener, context.matcher, self._reader, self._resolver.descriptors)
             self._quick = ways.by_number(context.rows, self._shortcuts)
-        # All processes of a session begin with the worker's credentials; a call that may change those is
-        # notified.
+        # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
+        # it sees into them; a call that may change those is notified.
         self._one_identity = True
         self._launching = True
         self._restricted = Access(0)
@@ -96,6 +98,7 @@ class Worker:
             self._loop()
         finally:
             self._waiting.close()
+            self._signals.close()
             self._resolver.end()
 
     def _loop(self) -> None:
@@ -156,6 +159,8 @@ class Worker:
             return CONTINUE
         if operation is Operation.REFUSED or operation is Operation.SOCKET:
             return self._flat(notification, row)
+        if operation is Operation.SIGNAL or operation is Operation.SCHEDULE:
+            return self._about_process(notification, row)
         self._resolver.caller = notification.tid
         if operation is Operation.IDENTITY:
             if self._one_identity and not keeps(row, notification.registers):
@@ -176,6 +181,18 @@ class Worker:
             credentials.restore()
             self._resolver.close()
 
+    def _about_process(self, notification: Notification, row: Row) -> Answer:
+        try:
+            return self._signals.answer(notification, row, one_identity=self._one_identity)
+        except Stranger as failure:
+            request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
+            return self._refuse_stranger(request, failure, Access(0))
+
+    def _refuse_stranger(self, request: Request, failure: Stranger, access: Access) -> Answer:
+        denial = Verdict(Action.DENY, access, Demand(0, Found(failure.path, -1)))
+        self._recorder.record(request, denial, stranger=True)
+        return answers.error(request.row.errno or errno.EACCES)
+
     def _resolved(self, notification: Notification, row: Row) -> Answer:
         """Read, then resolve and act, anew when names change under it."""
         request = None
@@ -192,10 +209,10 @@ class Worker:
         except NaturalFailure as failure:
             return self._natural(row, request, failure.errno)
         except Stranger as failure:
-            if request is not None:
-                denial = Verdict(Action.DENY, Access.READ, Demand(0, Found(failure.path, -1)))
-                self._recorder.record(request, denial, stranger=True)
-            return CONTINUE if self._auditing else answers.error(errno.EACCES)
+            if request is None:
+                return answers.error(errno.EACCES)
+            refused = self._refuse_stranger(request, failure, Access.READ)
+            return CONTINUE if self._auditing else refused
 
     def _once(self, request: Request) -> Answer:
         """Resolve, decide, act."""

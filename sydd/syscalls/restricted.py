@@ -29,6 +29,10 @@ PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, PERSONALITY_QUERY = 0x8, 0x2_0000, 0x4_
 # asm-generic/ioctls.h: equal on x86-64 and aarch64
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 
+# asm-generic/fcntl.h, asm-generic/sockios.h
+F_SETOWN_EX = 15
+FIOSETOWN, SIOCSPGRP = 0x8901, 0x8902
+
 USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h
 
 _FILE_TYPE = S_IFREG | S_IFBLK | S_IFCHR | S_IFIFO | S_IFSOCK
@@ -239,6 +243,22 @@ RESTRICTIONS: tuple[Restriction, ...] = (
                 otherwise=0,
             ),
         ),
+    ),
+    Restriction(
+        name="owners",
+        reason="the kernel would send the signals of a descriptor to any process; which one lies behind a "
+        "pointer. Held where Landlock does not keep signals in the session; F_SETOWN with one's own "
+        "number, which a register holds, stays allowed",
+        errno=EPERM,
+        rules=(
+            ArgumentRule(call="fcntl", forms=((equals(1, F_SETOWN_EX), EPERM),), otherwise=0),
+            ArgumentRule(
+                call="ioctl",
+                forms=((equals(1, FIOSETOWN), EPERM), (equals(1, SIOCSPGRP), EPERM)),
+                otherwise=0,
+            ),
+        ),
+        by_default=False,
     ),
     Restriction(
         name="inode_ioctl",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from sydd.policy.access import Access
+from sydd.syscalls.argument import ArgTest
 
 
 class Operation(IntEnum):
@@ -41,6 +42,8 @@ class Operation(IntEnum):
     HANDLE = auto()  # name_to_handle_at
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
     IDENTITY = auto()  # the caller's credentials: always allowed, and noted; (id, …), others: ()
+    SIGNAL = auto()  # to a process by its number; what the arguments are, the supervisor knows by the name
+    SCHEDULE = auto()  # of another thread or process by its number
     REFUSED = auto()  # never allowed inside a session: Row.errno
 
 
@@ -72,7 +75,8 @@ class Row:
         extra: further registers, in the order that Operation documents.
         times: layout of the times of UTIME.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
-        errno: what REFUSED calls return.
+        errno: what REFUSED calls return, and those about a process outside the session.
+        harmless: a form about the caller alone: the call is not notified where all of these hold.
     """
 
     name: str
@@ -91,3 +95,4 @@ class Row:
     times: Times | None = None
     follow: bool = True
     errno: int = 0
+    harmless: tuple[ArgTest, ...] = ()

@@ -17,6 +17,8 @@ What a reader of a row has to know besides:
 - ``symlink`` keeps its new name in ``path``; the target is only a string (``extra``).
 - *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
   ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
+- Calls that signal a process, or set its scheduling, are told apart by their names; their registers hold
+  numbers of processes. ``fcntl`` is here for F_SETOWN alone.
 - ``prctl`` is here for the operations in IDENTITY_OPERATIONS alone.
 - ``socketpair`` is here for datagrams alone: an end of such a pair can be connected, and sent from, to any
   other address. Of the other types ``connect`` and ``bind`` are, on a socket of a pair or an inherited one.
@@ -38,6 +40,7 @@ from __future__ import annotations
 from errno import EPERM
 
 from sydd.policy.access import Access
+from sydd.syscalls.argument import equals
 from sydd.syscalls.row import Operation, Row, Times
 
 O_CREAT, O_WRONLY, O_TRUNC = 0o100, 0o1, 0o1000
@@ -53,6 +56,9 @@ FLAG_REQUESTS: dict[str, int] = {
 
 IDENTITY_OPERATIONS: dict[str, int] = {"PR_CAPBSET_DROP": 24, "PR_SET_SECUREBITS": 28}
 """Operations of prctl(2) after which a later execve(2) leads to other capabilities (linux/prctl.h)."""
+
+F_SETOWN = 8
+"""Command of fcntl(2): who gets the signals of a descriptor. F_SETOWN_EX has it behind a pointer."""
 
 _OPEN = Access.READ | Access.LIST | Access.STAT | Access.CREATE | Access.MODIFY | Access.TRUNCATE
 _CREAT = Access.CREATE | Access.MODIFY | Access.TRUNCATE
@@ -312,6 +318,40 @@ _IDENTITY = (
     *(Row(name=name, operation=_op.IDENTITY) for name in ("setgroups", "capset", "prctl")),
 )
 
+# Where Landlock does not keep signals in the session, the supervisor does.
+_SIGNALS = tuple(
+    Row(name=name, operation=_op.SIGNAL, errno=EPERM)
+    for name in (
+        "kill",
+        "tkill",
+        "tgkill",
+        "rt_sigqueueinfo",
+        "rt_tgsigqueueinfo",
+        "pidfd_send_signal",
+        "fcntl",
+    )
+)
+
+# No permission of the kernel or of Landlock keeps these from other processes of the user. A 0 is the caller.
+_SCHEDULING = (
+    Row(
+        name="setpriority",
+        operation=_op.SCHEDULE,
+        errno=EPERM,
+        harmless=(equals(0, 0), equals(1, 0)),  # PRIO_PROCESS
+    ),
+    Row(
+        name="ioprio_set",
+        operation=_op.SCHEDULE,
+        errno=EPERM,
+        harmless=(equals(0, 1), equals(1, 0)),  # IOPRIO_WHO_PROCESS
+    ),
+    *(
+        Row(name=name, operation=_op.SCHEDULE, errno=EPERM, harmless=(equals(0, 0),))
+        for name in ("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
+    ),
+)
+
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.
 # open_tree without OPEN_TREE_CLONE is a plain O_PATH open that no one else would judge. The kernel asks for
 # capabilities, EPERM without, for all but harmless forms of open_tree and of the quota calls.
@@ -336,5 +376,7 @@ _REFUSED = (
     Row(name="mount_setattr", operation=_op.REFUSED, dirfd=0, path=1, flags=2, errno=EPERM),
 )
 
-ROWS: tuple[Row, ...] = _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _REFUSED
+ROWS: tuple[Row, ...] = (
+    _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _SIGNALS + _SCHEDULING + _REFUSED
+)
 """All rows; a name appears once."""

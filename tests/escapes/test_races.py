@@ -236,3 +236,20 @@ def test_rename_gains_attributes(arena: Arena) -> None:
         rules=["deny attributes ${cwd}/hole/**"],
         prepare=prepare,
     )
+
+
+def test_rename_of_a_directory_gains_mknod(arena: Arena) -> None:
+    """A directory takes its entries along: what may be made or removed in it goes by its new name."""
+
+    def prepare() -> None:
+        arena.plant("hole/dd/mark", "x")
+        os.mkdir(f"{arena.work}/free")
+
+    code = "import subprocess; os.chdir('free'); subprocess.run(sys.argv[1:], check=False)"
+    argv = arena.python(code, *string(arena, "renamedir", "x", "../hole/dd"))
+    arena.attempt(
+        argv,
+        lambda: not os.path.exists(f"{arena.work}/hole/dd"),
+        rules=["deny mknod,chdir ${cwd}/hole/**"],
+        prepare=prepare,
+    )

@@ -99,8 +99,9 @@ def expected(row: Row) -> dict[str, object]:
     }
 
 
-OBJECT_ROWS = [row for row in ROWS if row.operation is not Operation.IDENTITY]
-"""Rows that read arguments; those about credentials only have to be noticed."""
+ABOUT_PROCESSES = (Operation.IDENTITY, Operation.SIGNAL, Operation.SCHEDULE)
+OBJECT_ROWS = [row for row in ROWS if row.operation not in ABOUT_PROCESSES]
+"""Rows about files; those about processes are known by their names."""
 
 
 @pytest.mark.parametrize("row", OBJECT_ROWS, ids=lambda row: row.name)
@@ -180,9 +181,10 @@ def test_links_as_last_component() -> None:
 def test_what_is_asked() -> None:
     """Every call asks for something or is refused with an errno; the lists are those of the rule language."""
     for row in ROWS:
-        asking = row.operation not in (Operation.REFUSED, Operation.IDENTITY)
+        asking = row.operation not in (Operation.REFUSED, *ABOUT_PROCESSES)
         assert bool(row.asks) == asking, row.name
-        assert bool(row.errno) == (row.operation is Operation.REFUSED), row.name
+        refusing = row.operation in (Operation.REFUSED, Operation.SIGNAL, Operation.SCHEDULE)
+        assert bool(row.errno) == refusing, row.name
         assert (row.times is not None) == (row.operation is Operation.UTIME), row.name
     times = {row.name: row.times for row in ROWS if row.times}
     assert times == {

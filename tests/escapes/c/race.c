@@ -136,6 +136,11 @@ static int once(const char *call, const char *path) {
         if (!rename(path, "taken")) { struct stat s; return !stat("taken", &s) && s.st_size > 5; }
         return 0;
     }
+    if (!strcmp(call, "renamedir")) { /* the same with a directory, known by what is in it */
+        mkdir(good, 0700);
+        if (rename(path, "taken")) return 0;
+        return !access("taken/mark", F_OK) || (rmdir("taken"), 0);
+    }
     if (!strcmp(call, "link")) { /* keep it when it is the big one */
         struct stat s;
         unlink("taken");
