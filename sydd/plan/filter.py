@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, Flag, auto
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from sydd.policy.access import Access, names
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import FLAG_REQUESTS, IDENTITY_OPERATIONS
+from sydd.syscalls.rows import FLAG_REQUESTS, IDENTITY_OPERATIONS, JUDGED_BY_REGISTERS, WHO_PROCESS
 from sydd.syscalls.table import NUMBERS, rows_by_number
 
 __all__ = [
@@ -180,6 +180,8 @@ def plan_filter(
     notify_refused: bool = True,
     restrictions: frozenset[str] = DEFAULT_GROUPS,
     notify_identity: bool = False,
+    judged: frozenset[Operation] = frozenset(),
+    supervised_here: bool = True,
 ) -> FilterPlan:
     """The filter that notifies every call which can ask for one of *supervised*.
 
@@ -191,6 +193,8 @@ def plan_filter(
             or answered by the filter itself.
         restrictions: names of the groups of ``restricted.py`` that hold.
         notify_identity: whether calls that change the caller's credentials are notified.
+        judged: which operations on processes and IPC objects outside the session the supervisor refuses.
+        supervised_here: whether there is a supervisor. Without one, what would be notified is EACCES.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}
     if unknown:
@@ -208,10 +212,14 @@ def plan_filter(
             # Refused forms come first, so that notifying others cannot open them.
             if row is not None and row.operation is Operation.IDENTITY:
                 forms += _identity(row, nr) if notify_identity else []
+            elif row is not None and row.operation in JUDGED_BY_REGISTERS:
+                forms += _about_others(row, nr) if row.operation in judged else []
             elif row is not None:
                 forms += _notified(arch, nr, row, supervised, traps, notify_refused)
         if not forms or forms[-1].tests:
             forms.append(FilterEntry(name, nr, Disposition.ALLOW))
+        if not supervised_here:
+            forms = [_refused(form) for form in forms]
         entries += _shortest(forms)
     return FilterPlan(arch, tuple(entries))
 
@@ -228,9 +236,9 @@ def _static(name: str, nr: int, groups: list[Restriction]) -> Iterator[FilterEnt
         for rule in group.rules:
             if rule.call != name:
                 continue
-            for test, number in rule.forms:
+            for tests, number in rule.forms:
                 answer = Disposition.ERRNO if number else Disposition.ALLOW
-                yield FilterEntry(name, nr, answer, number, (test,), group.name)
+                yield FilterEntry(name, nr, answer, number, tests, group.name)
             if rule.otherwise:
                 yield FilterEntry(name, nr, Disposition.ERRNO, rule.otherwise, why=group.name)
                 return
@@ -275,6 +283,24 @@ def _identity(row: Row, nr: int) -> list[FilterEntry]:
         FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (equals(0, value),), why="credentials")
         for value in IDENTITY_OPERATIONS.values()
     ]
+
+
+def _refused(form: FilterEntry) -> FilterEntry:
+    """The same where nobody is there to be notified."""
+    if form.disposition is not Disposition.NOTIFY:
+        return form
+    return replace(form, disposition=Disposition.ERRNO, errno=errno.EACCES)
+
+
+def _about_others(row: Row, nr: int) -> list[FilterEntry]:
+    """The entries of a call on a process or an IPC object; with process 0, the caller, it is none."""
+    notify = FilterEntry(row.name, nr, Disposition.NOTIFY, why="others than the session's")
+    if row.operation is not Operation.PROCESS:
+        return [notify]
+    own: tuple[ArgTest, ...] = (equals(row.extra[-1], 0),)
+    if row.name in WHO_PROCESS:
+        own = (equals(row.extra[0], WHO_PROCESS[row.name]), *own)
+    return [FilterEntry(row.name, nr, Disposition.ALLOW, 0, own, "the caller"), notify]
 
 
 def _open_forms(row: Row, nr: int, flags: int, directory: int, traps: OpenTraps) -> list[FilterEntry]:

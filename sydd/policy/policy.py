@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from sydd.policy.errors import Source
+from sydd.policy.restrict import Restrict
 from sydd.policy.rule import Rule
 from sydd.policy.variables import Variable, substitute_value
 
@@ -86,6 +87,7 @@ class Policy:
         limits: name (see LIMITS), soft and hard limit; UNLIMITED for none.
         keep_descriptors: inherited descriptors beyond 0, 1, 2 that stay open.
         sources: the files it was read from, parents first.
+        restrict: what it says about calls that no path rule speaks of.
         variables: what profiles and `--set` define; `variables.resolve` makes values of them.
     """
 
@@ -97,5 +99,6 @@ class Policy:
     umask: int | None = None
     limits: tuple[tuple[str, int, int], ...] = ()
     keep_descriptors: tuple[int, ...] = ()
+    restrict: Restrict = field(default=Restrict())
     sources: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()

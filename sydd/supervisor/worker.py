@@ -20,7 +20,8 @@ from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
-from sydd.supervisor.gain import gains, same_action
+from sydd.supervisor.gain import gains, gives_identity, same_action
+from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.notification import Notification, decode
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.recorder import Recorder
@@ -31,6 +32,7 @@ from sydd.supervisor.shortcut import Shortcuts
 from sydd.supervisor.target import REMOVE_DIR, RENAME_EXCHANGE, Demand, Target, locate, rights_at_most
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
+from sydd.syscalls.rows import JUDGED_BY_REGISTERS
 
 if TYPE_CHECKING:
     from sydd.supervisor.context import Context
@@ -70,6 +72,8 @@ class Worker:
         # All processes of a session begin with the worker's credentials; a call that may change those is
         # notified.
         self._one_identity = True
+        self._neighbours = Neighbours(own_namespaces=context.plan.restrict.own_namespaces)
+        self._keeps_identity = context.plan.restrict.keeps_identity
         self._launching = True
         self._restricted = Access(0)
         for entry in context.plan.accesses:
@@ -140,6 +144,8 @@ class Worker:
             return CONTINUE
         if operation is Operation.REFUSED or operation is Operation.SOCKET:
             return self._flat(notification, row)
+        if operation in JUDGED_BY_REGISTERS:
+            return self._about_others(notification, row)
         self._resolver.caller = notification.tid
         if operation is Operation.IDENTITY:
             self._one_identity = False
@@ -215,6 +221,8 @@ class Worker:
             number = self._gain(request, target)
             if number:
                 return answers.error(number)
+        if operation is Operation.CHMOD and self._keeps_identity and gives_identity(request, target):
+            return answers.error(errno.EPERM)
         at_most = rights_at_most(request)
         coverage = self._coverage
         if at_most is not None and coverage.may_continue(at_most):
@@ -289,6 +297,15 @@ class Worker:
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
+
+    def _about_others(self, notification: Notification, row: Row) -> Answer:
+        """Calls on processes and IPC objects: the session's own go on, others are refused."""
+        answer = self._neighbours.answer(notification, row)
+        if answer is not None:
+            return answer
+        request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
+        self._recorder.record(request, Verdict(Action.DENY), stranger=True)
+        return answers.error(row.errno)
 
     def _send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""

@@ -41,6 +41,9 @@ class Operation(IntEnum):
     HANDLE = auto()  # name_to_handle_at
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
     IDENTITY = auto()  # changes the caller's credentials: always allowed, and noted
+    PROCESS = auto()  # (pid,), or (which, who): a process, or a thread, that need not be the session's
+    IPC_GET = auto()  # (key, size or number, flags); msgget: (key, flags)
+    IPC_USE = auto()  # (id,); with a command: (id, command)
     REFUSED = auto()  # never allowed inside a session: Row.errno
 
 
@@ -72,7 +75,7 @@ class Row:
         extra: further registers, in the order that Operation documents.
         times: layout of the times of UTIME.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
-        errno: what REFUSED calls return.
+        errno: what REFUSED calls return, and those on what is not the session's.
     """
 
     name: str

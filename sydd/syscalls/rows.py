@@ -35,7 +35,7 @@ What a call asks for, where it is not obvious:
 
 from __future__ import annotations
 
-from errno import EPERM
+from errno import EACCES, EPERM
 
 from sydd.policy.access import Access
 from sydd.syscalls.row import Operation, Row, Times
@@ -312,6 +312,35 @@ _IDENTITY = tuple(
     )
 )
 
+# What other processes of the user are to a session: out of reach. These name a process, or an object of
+# System V IPC, by a number in a register, so that whom they mean is known for certain.
+_OTHERS = (
+    Row(name="setpriority", operation=_op.PROCESS, extra=(0, 1), errno=EPERM),
+    Row(name="ioprio_set", operation=_op.PROCESS, extra=(0, 1), errno=EPERM),
+    Row(name="sched_setparam", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="sched_setscheduler", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="sched_setaffinity", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="sched_setattr", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="prlimit64", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="shmget", operation=_op.IPC_GET, extra=(0, 1, 2), errno=EACCES),
+    Row(name="semget", operation=_op.IPC_GET, extra=(0, 1, 2), errno=EACCES),
+    Row(name="msgget", operation=_op.IPC_GET, extra=(0, 1), errno=EACCES),
+    Row(name="shmat", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="shmctl", operation=_op.IPC_USE, extra=(0, 1), errno=EACCES),
+    Row(name="semop", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="semtimedop", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="semctl", operation=_op.IPC_USE, extra=(0, 2), errno=EACCES),
+    Row(name="msgsnd", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="msgrcv", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="msgctl", operation=_op.IPC_USE, extra=(0, 1), errno=EACCES),
+)
+
+JUDGED_BY_REGISTERS = frozenset({_op.PROCESS, _op.IPC_GET, _op.IPC_USE})
+"""Operations on what belongs to the user and to no path."""
+
+WHO_PROCESS: dict[str, int] = {"setpriority": 0, "ioprio_set": 1}
+"""The word for "a process" of the calls that also speak of groups and users (PRIO_, IOPRIO_WHO_PROCESS)."""
+
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.
 # open_tree without OPEN_TREE_CLONE is a plain O_PATH open that no one else would judge. The kernel asks for
 # capabilities, EPERM without, for all but harmless forms of open_tree and of the quota calls.
@@ -336,5 +365,5 @@ _REFUSED = (
     Row(name="mount_setattr", operation=_op.REFUSED, dirfd=0, path=1, flags=2, errno=EPERM),
 )
 
-ROWS: tuple[Row, ...] = _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _REFUSED
+ROWS: tuple[Row, ...] = _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _OTHERS + _REFUSED
 """All rows; a name appears once."""

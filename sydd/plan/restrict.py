@@ -1,0 +1,88 @@
+"""From `[restrict]` and the engine to groups of the filter, and what the supervisor judges by registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sydd.plan.engine import Engine
+from sydd.syscalls.restricted import DEFAULT_GROUPS
+from sydd.syscalls.row import Operation
+
+if TYPE_CHECKING:
+    from sydd.policy.restrict import Restrict
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictPlan:
+    """How the calls are restricted that no path rule speaks of.
+
+    Attributes:
+        groups: of ``restricted.py``, which the filter refuses by itself.
+        judged: operations on processes and IPC objects that the supervisor looks at.
+        keeps_identity: whether the supervisor refuses modes by which a program runs as its owner.
+        own_namespaces: whether processes of the session can be in namespaces of their own.
+    """
+
+    groups: frozenset[str]
+    judged: frozenset[Operation]
+    keeps_identity: bool = False
+    own_namespaces: bool = False
+
+
+def plan_restrict(restrict: Restrict, engine: Engine, *, privileged: bool) -> RestrictPlan:
+    """What *restrict* comes to under *engine*.
+
+    Args:
+        restrict: of the policy.
+        engine: the layers in use.
+        privileged: whether processes of the session may come to have different credentials.
+
+    Raises:
+        ValueError: it allows something that nothing here would confine.
+    """
+    if engine is Engine.AUDIT:
+        return RestrictPlan(frozenset(), frozenset())
+    groups = set(DEFAULT_GROUPS)
+    judged = {Operation.PROCESS}
+    without_landlock = engine is Engine.SUPERVISOR
+    if restrict.ptrace == "session" and without_landlock:
+        msg = (
+            '[restrict] ptrace = "session" needs Landlock, which keeps tracing inside the session; '
+            "without it tracing is refused: leave the key out, or use another engine"
+        )
+        raise ValueError(msg)
+    if restrict.says("ptrace") == "deny" or without_landlock:
+        groups.add("trace")
+    namespaces = restrict.says("user_namespaces") == "allow"
+    if namespaces:
+        if without_landlock:
+            msg = (
+                '[restrict] user_namespaces = "allow" needs Landlock, which refuses mounts in them; '
+                "leave the key out, or use another engine"
+            )
+            raise ValueError(msg)
+        if privileged:
+            msg = (
+                '[restrict] user_namespaces = "allow" is for sessions without privileges: capabilities in a '
+                "namespace cannot be told from one's own; run it as a user"
+            )
+            raise ValueError(msg)
+        groups.remove("namespaces")
+    keeps_identity = restrict.says("setuid_bits") == "deny"
+    if keeps_identity:
+        groups.add("setuid_bits")
+    ipc = restrict.says("ipc")
+    if ipc == "deny":
+        groups.add("sysv_ipc")
+    elif ipc == "allow":
+        groups.remove("mqueues")
+    else:
+        judged |= {Operation.IPC_GET, Operation.IPC_USE}
+    if engine is Engine.NESTED:
+        # Nobody judges by this session's bounds: who belongs to whom is the outer session's to say.
+        judged.clear()
+        groups.add("limits")
+        if keeps_identity:
+            groups.add("setuid_chmod")
+    return RestrictPlan(frozenset(groups), frozenset(judged), keeps_identity, namespaces)
