@@ -37,7 +37,7 @@ def pick_engine(
             msg = f"{what} needs a supervisor; this process has one already, and the kernel allows no second"
             raise ValueError(msg)
         if not landlock_available:
-            msg = "inside a supervised session sydd needs Landlock, which this kernel lacks"
+            msg = "inside a supervised session sydd needs Landlock, which is not to be had here"
             raise ValueError(msg)
         return Engine.NESTED
     if mode is Mode.AUDIT:

@@ -22,7 +22,13 @@ from sydd.policy.access import Access, names
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import FLAG_REQUESTS, IDENTITY_OPERATIONS, JUDGED_BY_REGISTERS, WHO_PROCESS
+from sydd.syscalls.rows import (
+    FLAG_REQUESTS,
+    IDENTITY_OPERATIONS,
+    JUDGED_BY_REGISTERS,
+    PR_SET_CHILD_SUBREAPER,
+    WHO_PROCESS,
+)
 from sydd.syscalls.table import NUMBERS, rows_by_number
 
 __all__ = [
@@ -193,7 +199,8 @@ def plan_filter(
             or answered by the filter itself.
         restrictions: names of the groups of ``restricted.py`` that hold.
         notify_identity: whether calls that change the caller's credentials are notified.
-        judged: which operations on processes and IPC objects outside the session the supervisor refuses.
+        judged: which operations on processes and IPC objects the supervisor looks at: those outside the
+            session it refuses, and it notes who confines itself.
         supervised_here: whether there is a supervisor. Without one, what would be notified is EACCES.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}
@@ -210,7 +217,11 @@ def plan_filter(
         row = rows.get(nr)
         if not forms or forms[-1].tests:
             # Refused forms come first, so that notifying others cannot open them.
-            if row is not None and row.operation is Operation.IDENTITY:
+            if row is not None and row.operation is Operation.CONFINE:
+                forms += [_noted(row, nr)] if row.operation in judged else []
+            elif row is not None and row.operation is Operation.IDENTITY:
+                if row.name == "prctl" and Operation.CONFINE in judged:
+                    forms.append(_noted(row, nr, equals(0, PR_SET_CHILD_SUBREAPER)))
                 forms += _identity(row, nr) if notify_identity else []
             elif row is not None and row.operation in JUDGED_BY_REGISTERS:
                 forms += _about_others(row, nr) if row.operation in judged else []
@@ -273,6 +284,11 @@ def _notified(
             for value in FLAG_REQUESTS.values()
         ]
     return [notify]
+
+
+def _noted(row: Row, nr: int, *tests: ArgTest) -> FilterEntry:
+    """An entry for a call by which the supervisor learns who confines itself."""
+    return FilterEntry(row.name, nr, Disposition.NOTIFY, 0, tests, "own domains")
 
 
 def _identity(row: Row, nr: int) -> list[FilterEntry]:

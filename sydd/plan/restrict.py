@@ -19,7 +19,7 @@ class RestrictPlan:
 
     Attributes:
         groups: of ``restricted.py``, which the filter refuses by itself.
-        judged: operations on processes and IPC objects that the supervisor looks at.
+        judged: operations on processes, the caller or others, and IPC objects that the supervisor looks at.
         keeps_identity: whether the supervisor refuses modes by which a program runs as its owner.
         own_namespaces: whether processes of the session can be in namespaces of their own.
     """
@@ -43,31 +43,16 @@ def plan_restrict(restrict: Restrict, engine: Engine, *, privileged: bool) -> Re
     """
     if engine is Engine.AUDIT:
         return RestrictPlan(frozenset(), frozenset())
-    groups = set(DEFAULT_GROUPS)
-    judged = {Operation.PROCESS}
     without_landlock = engine is Engine.SUPERVISOR
-    if restrict.ptrace == "session" and without_landlock:
-        msg = (
-            '[restrict] ptrace = "session" needs Landlock, which keeps tracing inside the session; '
-            "without it tracing is refused: leave the key out, or use another engine"
-        )
-        raise ValueError(msg)
+    _check(restrict, without_landlock=without_landlock, privileged=privileged)
+    groups = set(DEFAULT_GROUPS)
+    judged = {Operation.PROCESS, Operation.CONFINE}
+    if without_landlock:
+        groups.add("landlock")
     if restrict.says("ptrace") == "deny" or without_landlock:
         groups.add("trace")
     namespaces = restrict.says("user_namespaces") == "allow"
     if namespaces:
-        if without_landlock:
-            msg = (
-                '[restrict] user_namespaces = "allow" needs Landlock, which refuses mounts in them; '
-                "leave the key out, or use another engine"
-            )
-            raise ValueError(msg)
-        if privileged:
-            msg = (
-                '[restrict] user_namespaces = "allow" is for sessions without privileges: capabilities in a '
-                "namespace cannot be told from one's own; run it as a user"
-            )
-            raise ValueError(msg)
         groups.remove("namespaces")
     keeps_identity = restrict.says("setuid_bits") == "deny"
     if keeps_identity:
@@ -86,3 +71,25 @@ def plan_restrict(restrict: Restrict, engine: Engine, *, privileged: bool) -> Re
         if keeps_identity:
             groups.add("setuid_chmod")
     return RestrictPlan(frozenset(groups), frozenset(judged), keeps_identity, namespaces)
+
+
+def _check(restrict: Restrict, *, without_landlock: bool, privileged: bool) -> None:
+    """Refuse what nothing would confine."""
+    if restrict.ptrace == "session" and without_landlock:
+        msg = (
+            '[restrict] ptrace = "session" needs Landlock, which keeps tracing inside the session; '
+            "without it tracing is refused: leave the key out, or use another engine"
+        )
+        raise ValueError(msg)
+    if restrict.says("user_namespaces") == "allow" and without_landlock:
+        msg = (
+            '[restrict] user_namespaces = "allow" needs Landlock, which refuses mounts in them; '
+            "leave the key out, or use another engine"
+        )
+        raise ValueError(msg)
+    if restrict.says("user_namespaces") == "allow" and privileged:
+        msg = (
+            '[restrict] user_namespaces = "allow" is for sessions without privileges: capabilities in a '
+            "namespace cannot be told from one's own; run it as a user"
+        )
+        raise ValueError(msg)

@@ -39,6 +39,7 @@ _WANTED: Final = {
     "dict_type": "a table",
     "model_type": "a table",
     "int_type": "an integer",
+    "literal_error": "a string",
 }
 
 
@@ -261,9 +262,9 @@ class _Reader:
         if kind == "extra_forbidden":
             return self.unknown_key(way)
         value = first["input"]
-        if kind == "literal_error":
+        if kind == "literal_error" and isinstance(value, str):
             words = CHOICES.get(str(way[-1]), tuple(mode.value for mode in Mode))
-            hint = did_you_mean(str(value), words, "write " + " or ".join(f"'{word}'" for word in words))
+            hint = did_you_mean(value, words, "write " + " or ".join(f"'{word}'" for word in words))
             return PolicyError(f"unknown {name} '{value}'", self.value(*way), hint)
         wanted = _WANTED.get(kind, "something else")
         hint = ""

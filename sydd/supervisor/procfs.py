@@ -67,7 +67,7 @@ def in_session(pid: int) -> bool:
     """Whether *pid* is a process of this worker's session: a descendant of the worker, its subreaper."""
     worker = os.getpid()
     for _ in range(LONGEST_CHAIN):
-        pid = _parent(pid)
+        pid = parent_of(pid)
         if pid == worker:
             return True
         if pid <= 1:
@@ -75,7 +75,7 @@ def in_session(pid: int) -> bool:
     return False
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
     """The parent's pid, from /proc/<pid>/stat; 0 when the process has gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

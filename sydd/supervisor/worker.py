@@ -19,6 +19,7 @@ from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
+from sydd.supervisor.confined import SelfConfined
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, gives_identity, same_action
 from sydd.supervisor.neighbours import Neighbours
@@ -32,7 +33,7 @@ from sydd.supervisor.shortcut import Shortcuts
 from sydd.supervisor.target import REMOVE_DIR, RENAME_EXCHANGE, Demand, Target, locate, rights_at_most
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import JUDGED_BY_REGISTERS
+from sydd.syscalls.rows import JUDGED_BY_REGISTERS, PR_SET_CHILD_SUBREAPER
 
 if TYPE_CHECKING:
     from sydd.supervisor.context import Context
@@ -72,7 +73,9 @@ class Worker:
         # All processes of a session begin with the worker's credentials; a call that may change those is
         # notified.
         self._one_identity = True
-        self._neighbours = Neighbours(own_namespaces=context.plan.restrict.own_namespaces)
+        own_namespaces = context.plan.restrict.own_namespaces
+        self._confined = SelfConfined(context.command, own_namespaces=own_namespaces)
+        self._neighbours = Neighbours(own_namespaces=own_namespaces)
         self._keeps_identity = context.plan.restrict.keeps_identity
         self._launching = True
         self._restricted = Access(0)
@@ -146,8 +149,14 @@ class Worker:
             return self._flat(notification, row)
         if operation in JUDGED_BY_REGISTERS:
             return self._about_others(notification, row)
+        if operation is Operation.CONFINE:
+            self._confined.enters(notification.tid)
+            return CONTINUE
         self._resolver.caller = notification.tid
         if operation is Operation.IDENTITY:
+            if row.name == "prctl" and notification.registers[0] & 0xFFFFFFFF == PR_SET_CHILD_SUBREAPER:
+                self._confined.adopts(notification.tid)
+                return CONTINUE
             self._one_identity = False
             self._shortcuts = None  # it looks names up with the worker's credentials
             return CONTINUE
@@ -235,6 +244,8 @@ class Worker:
                     break
             else:
                 return CONTINUE
+        if at_most is not None and self._confined.holds(request.notification.tid):
+            return CONTINUE if coverage.may_continue(at_most) else answers.error(errno.EACCES)
         return self._perform(request, target)
 
     def _gain(self, request: Request, target: Target) -> int:

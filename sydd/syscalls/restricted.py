@@ -16,7 +16,7 @@ from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK, S_ISGID, S_ISUID
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
 
 # linux/sched.h. CLONE_NEWTIME (0x80) lies where clone(2) has the exit signal: only unshare can say it.
-CLONE_FS, CLONE_FILES, CLONE_SYSVSEM = 0x200, 0x400, 0x4_0000
+CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_PARENT = 0x200, 0x400, 0x4_0000, 0x8000
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
 _CLONE_NEW = (
@@ -134,6 +134,16 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         calls=("clone3",),
     ),
     Restriction(
+        name="siblings",
+        reason="makes a child that is no child: who descends from whom is what tells processes apart",
+        errno=EPERM,
+        rules=(
+            ArgumentRule(
+                call="clone", forms=(((ArgTest(0, CLONE_PARENT, CLONE_PARENT),), EPERM),), otherwise=0
+            ),
+        ),
+    ),
+    Restriction(
         name="namespaces",
         reason="a user namespace of its own gives a process capabilities over mounts and the network stack",
         errno=EPERM,
@@ -152,6 +162,14 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         reason="joins the namespaces of another process; with its mount namespace it takes its root",
         errno=EPERM,
         calls=("setns",),
+    ),
+    Restriction(
+        name="landlock",
+        reason="what is performed for a program passes its own domain by, so without Landlock underneath it "
+        "gets to know of none",
+        errno=ENOSYS,
+        calls=("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"),
+        by_default=False,
     ),
     Restriction(
         name="trace",

@@ -41,6 +41,7 @@ class Operation(IntEnum):
     HANDLE = auto()  # name_to_handle_at
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
     IDENTITY = auto()  # changes the caller's credentials: always allowed, and noted
+    CONFINE = auto()  # the caller restricts itself with Landlock: always allowed, and noted
     PROCESS = auto()  # (pid,), or (which, who): a process, or a thread, that need not be the session's
     IPC_GET = auto()  # (key, size or number, flags); msgget: (key, flags)
     IPC_USE = auto()  # (id,); with a command: (id, command)

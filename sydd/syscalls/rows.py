@@ -17,7 +17,7 @@ What a reader of a row has to know besides:
 - ``symlink`` keeps its new name in ``path``; the target is only a string (``extra``).
 - *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
   ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
-- ``prctl`` is here for the operations in IDENTITY_OPERATIONS alone.
+- ``prctl`` is here for the operations in IDENTITY_OPERATIONS and PR_SET_CHILD_SUBREAPER alone.
 - ``socketpair`` is here for datagrams alone: an end of such a pair can be connected, and sent from, to any
   other address. Of the other types ``connect`` and ``bind`` are, on a socket of a pair or an inherited one.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
@@ -53,6 +53,9 @@ FLAG_REQUESTS: dict[str, int] = {
 
 IDENTITY_OPERATIONS: dict[str, int] = {"PR_CAPBSET_DROP": 24, "PR_SET_SECUREBITS": 28}
 """Operations of prctl(2) after which a later execve(2) leads to other capabilities (linux/prctl.h)."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""Operation of prctl(2) after which a process adopts those below it that lose their parents."""
 
 _OPEN = Access.READ | Access.LIST | Access.STAT | Access.CREATE | Access.MODIFY | Access.TRUNCATE
 _CREAT = Access.CREATE | Access.MODIFY | Access.TRUNCATE
@@ -312,6 +315,9 @@ _IDENTITY = tuple(
     )
 )
 
+# Nothing that the kernel judges by Landlock is performed for who confined itself.
+_CONFINE = (Row(name="landlock_restrict_self", operation=_op.CONFINE),)
+
 # What other processes of the user are to a session: out of reach. These name a process, or an object of
 # System V IPC, by a number in a register, so that whom they mean is known for certain.
 _OTHERS = (
@@ -365,5 +371,7 @@ _REFUSED = (
     Row(name="mount_setattr", operation=_op.REFUSED, dirfd=0, path=1, flags=2, errno=EPERM),
 )
 
-ROWS: tuple[Row, ...] = _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _OTHERS + _REFUSED
+ROWS: tuple[Row, ...] = (
+    _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _CONFINE + _OTHERS + _REFUSED
+)
 """All rows; a name appears once."""

@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pty
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.escapes.arena import SECRET, Arena
-
-
-@pytest.fixture
-def neighbour() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the user outside the session: a secret in environment, memory and a pipe."""
-    code = f"""
-import os
-kept = bytearray(b"{SECRET}")
-reader, writer = os.pipe()
-os.write(writer, kept)
-os.dup2(reader, 20)
-memory = os.memfd_create("kept")
-os.write(memory, kept)
-os.dup2(memory, 21)
-print(flush=True)
-os.read(0, 1)
-"""
-    environment = {"TOKEN": SECRET, "PATH": os.environ.get("PATH", os.defpath)}
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", code],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield process
-        finally:
-            process.kill()
+from tests.escapes.arena import Arena
 
 
 def known_hole(request: pytest.FixtureRequest, arena: Arena, engine: str, reason: str) -> None:
@@ -249,19 +217,6 @@ def test_limit_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> 
     arena.attempt(arena.python(code, str(neighbour.pid)), worked, prepare=fresh)
 
 
-@pytest.mark.xfail(strict=True, reason="scheduling of other processes of the user is not looked at")
-def test_priority_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
-    """setpriority(2) and sched_setaffinity(2) starve a process outside."""
-
-    def worked() -> bool:
-        return os.getpriority(os.PRIO_PROCESS, neighbour.pid) == 19
-
-    code = "os.setpriority(os.PRIO_PROCESS, int(sys.argv[1]), 19)"
-    arena.native(["true"])
-    arena.confined(arena.python(code, str(neighbour.pid)))
-    assert not worked()
-
-
 WORKER = """
 pid = os.getpid()
 while True:
@@ -415,28 +370,3 @@ def test_terminal_of_a_neighbour(arena: Arena) -> None:
     finally:
         os.close(master)
         os.close(slave)
-
-
-@pytest.mark.xfail(strict=True, reason="System V shared memory has no path; it belongs to the user")
-def test_shared_memory_of_a_neighbour(arena: Arena) -> None:
-    """shmat(2) to a segment that a process outside made."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.shmat.restype = ctypes.c_void_p
-    segment = libc.shmget(0, 4096, 0o600 | 0o1000)
-    assert segment >= 0
-    address = libc.shmat(segment, None, 0)
-    try:
-        code = """
-libc.shmat.restype = ctypes.c_void_p
-ctypes.memmove(libc.shmat(int(sys.argv[1]), None, 0), b'out', 3)
-"""
-
-        def worked() -> bool:
-            found = ctypes.string_at(address, 3) == b"out"
-            ctypes.memset(address, 0, 3)
-            return found
-
-        arena.attempt(arena.python(code, str(segment)), worked)
-    finally:
-        libc.shmdt(ctypes.c_void_p(address))
-        libc.shmctl(segment, 0, None)
