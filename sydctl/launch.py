@@ -253,12 +253,15 @@ def _tell_nested(ready: Prepared, arguments: argparse.Namespace) -> None:
 
 
 def _tell_layers(ready: Prepared) -> None:
-    """The engine, its layers, and what the kernel lacks."""
+    """The engine, its layers, the variables that the command does not get, and what the kernel lacks."""
     from sydctl.planview import layers
     from sydd.kernel.probe import probe
 
     name = printable(ready.policy.name)
     complain(f"sydd: profile {name}, engine {ready.plan.engine.value}: {layers(ready.plan)}")
+    dropped = sorted(os.environ.keys() - ready.environment.keys())
+    if dropped:
+        complain(f"sydd: of the environment not passed on: {', '.join(map(printable, dropped))}")
     for feature in probe():
         if not feature and feature.kernel:
             complain(f"sydd: no {feature.name} here (Linux {feature.kernel}): {feature.lost}")

@@ -23,6 +23,7 @@ GUARDED = frozenset(
         "exe",
         "fd",
         "fdinfo",
+        "gid_map",
         "io",
         "map_files",
         "maps",
@@ -35,12 +36,15 @@ GUARDED = frozenset(
         "pagemap",
         "patch_state",
         "personality",
+        "projid_map",
         "root",
         "smaps",
         "smaps_rollup",
         "stack",
         "syscall",
+        "setgroups",
         "timers",
+        "uid_map",
         "wchan",
     }
 )

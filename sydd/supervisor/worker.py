@@ -22,6 +22,7 @@ from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.confined import SelfConfined
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, gives_identity, same_action
+from sydd.supervisor.idmap import in_own_ids
 from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.notification import Notification, decode
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
@@ -73,7 +74,7 @@ class Worker:
         # All processes of a session begin with the worker's credentials; a call that may change those is
         # notified.
         self._one_identity = True
-        own_namespaces = context.plan.restrict.own_namespaces
+        own_namespaces = self._own_namespaces = context.plan.restrict.own_namespaces
         self._confined = SelfConfined(context.command, own_namespaces=own_namespaces)
         self._neighbours = Neighbours(own_namespaces=own_namespaces)
         self._keeps_identity = context.plan.restrict.keeps_identity
@@ -273,6 +274,8 @@ class Worker:
 
     def _perform(self, request: Request, target: Target) -> Answer:
         notification = request.notification
+        if self._own_namespaces and request.row.operation is Operation.CHOWN:
+            request = in_own_ids(request)
         if request.row.operation in CREATING:
             os.umask(credentials.of_task(notification.tid).umask)
         if not seccomp.id_valid(self._listener, notification.id):

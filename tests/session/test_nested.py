@@ -179,7 +179,7 @@ def test_the_inner_policy_takes_the_network(session: Session) -> None:
 
 
 def test_what_would_not_be_enforced(session: Session) -> None:
-    """A profile that restricts metadata needs a supervisor: it does not run without, and says how it would."""
+    """A profile that restricts metadata needs a supervisor: it does not run, and says how it would."""
     done = session.run(*INNER, "build", "--", "touch", "made", options=("-q",))
     assert done.returncode == 125
     assert "rules on attributes would not be enforced" in done.stderr

@@ -46,6 +46,14 @@ print(os.wait()[1])
 """
 
 
+NAMESPACES = """
+extends = "build"
+rules = ["allow modify,truncate /proc/*/{uid_map,gid_map,setgroups}"]
+[restrict]
+user_namespaces = "allow"
+"""
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_own_ipc(session: Session, engine: str) -> None:
     """What the session makes is its own: fakeroot's queue, a data base's shared memory."""
@@ -104,10 +112,9 @@ def test_user_namespaces(session: Session) -> None:
     """Refused, but where the profile allows them: then mounts in them are refused all the same."""
     if not probe().user_namespaces:
         pytest.skip("needs user namespaces for users")
-    profile = session.profile('extends = "build"\n[restrict]\nuser_namespaces = "allow"\n')
-    script = (
-        "id -u; mount -t tmpfs none . && echo mounted; chroot . true && echo chrooted; touch f; stat -c %u f"
-    )
+    profile = session.profile(NAMESPACES)
+    script = "id -u; mount -t tmpfs none . && echo mounted; chroot . true && echo chrooted; "
+    script += "touch f; chown 0:0 f && stat -c %u f"
     command = ("unshare", "-Urm", "--propagation", "unchanged", "sh", "-c", script)
     assert "Operation not permitted" in session.run(*command).stderr
     done = session.run(*command, profile=profile)
@@ -120,7 +127,7 @@ def test_files_outside_from_a_namespace(session: Session, engine: str) -> None:
     """Root of a namespace of its own is held as before: content, new names, metadata."""
     if not probe().user_namespaces:
         pytest.skip("needs user namespaces for users")
-    profile = session.profile('extends = "build"\n[restrict]\nuser_namespaces = "allow"\n')
+    profile = session.profile(NAMESPACES)
     outside = os.path.join(session.home, "outside")
     os.makedirs(os.path.join(session.home, ".ssh"))
     for path, text in ((outside, "text"), (os.path.join(session.home, ".ssh", "id"), "secret")):
