@@ -117,6 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
 
             show(ready, as_json=arguments.json)
             return 0
+        if ready.plan.engine.value == "nested":
+            _tell_nested(ready, arguments)
         if arguments.verbose:
             _tell_layers(ready)
         return _launch(ready, command, stream, arguments)
@@ -233,13 +235,33 @@ def _is_terminal() -> bool:
         return False
 
 
+def _tell_nested(ready: Prepared, arguments: argparse.Namespace) -> None:
+    """What a session inside another one does without.
+
+    Raises:
+        Failure: an option needs the supervisor that it cannot have.
+    """
+    for option, wanted in (("--events", arguments.events), ("--strict", arguments.strict)):
+        if wanted:
+            raise Failure(f"{option}: denials inside a supervised session are not reported", EXIT_FAILED)
+    words = {rule.action.value for rule in ready.policy.rules} & {"warn", "hide", "kill", "ask"}
+    lost = f"; what rules say to {' or '.join(sorted(words))} is denied" if words else ""
+    complain(
+        f"sydd: inside another session: profile {printable(ready.policy.name)} narrows it by the seccomp "
+        f"filter and Landlock alone, and denials are not explained{lost}"
+    )
+
+
 def _tell_layers(ready: Prepared) -> None:
-    """The engine, its layers, and what the kernel lacks."""
+    """The engine, its layers, the variables that the command does not get, and what the kernel lacks."""
     from sydctl.planview import layers
     from sydd.kernel.probe import probe
 
     name = printable(ready.policy.name)
     complain(f"sydd: profile {name}, engine {ready.plan.engine.value}: {layers(ready.plan)}")
+    dropped = sorted(os.environ.keys() - ready.environment.keys())
+    if dropped:
+        complain(f"sydd: of the environment not passed on: {', '.join(map(printable, dropped))}")
     for feature in probe():
         if not feature and feature.kernel:
             complain(f"sydd: no {feature.name} here (Linux {feature.kernel}): {feature.lost}")

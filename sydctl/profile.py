@@ -125,6 +125,7 @@ def _show(name: str, sets: Mapping[str, str], *, as_json: bool) -> int:
 
 def _as_plain(policy: Policy) -> dict[str, Any]:
     from sydctl.planview import plain
+    from sydd.policy.restrict import CHOICES
 
     value: dict[str, Any] = plain(policy)
     value["rules"] = [
@@ -144,6 +145,7 @@ def _as_plain(policy: Policy) -> dict[str, Any]:
     }
     value["umask"] = None if policy.umask is None else f"{policy.umask:03o}"
     value["limits"] = {name: [_limit(soft), _limit(hard)] for name, soft, hard in policy.limits}
+    value["restrict"] = {key: policy.restrict.says(key) for key in CHOICES}
     value["variables"] = {variable.name: variable.value for variable in policy.variables}
     return value
 
@@ -153,6 +155,8 @@ def _limit(value: int) -> int | str:
 
 
 def _lines(policy: Policy) -> list[str]:
+    from sydd.policy.restrict import CHOICES
+
     lines = [
         f"name:         {policy.name}",
         f"description:  {policy.description}",
@@ -182,6 +186,9 @@ def _lines(policy: Policy) -> list[str]:
         lines += [f"  {name}: {_limit(soft)}, {_limit(hard)}" for name, soft, hard in policy.limits]
     if policy.umask is not None:
         lines += ["", f"umask: {policy.umask:03o}"]
+    said = {key: policy.restrict.says(key) for key in CHOICES if getattr(policy.restrict, key)}
+    if said:
+        lines += ["", "restrict:", *(f"  {key}: {word}" for key, word in said.items())]
     if policy.keep_descriptors:
         lines += ["", f"descriptors kept: {', '.join(map(str, policy.keep_descriptors))}"]
     return [printable(line) for line in lines]

@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from errno import EFAULT, EINVAL, ENOENT, ENOSYS, EPERM
+from errno import EBUSY, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM
 from typing import TypeVar
 
 from sydd.kernel import _gate, _numbers, landlock, memory, namespaces, prctl, seccomp
@@ -237,6 +237,24 @@ def _version(release: str) -> tuple[int, int]:
 
 
 _raw = _gate.bind_syscall(*[ctypes.c_long] * 5)
+
+
+def supervised() -> bool:
+    """Whether this process is supervised by seccomp notifications, beside which there can be no others."""
+    busy = False
+
+    def ask() -> None:
+        nonlocal busy
+        try:
+            prctl.set_no_new_privs()
+            os.close(seccomp.set_mode_filter(_ALLOW, seccomp.FILTER_FLAG_NEW_LISTENER))
+        except OSError as error:
+            busy = error.errno == EBUSY
+
+    thread = threading.Thread(target=ask, name="sydd-probe")
+    thread.start()
+    thread.join()
+    return busy
 
 
 def _known(number: int, *arguments: int) -> bool:

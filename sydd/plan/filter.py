@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, Flag, auto
 from typing import NamedTuple
 
@@ -22,7 +22,13 @@ from sydd.policy.access import Access, names
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import F_SETOWN, FLAG_REQUESTS, IDENTITY_OPERATIONS
+from sydd.syscalls.rows import (
+    F_SETOWN,
+    FLAG_REQUESTS,
+    IDENTITY_OPERATIONS,
+    PR_SET_CHILD_SUBREAPER,
+    WHO_PROCESS,
+)
 from sydd.syscalls.table import NUMBERS, rows_by_number
 
 __all__ = [
@@ -179,7 +185,8 @@ def plan_filter(
     open_tests: OpenTraps | None = None,
     notify_refused: bool = True,
     restrictions: frozenset[str] = DEFAULT_GROUPS,
-    notified: frozenset[Operation] = frozenset(),
+    judged: frozenset[Operation] = frozenset(),
+    supervised_here: bool = True,
 ) -> FilterPlan:
     """The filter that notifies every call which can ask for one of *supervised*.
 
@@ -190,7 +197,9 @@ def plan_filter(
         notify_refused: whether calls that no session may make are notified, so that the refusal is explained,
             or answered by the filter itself.
         restrictions: names of the groups of ``restricted.py`` that hold.
-        notified: operations about processes (IDENTITY, SIGNAL, SCHEDULE) that are notified.
+        judged: which operations on processes (IDENTITY, CONFINE, SIGNAL, PROCESS) and IPC objects are
+            notified: what is outside the session the supervisor refuses, and it notes who is who.
+        supervised_here: whether there is a supervisor. Without one, what would be notified is EACCES.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}
     if unknown:
@@ -207,11 +216,13 @@ def plan_filter(
         if not forms or forms[-1].tests:
             # Refused forms come first, so that notifying others cannot open them.
             if row is not None and row.operation in _ABOUT_PROCESSES:
-                forms += _about_processes(row, nr) if row.operation in notified else []
+                forms += _about_processes(row, nr, judged)
             elif row is not None:
                 forms += _notified(arch, nr, row, supervised, traps, notify_refused)
         if not forms or forms[-1].tests:
             forms.append(FilterEntry(name, nr, Disposition.ALLOW))
+        if not supervised_here:
+            forms = [_refused(form) for form in forms]
         entries += _shortest(forms)
     return FilterPlan(arch, tuple(entries))
 
@@ -228,9 +239,9 @@ def _static(name: str, nr: int, groups: list[Restriction]) -> Iterator[FilterEnt
         for rule in group.rules:
             if rule.call != name:
                 continue
-            for test, number in rule.forms:
+            for tests, number in rule.forms:
                 answer = Disposition.ERRNO if number else Disposition.ALLOW
-                yield FilterEntry(name, nr, answer, number, (test,), group.name)
+                yield FilterEntry(name, nr, answer, number, tests, group.name)
             if rule.otherwise:
                 yield FilterEntry(name, nr, Disposition.ERRNO, rule.otherwise, why=group.name)
                 return
@@ -269,24 +280,40 @@ def _notified(
 
 _ABOUT_PROCESSES = {
     Operation.IDENTITY: "credentials",
+    Operation.CONFINE: "own domains",
     Operation.SIGNAL: "signals",
-    Operation.SCHEDULE: "scheduling of others",
+    Operation.PROCESS: "others than the session's",
+    Operation.IPC_GET: "others than the session's",
+    Operation.IPC_USE: "others than the session's",
 }
 
 
-def _about_processes(row: Row, nr: int) -> list[FilterEntry]:
-    """The entries of a call about processes; of prctl(2) and fcntl(2) only the operations that are."""
-    why = _ABOUT_PROCESSES[row.operation]
-    if row.harmless:
-        allow = FilterEntry(row.name, nr, Disposition.ALLOW, 0, row.harmless, "the caller itself")
-        return [allow, FilterEntry(row.name, nr, Disposition.NOTIFY, why=why)]
+def _about_processes(row: Row, nr: int, judged: frozenset[Operation]) -> list[FilterEntry]:
+    """The entries of a call about processes or IPC objects, in the forms that are."""
+    operation = row.operation
+    forms: list[tuple[ArgTest, ...]] = []
     if row.name == "prctl":
-        tests = [equals(0, value) for value in IDENTITY_OPERATIONS.values()]
-    elif row.name == "fcntl":
-        tests = [equals(1, F_SETOWN)]
-    else:
-        return [FilterEntry(row.name, nr, Disposition.NOTIFY, why=why)]
-    return [FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (test,), why) for test in tests]
+        if Operation.CONFINE in judged:
+            forms.append((equals(0, PR_SET_CHILD_SUBREAPER),))
+        if operation in judged:
+            forms += [(equals(0, value),) for value in IDENTITY_OPERATIONS.values()]
+    elif operation in judged:
+        forms.append((equals(1, F_SETOWN),) if row.name == "fcntl" else ())
+    why = _ABOUT_PROCESSES[operation]
+    entries = [FilterEntry(row.name, nr, Disposition.NOTIFY, 0, tests, why) for tests in forms]
+    if operation is Operation.PROCESS and entries:
+        own: tuple[ArgTest, ...] = (equals(row.extra[-1], 0),)  # process 0 is the caller
+        if row.name in WHO_PROCESS:
+            own = (equals(row.extra[0], WHO_PROCESS[row.name]), *own)
+        entries.insert(0, FilterEntry(row.name, nr, Disposition.ALLOW, 0, own, "the caller"))
+    return entries
+
+
+def _refused(form: FilterEntry) -> FilterEntry:
+    """The same where nobody is there to be notified."""
+    if form.disposition is not Disposition.NOTIFY:
+        return form
+    return replace(form, disposition=Disposition.ERRNO, errno=errno.EACCES)
 
 
 def _open_forms(row: Row, nr: int, flags: int, directory: int, traps: OpenTraps) -> list[FilterEntry]:

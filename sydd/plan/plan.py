@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from sydd.kernel.landlock import Scope
 from sydd.plan.coverage import Coverage
+from sydd.plan.engine import Engine, pick_engine
 from sydd.plan.filter import FilterPlan, plan_filter
 from sydd.plan.landlock import LandlockPlan, plan_landlock, renaming_gains
+from sydd.plan.restrict import RestrictPlan, plan_restrict
 from sydd.plan.rights import NONE, REQUIRED
 from sydd.plan.survey import speaking
-from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits
-from sydd.policy.policy import Mode, Policy
-from sydd.syscalls.restricted import DEFAULT_GROUPS
-from sydd.syscalls.row import Operation
+from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits, names
+from sydd.policy.policy import Policy
+
+__all__ = ["AccessPlan", "Enforcement", "Engine", "Plan", "compile_plan", "pick_engine"]
 
 if TYPE_CHECKING:
     from sydd.kernel.landlock import FsRight
     from sydd.plan.tree import Tree
     from sydd.policy.matcher import Matcher
-
-
-class Engine(Enum):
-    """Which layers a session uses."""
-
-    HYBRID = (
-        "hybrid"  # filter, Landlock and supervisor: the kernel holds, the supervisor explains and is exact
-    )
-    SUPERVISOR = "supervisor"  # without Landlock: every restricted operation is performed by the worker
-    LANDLOCK = "landlock"  # what the kernel decides exactly is neither notified nor explained
-    AUDIT = "audit"  # mode = "audit": everything goes on, and is recorded
 
 
 class Enforcement(Enum):
@@ -57,7 +48,7 @@ _MEANING = {
     Enforcement.BOTH: "held by Landlock, explained by the supervisor, which does what no ruleset can express",
     Enforcement.SUPERVISOR: "performed by the supervisor on the object that it judged",
     Enforcement.ADVISORY: "judged by the supervisor, whose answer a racing thread can evade",
-    Enforcement.FILTER: "refused before it begins, by the seccomp filter and the supervisor together",
+    Enforcement.FILTER: "refused before it begins, by the seccomp filter, alone or with the supervisor",
     Enforcement.RECORDED: "goes on and is recorded",
 }
 
@@ -82,6 +73,7 @@ class Plan:
         accesses: one entry per access.
         landlock: the ruleset; None when there is none.
         filter: the seccomp filter, before it is compiled to BPF.
+        restrict: the calls that no path rule speaks of.
     """
 
     profile: str
@@ -90,6 +82,7 @@ class Plan:
     accesses: tuple[AccessPlan, ...]
     landlock: LandlockPlan | None
     filter: FilterPlan
+    restrict: RestrictPlan
 
     def coverage(self) -> Coverage:
         """What the kernel enforces by itself."""
@@ -104,20 +97,6 @@ class Plan:
     def enforcement(self, access: Access) -> Enforcement:
         """How the single *access* is enforced."""
         return next(entry.enforcement for entry in self.accesses if entry.access == access)
-
-
-def pick_engine(mode: Mode, wanted: Engine | None, landlock_available: bool) -> Engine:
-    """The engine for a session: what was asked for, else the strongest that this kernel has.
-
-    Raises:
-        ValueError: an engine that needs Landlock was asked for and the kernel has none.
-    """
-    if mode is Mode.AUDIT:
-        return Engine.AUDIT
-    if wanted in (Engine.HYBRID, Engine.LANDLOCK) and not landlock_available:
-        msg = f"the {wanted.value} engine needs Landlock, which this kernel lacks; use --engine supervisor"
-        raise ValueError(msg)
-    return wanted or (Engine.HYBRID if landlock_available else Engine.SUPERVISOR)
 
 
 def compile_plan(
@@ -142,14 +121,23 @@ def compile_plan(
         scoped: Landlock scopes to ask for.
         arch: machine, as uname(2) says it.
         privileged: whether processes of the session may come to have different credentials.
+
+    Raises:
+        ValueError: the policy asks for something that nothing would enforce under *engine*.
     """
     landlock = None
-    if engine in (Engine.HYBRID, Engine.LANDLOCK):
+    if engine in (Engine.HYBRID, Engine.LANDLOCK, Engine.NESTED):
         landlock = plan_landlock(matcher, tree, rights, scoped)
+    signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
+    restrict = plan_restrict(policy.restrict, engine, privileged=privileged, signals_scoped=signals_scoped)
     accesses = tuple(
         _plan_access(access, matcher, landlock, engine) for access in bits(FILE_ACCESSES | Access.NET)
     )
+    if engine is Engine.NESTED:
+        return _nested(policy, arch, accesses, landlock, restrict)
     notified = Access(0)
+    if restrict.keeps_identity:
+        notified |= Access.ATTRIBUTES
     for entry in accesses:
         if entry.enforcement not in (Enforcement.FREE, Enforcement.KERNEL):
             notified |= entry.access
@@ -163,7 +151,6 @@ def compile_plan(
             else entry
             for entry in accesses
         )
-    signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
     return Plan(
         profile=policy.name,
         engine=engine,
@@ -174,30 +161,58 @@ def compile_plan(
             arch,
             notified,
             notify_refused=True,
-            restrictions=_restrictions(engine, scoped=signals_scoped),
-            notified=_operations(engine, scoped=signals_scoped, privileged=privileged),
+            restrictions=restrict.groups,
+            judged=restrict.judged,
         ),
+        restrict=restrict,
     )
 
 
-def _restrictions(engine: Engine, *, scoped: bool) -> frozenset[str]:
-    """Groups of calls that the filter refuses by itself."""
-    if engine is Engine.AUDIT:
-        return frozenset()
-    groups = DEFAULT_GROUPS
-    if engine is Engine.SUPERVISOR:
-        groups |= {"trace"}  # without Landlock nothing confines ptrace to the session
-    return groups if scoped else groups | {"owners"}
+def _nested(
+    policy: Policy,
+    arch: str,
+    accesses: tuple[AccessPlan, ...],
+    landlock: LandlockPlan | None,
+    restrict: RestrictPlan,
+) -> Plan:
+    """The plan of a session inside one that is supervised: what the kernel alone enforces, or none.
 
+    Landlock grants less than the policy where it cannot express it, so the kernel may refuse more, and never
+    allows more.
 
-def _operations(engine: Engine, *, scoped: bool, privileged: bool) -> frozenset[Operation]:
-    """Operations about processes that are notified."""
-    found = {Operation.IDENTITY} if privileged else set()
-    if engine is not Engine.AUDIT:
-        found.add(Operation.SCHEDULE)
-        if not scoped:
-            found.add(Operation.SIGNAL)
-    return frozenset(found)
+    Raises:
+        ValueError: a restriction would not be enforced.
+    """
+    unheld = Access(0)
+    for entry in accesses:
+        if entry.enforcement in (Enforcement.SUPERVISOR, Enforcement.ADVISORY):
+            unheld |= entry.access
+    if unheld:
+        msg = (
+            f"this process is supervised already, and without a supervisor of its own the profile's rules on "
+            f"{names(unheld)} would not be enforced; to leave these to the outer session, add "
+            f"--rule 'allow {names(unheld)} /**'"
+        )
+        raise ValueError(msg)
+    held = AccessPlan(Access(0), Enforcement.KERNEL, "held by Landlock, which refuses what it cannot express")
+    network = Access(0)
+    for entry in accesses:
+        if entry.enforcement is Enforcement.FILTER:
+            network |= entry.access
+    return Plan(
+        profile=policy.name,
+        engine=Engine.NESTED,
+        arch=arch,
+        accesses=tuple(
+            replace(held, access=entry.access) if entry.enforcement is Enforcement.BOTH else entry
+            for entry in accesses
+        ),
+        landlock=landlock,
+        filter=plan_filter(
+            arch, network, notify_refused=False, restrictions=restrict.groups, supervised_here=False
+        ),
+        restrict=restrict,
+    )
 
 
 def _plan_access(

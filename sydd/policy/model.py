@@ -28,6 +28,15 @@ class DescriptorsModel(_Table):
     keep: list[int] = []
 
 
+class RestrictModel(_Table):
+    """`[restrict]`; the words are those of `restrict.CHOICES`."""
+
+    ptrace: Literal["session", "deny"] = "session"
+    user_namespaces: Literal["deny", "allow"] = "deny"
+    setuid_bits: Literal["allow", "deny"] = "allow"
+    ipc: Literal["session", "deny", "allow"] = "session"
+
+
 class ProfileModel(_Table):
     """The whole file."""
 
@@ -41,3 +50,4 @@ class ProfileModel(_Table):
     umask: str = ""
     limits: dict[str, Any] = {}
     descriptors: DescriptorsModel = DescriptorsModel()
+    restrict: RestrictModel = RestrictModel()

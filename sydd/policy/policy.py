@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from sydd.policy.errors import Source
+from sydd.policy.restrict import Restrict
 from sydd.policy.rule import Rule
 from sydd.policy.variables import Variable, substitute_value
 
@@ -62,11 +63,12 @@ class Environment:
 
         passed = [name_matcher(text).fullmatch for text in self.pass_]
         dropped = [name_matcher(text).fullmatch for text in self.drop]
-        result = {
-            name: value
-            for name, value in environment.items()
-            if any(match(name) for match in passed) or not any(match(name) for match in dropped)
-        }
+        result = {}
+        for name, value in environment.items():
+            # A wildcard stops at slashes, and names may have some: npm_config_//registry.example/:_authToken.
+            word = name.replace("/", "\0")
+            if any(match(word) for match in passed) or not any(match(word) for match in dropped):
+                result[name] = value
         for setting in self.set:
             result[setting.name] = substitute_value(setting.value, variables, environment, setting.source)
         return result
@@ -86,6 +88,7 @@ class Policy:
         limits: name (see LIMITS), soft and hard limit; UNLIMITED for none.
         keep_descriptors: inherited descriptors beyond 0, 1, 2 that stay open.
         sources: the files it was read from, parents first.
+        restrict: what it says about calls that no path rule speaks of.
         variables: what profiles and `--set` define; `variables.resolve` makes values of them.
     """
 
@@ -97,5 +100,6 @@ class Policy:
     umask: int | None = None
     limits: tuple[tuple[str, int, int], ...] = ()
     keep_descriptors: tuple[int, ...] = ()
+    restrict: Restrict = field(default=Restrict())
     sources: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()

@@ -17,6 +17,7 @@ from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import name_matcher
 from sydd.policy.limits import parse_limit
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
+from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.rule import Rule, parse_rule
 from sydd.policy.tables import KEYS, EnvironmentTable, read_tables
 from sydd.policy.toml_place import Key, Places
@@ -38,6 +39,7 @@ _WANTED: Final = {
     "dict_type": "a table",
     "model_type": "a table",
     "int_type": "an integer",
+    "literal_error": "a string",
 }
 
 
@@ -57,6 +59,7 @@ class Document:
         umask: None where it says nothing.
         limits: its own, by name.
         keep_descriptors: its own.
+        restrict: its own.
     """
 
     file: str
@@ -70,6 +73,7 @@ class Document:
     umask: int | None
     limits: Mapping[str, tuple[int, int]]
     keep_descriptors: tuple[int, ...]
+    restrict: Restrict
 
 
 def parse_profile(text: str, file: str, name: str = "") -> Document:
@@ -161,6 +165,7 @@ class _Reader:
             umask=self.umask(table.umask),
             limits={name: self.limit(name, value) for name, value in table.limits.items()},
             keep_descriptors=self.descriptors(table.descriptors.keep),
+            restrict=table.restrict,
         )
 
     def rule(self, number: int, text: str) -> Rule:
@@ -257,8 +262,9 @@ class _Reader:
         if kind == "extra_forbidden":
             return self.unknown_key(way)
         value = first["input"]
-        if kind == "literal_error":
-            hint = did_you_mean(str(value), [mode.value for mode in Mode], "write 'enforce' or 'audit'")
+        if kind == "literal_error" and isinstance(value, str):
+            words = CHOICES.get(str(way[-1]), tuple(mode.value for mode in Mode))
+            hint = did_you_mean(value, words, "write " + " or ".join(f"'{word}'" for word in words))
             return PolicyError(f"unknown {name} '{value}'", self.value(*way), hint)
         wanted = _WANTED.get(kind, "something else")
         hint = ""
@@ -349,6 +355,9 @@ def to_policy(
     limits: dict[str, tuple[int, int]] = {}
     for document in documents:
         limits |= document.limits
+    restrict = Restrict()
+    for document in documents:
+        restrict = document.restrict.over(restrict)
     return Policy(
         name=own.name,
         description=own.description,
@@ -362,6 +371,7 @@ def to_policy(
         umask=next((item.umask for item in reversed(documents) if item.umask is not None), None),
         limits=tuple((name, *limits[name]) for name in sorted(limits)),
         keep_descriptors=tuple(sorted({number for item in documents for number in item.keep_descriptors})),
+        restrict=restrict,
         sources=tuple(document.file for document in documents),
         variables=tuple(variables),
     )

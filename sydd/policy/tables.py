@@ -8,8 +8,11 @@ the same answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from sydd.policy.restrict import CHOICES, Restrict
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class ProfileTable:
     umask: str | None = None
     limits: dict[str, Any] = field(default_factory=dict)
     descriptors: DescriptorsTable = field(default_factory=DescriptorsTable)
+    restrict: Restrict = field(default_factory=Restrict)
 
 
 def _text(value: object) -> bool:
@@ -79,14 +83,23 @@ _PROFILE = {
     "umask": _text,
     "limits": _table,
     "descriptors": _table,
+    "restrict": _table,
 }
 _ENVIRONMENT = {"pass": _texts, "drop": _texts, "set": _named_texts}
 _DESCRIPTORS = {"keep": _numbers}
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[object], bool]:
+    return lambda value: type(value) is str and value in words
+
+
+_RESTRICT = {key: _one_of(words) for key, words in CHOICES.items()}
 
 KEYS: dict[str, tuple[str, ...]] = {
     "": tuple(_PROFILE),
     "environment": tuple(_ENVIRONMENT),
     "descriptors": tuple(_DESCRIPTORS),
+    "restrict": tuple(_RESTRICT),
 }
 """The keys of each table."""
 
@@ -99,7 +112,13 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
     """
     environment = data.get("environment", {})
     descriptors = data.get("descriptors", {})
-    for values, shape in ((data, _PROFILE), (environment, _ENVIRONMENT), (descriptors, _DESCRIPTORS)):
+    restrict = data.get("restrict", {})
+    for values, shape in (
+        (data, _PROFILE),
+        (environment, _ENVIRONMENT),
+        (descriptors, _DESCRIPTORS),
+        (restrict, _RESTRICT),
+    ):
         if type(values) is not dict:
             return None
         for key, value in values.items():
@@ -112,5 +131,6 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
             **data,
             "environment": EnvironmentTable(**environment),
             "descriptors": DescriptorsTable(**descriptors),
+            "restrict": Restrict(**restrict),
         }
     )

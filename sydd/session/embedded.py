@@ -26,8 +26,8 @@ from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import EXIT_FAILED, GO, Launch, become, candidates
 from sydd.plan.bpf import compile_filter
 from sydd.plan.capabilities import KEPT_MASK
+from sydd.plan.engine import Engine
 from sydd.plan.landlock import LandlockRule
-from sydd.plan.plan import Engine
 from sydd.session.executables import executed_files
 from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
@@ -140,6 +140,7 @@ class _Session:
         self._command = 0
         self._status: int | None = None
         self._ending = False
+        self._alone = False  # no child is left, of those either that had lost their parent
         self._failure = ""
         # What is only recorded is not changed.
         self._capabilities = -1 if prepared.plan.engine is Engine.AUDIT else KEPT_MASK
@@ -166,28 +167,14 @@ class _Session:
 
     def _start(self, mask: set[signal.Signals | int]) -> None:
         """Fork the launcher, take the listener over, and let the command go."""
-        plan = self._prepared.plan
+        if self._prepared.plan.engine is Engine.NESTED:
+            # The session around this one has the only supervisor that there can be.
+            self._fork(mask, None)
+            return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ruleset = -1
-        try:
-            launch = self._launch(mask)
-            if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
-                ruleset = build_ruleset(plan.landlock, _launch_files(plan.landlock, launch))
-            launch.ruleset = ruleset
-            launch.channel = theirs.fileno()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._command = os.fork()
-            if not self._command:
-                become(launch)
-        except OSError as error:
-            msg = f"cannot set up the sandbox: {error}"
-            raise SessionError(msg) from error
-        finally:
-            theirs.close()
-            if ruleset >= 0:
-                os.close(ruleset)
         with ours:
+            with theirs:
+                self._fork(mask, theirs)
             listener = _receive_listener(ours)
             if listener < 0:
                 return  # the launcher has said why and ends; its status is the session's
@@ -199,13 +186,43 @@ class _Session:
             ):  # a launcher that was killed meanwhile: its status is the session's
                 ours.sendall(GO)
 
+    def _fork(self, mask: set[signal.Signals | int], channel: socket.socket | None) -> None:
+        """Start the launcher, which becomes the command.
+
+        Args:
+            mask: signals that are blocked for the command.
+            channel: by which it sends the listener; None where there is none.
+        """
+        plan = self._prepared.plan
+        ruleset = -1
+        try:
+            launch = self._launch(mask)
+            if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
+                ruleset = build_ruleset(plan.landlock, _launch_files(plan.landlock, launch))
+            launch.ruleset = ruleset
+            if channel is not None:
+                launch.channel = channel.fileno()
+                launch.filter_flags = (
+                    seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+                )
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._command = os.fork()
+            if not self._command:
+                become(launch)
+        except OSError as error:
+            msg = f"cannot set up the sandbox: {error}"
+            raise SessionError(msg) from error
+        finally:
+            if ruleset >= 0:
+                os.close(ruleset)
+
     def _launch(self, mask: set[signal.Signals | int]) -> Launch:
         prepared = self._prepared
         policy = prepared.policy
         launch = Launch(self._argv, dict(prepared.environment))
         launch.directory = prepared.place.cwd
         launch.program = compile_filter(prepared.plan.filter)
-        launch.filter_flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
         launch.keep = policy.keep_descriptors
         launch.capabilities = self._capabilities
         launch.umask = -1 if policy.umask is None else policy.umask
@@ -267,7 +284,11 @@ class _Session:
             self._thread.join()
 
     def _finished(self) -> bool:
-        return self._status is not None and (self._thread is None or self._served.is_set())
+        if self._status is None:
+            return False
+        if self._prepared.plan.engine is Engine.NESTED:
+            return self._alone
+        return self._thread is None or self._served.is_set()
 
     def _forward(self, number: int) -> None:
         """Pass a signal on to the command; once that has gone, to what is left of the session."""
@@ -289,6 +310,7 @@ class _Session:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
+                self._alone = True
                 return
             if not pid:
                 return

@@ -100,6 +100,19 @@ def credentials_are_fixed() -> bool:
     return not own.cap_permitted and len(users) == 1 and len(groups) == 1
 
 
+def is_supervised() -> bool:
+    """Whether this process belongs to a session already, or is supervised by somebody else.
+
+    Asked of the kernel only where there is a filter: the question needs modules that nothing else does.
+    """
+    with open("/proc/self/status", "rb") as file:
+        if b"\nSeccomp:\t2\n" not in file.read():
+            return False
+    from sydd.kernel.probe import supervised
+
+    return supervised()
+
+
 def prepare(
     policy: Policy,
     place: Place,
@@ -119,7 +132,7 @@ def prepare(
 
     Raises:
         PolicyError: a rule or value refers to a variable that is unknown or unset.
-        ValueError: the engine asked for does not exist here.
+        ValueError: the engine asked for does not exist here, or nothing here enforces what the policy asks.
     """
     variables = resolve(policy.variables, place.variables(), environment)
     tree = HostTree()
@@ -129,7 +142,7 @@ def prepare(
         policy,
         matcher,
         tree,
-        engine=pick_engine(policy.mode, engine, landlock_available=abi > 0),
+        engine=pick_engine(policy.mode, engine, landlock_available=abi > 0, supervised=is_supervised()),
         rights=rights_of_abi(abi),
         scoped=int(scopes_of_abi(abi)),
         arch=arch or os.uname().machine,

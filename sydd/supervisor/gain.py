@@ -7,6 +7,8 @@ all accesses. mv(1) then copies, for which the content has to be readable.
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 from sydd.policy.access import FILE_ACCESSES, OF_AN_OBJECT, Access, Action
@@ -14,6 +16,8 @@ from sydd.supervisor.verdict import singles
 
 if TYPE_CHECKING:
     from sydd.policy.matcher import Matcher
+    from sydd.supervisor.request import Request
+    from sydd.supervisor.target import Target
 
 
 def gains(matcher: Matcher, restricted: Access, old: str, new: str, *, directory: bool) -> bool:
@@ -46,3 +50,10 @@ def same_action(matcher: Matcher, restricted: Access, old: str, new: str) -> boo
         if action is None or action is not matcher.uniform(access, old):
             return False
     return True
+
+
+def gives_identity(request: Request, target: Target) -> bool:
+    """Whether a chmod would make a program run as its owner or group; of a directory the bits mean else."""
+    if not request.mode & (stat.S_ISUID | stat.S_ISGID):
+        return False
+    return not stat.S_ISDIR(os.fstat(target.demands[0].found.fd).st_mode)

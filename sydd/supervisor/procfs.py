@@ -10,8 +10,12 @@ Source: proc(5); ptrace(2), "Ptrace access mode checking".
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from sydd.kernel.paths import PROC_SUPER_MAGIC, filesystem_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LONGEST_CHAIN = 1024
 """Parents looked at before a process counts as a stranger."""
@@ -28,6 +32,7 @@ GUARDED = frozenset(
         "exe",
         "fd",
         "fdinfo",
+        "gid_map",
         "io",
         "map_files",
         "maps",
@@ -40,12 +45,15 @@ GUARDED = frozenset(
         "pagemap",
         "patch_state",
         "personality",
+        "projid_map",
         "root",
         "smaps",
         "smaps_rollup",
         "stack",
         "syscall",
+        "setgroups",
         "timers",
+        "uid_map",
         "wchan",
     }
 )
@@ -97,11 +105,11 @@ def in_session(pid: int) -> bool:
         above = pid
         while above != worker and above > 1 and len(chain) < LONGEST_CHAIN:
             chain.append(above)
-            above = _parent(above)
+            above = parent_of(above)
         if above != worker or not chain:
             return False
         for below in reversed(chain):
-            if _parent(below) != above:
+            if parent_of(below) != above:
                 break
             above = below
         else:
@@ -109,12 +117,18 @@ def in_session(pid: int) -> bool:
     return False
 
 
-def process_group(pid: int) -> int:
-    """The process group of *pid*; 0 when it has gone."""
-    return _stat_field(pid, 2)
+def processes() -> Iterator[int]:
+    """All that /proc shows."""
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())
 
 
-def _parent(pid: int) -> int:
+def members(group: int) -> Iterator[int]:
+    """The members of a process group."""
+    return (pid for pid in processes() if _stat_field(pid, 2) == group)
+
+
+def parent_of(pid: int) -> int:
+    """The parent's pid; 0 when the process has gone."""
     return _stat_field(pid, 1)
 
 

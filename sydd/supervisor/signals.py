@@ -1,6 +1,6 @@
-"""Calls that reach another process by its number: signals, and the scheduling of others.
+"""Signals to another process by its number.
 
-Signals come here where Landlock does not scope them: without Landlock, and before Linux 6.12. A call about
+They come here where Landlock does not scope them: without Landlock, and before Linux 6.12. A call about
 the caller's own process goes on: its number cannot come to mean another one while the caller waits. What is
 about another process of the session the worker sends itself, by a pidfd that it took before it looked whose
 the process is; so a number that is taken anew in between changes nothing. The receiver sees the worker as
@@ -8,10 +8,7 @@ the sender (``si_pid``), which no kernel lets anybody choose, unless the sender 
 (sigqueue(3)). Of a process group only members of the session are reached. What is about others is EPERM, as
 Landlock says it.
 
-Calls about scheduling go on once they are judged: what a number that is taken anew would make of them is a
-stranger's niceness.
-
-Source: kill(2), tgkill(2), rt_sigqueueinfo(2), pidfd_send_signal(2), fcntl(2), setpriority(2).
+Source: kill(2), tgkill(2), rt_sigqueueinfo(2), pidfd_send_signal(2), fcntl(2).
 """
 
 from __future__ import annotations
@@ -27,11 +24,10 @@ from sydd.kernel import credentials, pidfd, seccomp
 from sydd.supervisor.answer import CONTINUE, DONE, Answer, error
 from sydd.supervisor.descriptors import Descriptors
 from sydd.supervisor.failure import CallerGone, Stranger
-from sydd.supervisor.procfs import in_session, process_group, process_of
-from sydd.syscalls.row import Operation
+from sydd.supervisor.procfs import in_session, members, process_of, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sydd.kernel.credentials import Credentials
     from sydd.kernel.memory import Reader
@@ -46,9 +42,6 @@ _SIGNO_CODE = struct.Struct("=iii")  # si_signo, si_errno, si_code: siginfo_t of
 
 ROUNDS = 32
 """How often a group that is to be killed is looked through: what forks meanwhile is killed with the rest."""
-
-PRIO_PROCESS, PRIO_PGRP = 0, 1
-IOPRIO_WHO_PROCESS, IOPRIO_WHO_PGRP = 1, 2
 
 
 class Signals:
@@ -90,8 +83,6 @@ class Signals:
             raise CallerGone
         numbers = [_int(register) for register in notification.registers]
         try:
-            if row.operation is Operation.SCHEDULE:
-                return self._schedule(row, numbers)
             return self._signal(notification, row, numbers)
         except ProcessLookupError:
             return error(errno.ESRCH)
@@ -219,12 +210,12 @@ class Signals:
 
     def _group(self, group: int, number: int) -> Answer:
         """Signal the members of a process group that are of the session, the caller's process last."""
-        return self._all(lambda: list(_members(group)), number, f"/proc/{group}")
+        return self._all(lambda: list(members(group)), number, f"/proc/{group}")
 
     def _every(self, number: int) -> Answer:
         """Signal everything in the session but the caller's process."""
         return self._all(
-            lambda: [pid for pid in _processes() if pid != self._caller and in_session(pid)], number, ""
+            lambda: [pid for pid in processes() if pid != self._caller and in_session(pid)], number, ""
         )
 
     def _all(self, look: Callable[[], list[int]], number: int, name: str) -> Answer:
@@ -251,26 +242,6 @@ class Signals:
             raise Stranger(name)
         return error(errno.EPERM if refused else errno.ESRCH)
 
-    def _schedule(self, row: Row, numbers: list[int]) -> Answer:
-        """Judge a call about scheduling; about the caller's thread, by number 0, none comes here."""
-        target = numbers[0]
-        if row.name in ("setpriority", "ioprio_set"):
-            which, target = numbers[:2]
-            if row.name == "ioprio_set":
-                which -= IOPRIO_WHO_PROCESS - PRIO_PROCESS
-            if which == PRIO_PGRP:
-                group = target or os.getpgid(self._caller)
-                if not all(in_session(pid) for pid in _members(group)):
-                    raise Stranger(f"/proc/{group}")
-                return CONTINUE
-            if which > PRIO_PGRP:
-                raise Stranger("/proc")  # all processes of a user
-        if target > 0:
-            process = _process(target)
-            if process != self._caller and not in_session(process):
-                raise Stranger(f"/proc/{process}")
-        return CONTINUE
-
 
 def _int(register: int) -> int:
     register &= 0xFFFFFFFF
@@ -291,14 +262,6 @@ def _process(task: int) -> int:
     except FileNotFoundError:
         pass
     raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-
-
-def _processes() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdecimal())
-
-
-def _members(group: int) -> Iterator[int]:
-    return (pid for pid in _processes() if process_group(pid) == group)
 
 
 def _permitted(sender: Credentials, process: int, target: int, number: int) -> bool:

@@ -20,9 +20,12 @@ from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
+from sydd.supervisor.confined import SelfConfined
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
-from sydd.supervisor.gain import gains, same_action
+from sydd.supervisor.gain import gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
+from sydd.supervisor.idmap import in_own_ids
+from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.quick import QuickWays
@@ -35,6 +38,7 @@ from sydd.supervisor.signals import Signals
 from sydd.supervisor.target import REMOVE_DIR, Demand, Target, locate, rights_at_most
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
+from sydd.syscalls.rows import JUDGED_BY_REGISTERS, PR_SET_CHILD_SUBREAPER
 from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
@@ -82,6 +86,10 @@ class Worker:
         # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
         # it sees into them; a call that may change those is notified.
         self._one_identity = True
+        own_namespaces = self._own_namespaces = context.plan.restrict.own_namespaces
+        self._confined = SelfConfined(context.command, own_namespaces=own_namespaces)
+        self._neighbours = Neighbours(own_namespaces=own_namespaces)
+        self._keeps_identity = context.plan.restrict.keeps_identity
         self._launching = True
         self._restricted = Access(0)
         for entry in context.plan.accesses:
@@ -159,10 +167,18 @@ class Worker:
             return CONTINUE
         if operation is Operation.REFUSED or operation is Operation.SOCKET:
             return self._flat(notification, row)
-        if operation is Operation.SIGNAL or operation is Operation.SCHEDULE:
-            return self._about_process(notification, row)
+        if operation is Operation.SIGNAL:
+            return self._signal(notification, row)
+        if operation in JUDGED_BY_REGISTERS:
+            return self._about_others(notification, row)
+        if operation is Operation.CONFINE:
+            self._confined.enters(notification.tid)
+            return CONTINUE
         self._resolver.caller = notification.tid
         if operation is Operation.IDENTITY:
+            if row.name == "prctl" and notification.registers[0] & 0xFFFFFFFF == PR_SET_CHILD_SUBREAPER:
+                self._confined.adopts(notification.tid)
+                return CONTINUE
             if self._one_identity and not keeps(row, notification.registers):
                 self._one_identity = False
                 # They look names up, and act, with the worker's credentials.
@@ -181,7 +197,7 @@ class Worker:
             credentials.restore()
             self._resolver.close()
 
-    def _about_process(self, notification: Notification, row: Row) -> Answer:
+    def _signal(self, notification: Notification, row: Row) -> Answer:
         try:
             return self._signals.answer(notification, row, one_identity=self._one_identity)
         except Stranger as failure:
@@ -248,6 +264,8 @@ class Worker:
             number = self._gain(request, target)
             if number:
                 return answers.error(number)
+        if operation is Operation.CHMOD and self._keeps_identity and gives_identity(request, target):
+            return answers.error(errno.EPERM)
         at_most = rights_at_most(request)
         coverage = self._coverage
         if at_most is not None and coverage.may_continue(at_most):
@@ -260,6 +278,8 @@ class Worker:
                     break
             else:
                 return CONTINUE
+        if at_most is not None and self._confined.holds(request.notification.tid):
+            return CONTINUE if coverage.may_continue(at_most) else answers.error(errno.EACCES)
         return self._perform(request, target)
 
     def _learn(self, request: Request, target: Target) -> None:
@@ -296,6 +316,8 @@ class Worker:
 
     def _perform(self, request: Request, target: Target) -> Answer:
         notification = request.notification
+        if self._own_namespaces and request.row.operation is Operation.CHOWN:
+            request = in_own_ids(request)
         if request.row.operation in CREATING:
             os.umask(credentials.of_task(notification.tid).umask)
         if not seccomp.id_valid(self._listener, notification.id):
@@ -331,6 +353,15 @@ class Worker:
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
+
+    def _about_others(self, notification: Notification, row: Row) -> Answer:
+        """Calls on processes and IPC objects: the session's own go on, others are refused."""
+        answer = self._neighbours.answer(notification, row)
+        if answer is not None:
+            return answer
+        request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
+        self._recorder.record(request, Verdict(Action.DENY), stranger=True)
+        return answers.error(row.errno)
 
     def _send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""

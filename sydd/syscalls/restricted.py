@@ -10,13 +10,13 @@ A group is what a profile may lift as a whole; its reason is what the documentat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from errno import EACCES, ENOSYS, ENOTTY, EPERM
-from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK
+from errno import EACCES, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM
+from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK, S_ISGID, S_ISUID
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
 
 # linux/sched.h. CLONE_NEWTIME (0x80) lies where clone(2) has the exit signal: only unshare can say it.
-CLONE_FS, CLONE_FILES, CLONE_SYSVSEM = 0x200, 0x400, 0x4_0000
+CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_PARENT = 0x200, 0x400, 0x4_0000, 0x8000
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x1000_0000, 0x2000_0000, 0x4000_0000
 _CLONE_NEW = (
@@ -27,7 +27,19 @@ _CLONE_NEW = (
 PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, PERSONALITY_QUERY = 0x8, 0x2_0000, 0x4_0000, 0xFFFF_FFFF
 
 # asm-generic/ioctls.h: equal on x86-64 and aarch64
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+TIOCSTI, TIOCLINUX, TIOCCONS = 0x5412, 0x541C, 0x541D
+
+KEYBOARD_REQUESTS: dict[str, int] = {
+    "KDSKBENT": 0x4B47,
+    "KDSKBSENT": 0x4B49,
+    "KDSKBDIACR": 0x4B4B,
+    "KDSETKEYCODE": 0x4B4D,
+    "KDSKBDIACRUC": 0x4BFB,
+}
+"""ioctl(2) requests by which a key of a console types something else from then on (linux/kd.h)."""
+
+# asm-generic/fcntl.h: an open that makes a file and so looks at its mode.
+_O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
 # asm-generic/fcntl.h, asm-generic/sockios.h
 F_SETOWN_EX = 15
@@ -61,12 +73,12 @@ class ArgumentRule:
 
     Attributes:
         call: its name.
-        forms: (test, errno) in order; the first that holds decides. errno 0: allowed.
+        forms: (tests, errno) in order; the first all of whose tests hold decides. errno 0: allowed.
         otherwise: errno where none holds. 0: allowed.
     """
 
     call: str
-    forms: tuple[tuple[ArgTest, int], ...]
+    forms: tuple[tuple[tuple[ArgTest, ...], int], ...]
     otherwise: int
 
 
@@ -91,6 +103,27 @@ class Restriction:
     by_default: bool = True
 
 
+def _only_own(call: str) -> ArgumentRule:
+    """*call*, whose first argument is a process, with 0 for the caller."""
+    return ArgumentRule(call=call, forms=(((equals(0, 0),), 0),), otherwise=EPERM)
+
+
+def _identity_bits(call: str, mode: int, flags: int | None = None) -> ArgumentRule:
+    """*call* with a mode that has the bits by which a program runs as its owner.
+
+    Args:
+        call: its name.
+        mode: the register of the mode.
+        flags: of an open, that of its flags: only where it makes a file, the mode means something.
+    """
+    bits = tuple(ArgTest(mode, bit, bit) for bit in (S_ISUID, S_ISGID))
+    making: tuple[tuple[ArgTest, ...], ...] = ((),)
+    if flags is not None:
+        making = tuple((ArgTest(flags, bit, bit),) for bit in (_O_CREAT, _O_TMPFILE))
+    forms = tuple(((*makes, bit), EPERM) for makes in making for bit in bits)
+    return ArgumentRule(call=call, forms=forms, otherwise=0)
+
+
 RESTRICTIONS: tuple[Restriction, ...] = (
     Restriction(
         name="io_uring",
@@ -105,19 +138,42 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         calls=("clone3",),
     ),
     Restriction(
+        name="siblings",
+        reason="makes a child that is no child: who descends from whom is what tells processes apart",
+        errno=EPERM,
+        rules=(
+            ArgumentRule(
+                call="clone", forms=(((ArgTest(0, CLONE_PARENT, CLONE_PARENT),), EPERM),), otherwise=0
+            ),
+        ),
+    ),
+    Restriction(
         name="namespaces",
         reason="a user namespace of its own gives a process capabilities over mounts and the network stack",
         errno=EPERM,
-        calls=("setns",),
         rules=(
             # The bits of clone are all given out. unshare still gains some: there the harmless are listed.
-            ArgumentRule(call="clone", forms=((none_of(0, _CLONE_NEW), 0),), otherwise=EPERM),
+            ArgumentRule(call="clone", forms=(((none_of(0, _CLONE_NEW),), 0),), otherwise=EPERM),
             ArgumentRule(
                 call="unshare",
-                forms=((only(0, CLONE_FS | CLONE_FILES | CLONE_SYSVSEM), 0),),
+                forms=(((only(0, CLONE_FS | CLONE_FILES | CLONE_SYSVSEM),), 0),),
                 otherwise=EPERM,
             ),
         ),
+    ),
+    Restriction(
+        name="setns",
+        reason="joins the namespaces of another process; with its mount namespace it takes its root",
+        errno=EPERM,
+        calls=("setns",),
+    ),
+    Restriction(
+        name="landlock",
+        reason="what is performed for a program passes its own domain by, so without Landlock underneath it "
+        "gets to know of none",
+        errno=ENOSYS,
+        calls=("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"),
+        by_default=False,
     ),
     Restriction(
         name="trace",
@@ -131,7 +187,15 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             "pidfd_getfd",
             "kcmp",
         ),
+        rules=tuple(_only_own(call) for call in ("migrate_pages", "move_pages", "get_robust_list")),
         by_default=False,
+    ),
+    Restriction(
+        name="reaping",
+        reason="takes the memory of a process that is being killed, by descriptor; nothing but an "
+        "out-of-memory daemon needs it",
+        errno=ENOSYS,
+        calls=("process_mrelease",),
     ),
     Restriction(
         name="bpf",
@@ -151,7 +215,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         errno=EPERM,
         calls=("userfaultfd",),
         # /dev/userfaultfd gives the same.
-        rules=(ArgumentRule(call="ioctl", forms=((equals(1, USERFAULTFD_IOC_NEW), EPERM),), otherwise=0),),
+        rules=(ArgumentRule(call="ioctl", forms=(((equals(1, USERFAULTFD_IOC_NEW),), EPERM),), otherwise=0),),
     ),
     Restriction(
         name="keyrings",
@@ -194,7 +258,22 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         name="obsolete",
         reason="calls that current kernels have dropped and that older ones should not offer either",
         errno=ENOSYS,
-        calls=("nfsservctl", "uselib"),
+        calls=(
+            "nfsservctl",
+            "uselib",
+            "_sysctl",
+            "create_module",
+            "get_kernel_syms",
+            "query_module",
+            "getpmsg",
+            "putpmsg",
+            "afs_syscall",
+            "tuxcall",
+            "security",
+            "vserver",
+            "epoll_ctl_old",
+            "epoll_wait_old",
+        ),
     ),
     Restriction(
         name="devices",
@@ -204,17 +283,68 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         rules=tuple(
             ArgumentRule(
                 call=call,
-                forms=tuple((ArgTest(mode, _FILE_TYPE, kind), EPERM) for kind in (S_IFCHR, S_IFBLK)),
+                forms=tuple(((ArgTest(mode, _FILE_TYPE, kind),), EPERM) for kind in (S_IFCHR, S_IFBLK)),
                 otherwise=0,
             )
             for call, mode in (("mknod", 1), ("mknodat", 2))
         ),
     ),
     Restriction(
-        name="limits",
-        reason="the limits of another process of the user can be set as well: with RLIMIT_CPU that ends it",
+        name="labels",
+        reason="changes the security label of the caller, as writing below /proc/self/attr does, by no path",
+        errno=EOPNOTSUPP,
+        calls=("lsm_set_self_attr",),
+    ),
+    Restriction(
+        name="mqueues",
+        reason="POSIX message queues have a name space of their own, which all processes of the user share",
+        errno=ENOSYS,
+        calls=("mq_open", "mq_unlink"),
+    ),
+    Restriction(
+        name="sysv_ipc",
+        reason="message queues, semaphores and shared memory belong to the user, to no path or session",
+        errno=ENOSYS,
+        calls=(
+            *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
+            *("msgget", "msgsnd", "msgrcv", "msgctl"),
+        ),
+        by_default=False,
+    ),
+    Restriction(
+        name="setuid_bits",
+        reason="a program that runs as its owner, left behind for another user of the machine; openat2 has "
+        "its mode behind a pointer",
+        errno=ENOSYS,
+        calls=("openat2",),
+        rules=(
+            _identity_bits("open", 2, flags=1),
+            _identity_bits("openat", 3, flags=2),
+            _identity_bits("creat", 1),
+            _identity_bits("mknod", 1),
+            _identity_bits("mknodat", 2),
+        ),
+        by_default=False,
+    ),
+    Restriction(
+        name="setuid_chmod",
+        reason="the same, of a file that is there, where no supervisor tells directories from files",
         errno=EPERM,
-        rules=(ArgumentRule(call="prlimit64", forms=((equals(0, 0), 0),), otherwise=EPERM),),
+        rules=(
+            _identity_bits("chmod", 1),
+            _identity_bits("fchmod", 1),
+            _identity_bits("fchmodat", 2),
+            _identity_bits("fchmodat2", 2),
+        ),
+        by_default=False,
+    ),
+    Restriction(
+        name="limits",
+        reason="the limits of another process of the user can be set as well: with RLIMIT_CPU that ends it; "
+        "where there is a supervisor, it judges",
+        errno=EPERM,
+        rules=(_only_own("prlimit64"),),
+        by_default=False,
     ),
     Restriction(
         name="personality",
@@ -225,8 +355,8 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             ArgumentRule(
                 call="personality",
                 forms=(
-                    (equals(0, PERSONALITY_QUERY), 0),
-                    (only(0, PER_LINUX32 | UNAME26 | ADDR_NO_RANDOMIZE), 0),
+                    ((equals(0, PERSONALITY_QUERY),), 0),
+                    ((only(0, PER_LINUX32 | UNAME26 | ADDR_NO_RANDOMIZE),), 0),
                 ),
                 otherwise=EPERM,
             ),
@@ -234,12 +364,16 @@ RESTRICTIONS: tuple[Restriction, ...] = (
     ),
     Restriction(
         name="terminal",
-        reason="TIOCSTI and TIOCLINUX type into the terminal as if the user did, outside the session",
+        reason="TIOCSTI and TIOCLINUX type into the terminal as if the user did, outside the session; keys "
+        "of a console can be given other meanings, and TIOCCONS takes what is written to the console",
         errno=EPERM,
         rules=(
             ArgumentRule(
                 call="ioctl",
-                forms=((equals(1, TIOCSTI), EPERM), (equals(1, TIOCLINUX), EPERM)),
+                forms=tuple(
+                    ((equals(1, request),), EPERM)
+                    for request in (TIOCSTI, TIOCLINUX, TIOCCONS, *KEYBOARD_REQUESTS.values())
+                ),
                 otherwise=0,
             ),
         ),
@@ -251,10 +385,10 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         "number, which a register holds, stays allowed",
         errno=EPERM,
         rules=(
-            ArgumentRule(call="fcntl", forms=((equals(1, F_SETOWN_EX), EPERM),), otherwise=0),
+            ArgumentRule(call="fcntl", forms=(((equals(1, F_SETOWN_EX),), EPERM),), otherwise=0),
             ArgumentRule(
                 call="ioctl",
-                forms=((equals(1, FIOSETOWN), EPERM), (equals(1, SIOCSPGRP), EPERM)),
+                forms=(((equals(1, FIOSETOWN),), EPERM), ((equals(1, SIOCSPGRP),), EPERM)),
                 otherwise=0,
             ),
         ),
@@ -268,7 +402,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         rules=(
             ArgumentRule(
                 call="ioctl",
-                forms=tuple((equals(1, request), ENOTTY) for request in INODE_REQUESTS.values()),
+                forms=tuple(((equals(1, request),), ENOTTY) for request in INODE_REQUESTS.values()),
                 otherwise=0,
             ),
         ),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from sydd.policy.access import Access
-from sydd.syscalls.argument import ArgTest
 
 
 class Operation(IntEnum):
@@ -43,7 +42,10 @@ class Operation(IntEnum):
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
     IDENTITY = auto()  # the caller's credentials: always allowed, and noted; (id, …), others: ()
     SIGNAL = auto()  # to a process by its number; what the arguments are, the supervisor knows by the name
-    SCHEDULE = auto()  # of another thread or process by its number
+    CONFINE = auto()  # the caller restricts itself with Landlock: always allowed, and noted
+    PROCESS = auto()  # (pid,), or (which, who): a process, or a thread, that need not be the session's
+    IPC_GET = auto()  # (key, size or number, flags); msgget: (key, flags)
+    IPC_USE = auto()  # (id,); with a command: (id, command)
     REFUSED = auto()  # never allowed inside a session: Row.errno
 
 
@@ -75,8 +77,7 @@ class Row:
         extra: further registers, in the order that Operation documents.
         times: layout of the times of UTIME.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
-        errno: what REFUSED calls return, and those about a process outside the session.
-        harmless: a form about the caller alone: the call is not notified where all of these hold.
+        errno: what REFUSED calls return, and those on what is not the session's.
     """
 
     name: str
@@ -95,4 +96,3 @@ class Row:
     times: Times | None = None
     follow: bool = True
     errno: int = 0
-    harmless: tuple[ArgTest, ...] = ()

@@ -17,9 +17,9 @@ What a reader of a row has to know besides:
 - ``symlink`` keeps its new name in ``path``; the target is only a string (``extra``).
 - *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
   ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
-- Calls that signal a process, or set its scheduling, are told apart by their names; their registers hold
-  numbers of processes. ``fcntl`` is here for F_SETOWN alone.
-- ``prctl`` is here for the operations in IDENTITY_OPERATIONS alone.
+- Calls that signal a process are told apart by their names; their registers hold numbers of processes.
+  ``fcntl`` is here for F_SETOWN alone.
+- ``prctl`` is here for the operations in IDENTITY_OPERATIONS and PR_SET_CHILD_SUBREAPER alone.
 - ``socketpair`` is here for datagrams alone: an end of such a pair can be connected, and sent from, to any
   other address. Of the other types ``connect`` and ``bind`` are, on a socket of a pair or an inherited one.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
@@ -37,10 +37,9 @@ What a call asks for, where it is not obvious:
 
 from __future__ import annotations
 
-from errno import EPERM
+from errno import EACCES, EPERM
 
 from sydd.policy.access import Access
-from sydd.syscalls.argument import equals
 from sydd.syscalls.row import Operation, Row, Times
 
 O_CREAT, O_WRONLY, O_TRUNC = 0o100, 0o1, 0o1000
@@ -59,6 +58,8 @@ IDENTITY_OPERATIONS: dict[str, int] = {"PR_CAPBSET_DROP": 24, "PR_SET_SECUREBITS
 
 F_SETOWN = 8
 """Command of fcntl(2): who gets the signals of a descriptor. F_SETOWN_EX has it behind a pointer."""
+PR_SET_CHILD_SUBREAPER = 36
+"""Operation of prctl(2) after which a process adopts those below it that lose their parents."""
 
 _OPEN = Access.READ | Access.LIST | Access.STAT | Access.CREATE | Access.MODIFY | Access.TRUNCATE
 _CREAT = Access.CREATE | Access.MODIFY | Access.TRUNCATE
@@ -332,25 +333,37 @@ _SIGNALS = tuple(
     )
 )
 
-# No permission of the kernel or of Landlock keeps these from other processes of the user. A 0 is the caller.
-_SCHEDULING = (
-    Row(
-        name="setpriority",
-        operation=_op.SCHEDULE,
-        errno=EPERM,
-        harmless=(equals(0, 0), equals(1, 0)),  # PRIO_PROCESS
-    ),
-    Row(
-        name="ioprio_set",
-        operation=_op.SCHEDULE,
-        errno=EPERM,
-        harmless=(equals(0, 1), equals(1, 0)),  # IOPRIO_WHO_PROCESS
-    ),
-    *(
-        Row(name=name, operation=_op.SCHEDULE, errno=EPERM, harmless=(equals(0, 0),))
-        for name in ("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
-    ),
+# Nothing that the kernel judges by Landlock is performed for who confined itself.
+_CONFINE = (Row(name="landlock_restrict_self", operation=_op.CONFINE),)
+
+# What other processes of the user are to a session: out of reach. These name a process, or an object of
+# System V IPC, by a number in a register, so that whom they mean is known for certain.
+_OTHERS = (
+    Row(name="setpriority", operation=_op.PROCESS, extra=(0, 1), errno=EPERM),
+    Row(name="ioprio_set", operation=_op.PROCESS, extra=(0, 1), errno=EPERM),
+    Row(name="sched_setparam", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="sched_setscheduler", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="sched_setaffinity", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="sched_setattr", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="prlimit64", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="shmget", operation=_op.IPC_GET, extra=(0, 1, 2), errno=EACCES),
+    Row(name="semget", operation=_op.IPC_GET, extra=(0, 1, 2), errno=EACCES),
+    Row(name="msgget", operation=_op.IPC_GET, extra=(0, 1), errno=EACCES),
+    Row(name="shmat", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="shmctl", operation=_op.IPC_USE, extra=(0, 1), errno=EACCES),
+    Row(name="semop", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="semtimedop", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="semctl", operation=_op.IPC_USE, extra=(0, 2), errno=EACCES),
+    Row(name="msgsnd", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="msgrcv", operation=_op.IPC_USE, extra=(0,), errno=EACCES),
+    Row(name="msgctl", operation=_op.IPC_USE, extra=(0, 1), errno=EACCES),
 )
+
+JUDGED_BY_REGISTERS = frozenset({_op.PROCESS, _op.IPC_GET, _op.IPC_USE})
+"""Operations on what belongs to the user and to no path."""
+
+WHO_PROCESS: dict[str, int] = {"setpriority": 0, "ioprio_set": 1}
+"""The word for "a process" of the calls that also speak of groups and users (PRIO_, IOPRIO_WHO_PROCESS)."""
 
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.
 # open_tree without OPEN_TREE_CLONE is a plain O_PATH open that no one else would judge. The kernel asks for
@@ -377,6 +390,15 @@ _REFUSED = (
 )
 
 ROWS: tuple[Row, ...] = (
-    _CONTENT + _NAMES + _METADATA + _LOOKS + _PROCESS + _IDENTITY + _SIGNALS + _SCHEDULING + _REFUSED
+    *_CONTENT,
+    *_NAMES,
+    *_METADATA,
+    *_LOOKS,
+    *_PROCESS,
+    *_IDENTITY,
+    *_CONFINE,
+    *_SIGNALS,
+    *_OTHERS,
+    *_REFUSED,
 )
 """All rows; a name appears once."""

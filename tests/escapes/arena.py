@@ -55,6 +55,13 @@ class Arena:
         """Take it all away."""
         shutil.rmtree(self.root)
 
+    def profile(self, text: str) -> str:
+        """Make a profile that extends `build`; its path."""
+        path = f"{self.root}/p.toml"
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f'name = "p"\nextends = "build"\n{text}')
+        return path
+
     def plant(self, name: str, text: str = SECRET) -> str:
         """Make a file in the work directory, with its directories; its path."""
         path = f"{self.work}/{name}"
@@ -67,10 +74,16 @@ class Arena:
         """Run without sydd."""
         self._run(argv, 0.2)
 
-    def confined(self, argv: Sequence[str], rules: Sequence[str] = (), options: Sequence[str] = ()) -> None:
-        """Run under the profile `build`, with further rules."""
+    def confined(
+        self,
+        argv: Sequence[str],
+        rules: Sequence[str] = (),
+        options: Sequence[str] = (),
+        profile: str = "build",
+    ) -> None:
+        """Run under a profile, with further rules."""
         added = [word for rule in rules for word in ("--rule", rule)]
-        launch = [sys.executable, "-P", "-m", "sydctl", "launch", "build", "--engine", self.engine]
+        launch = [sys.executable, "-P", "-m", "sydctl", "launch", profile, "--engine", self.engine]
         self._run([*launch, *added, *options, "--", *argv], self.seconds)
 
     def _run(self, argv: Sequence[str], seconds: float) -> None:
@@ -111,6 +124,7 @@ class Arena:
         *,
         rules: Sequence[str] = (),
         prepare: Callable[[], object] | None = None,
+        profile: str = "build",
     ) -> None:
         """Run *argv* without sydd, where it has to work, and under sydd, where it must not.
 
@@ -119,6 +133,7 @@ class Arena:
             worked: looks from outside whether the attempt had what it wanted.
             rules: further rules.
             prepare: makes what the attempt needs, before each of the two runs.
+            profile: for the second.
         """
         if prepare:
             prepare()
@@ -127,7 +142,7 @@ class Arena:
         self.reset()
         if prepare:
             prepare()
-        self.confined(argv, rules)
+        self.confined(argv, rules, profile=profile)
         assert self.status != 125, self.errors
         assert not worked(), f"out: {self.output}{self.errors}"
 

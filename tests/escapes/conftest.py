@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
 import pytest
 
-from tests.escapes.arena import Arena
+from tests.escapes.arena import SECRET, Arena
 
 SOURCES = os.path.join(os.path.dirname(__file__), "c")
 ENGINES = ("hybrid", "supervisor")
@@ -41,3 +42,33 @@ def arena(request: pytest.FixtureRequest, programs: str) -> Iterator[Arena]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture
+def neighbour() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the user outside the session: a secret in environment, memory and a pipe."""
+    code = f"""
+import os
+kept = bytearray(b"{SECRET}")
+reader, writer = os.pipe()
+os.write(writer, kept)
+os.dup2(reader, 20)
+memory = os.memfd_create("kept")
+os.write(memory, kept)
+os.dup2(memory, 21)
+print(flush=True)
+os.read(0, 1)
+"""
+    environment = {"TOKEN": SECRET, "PATH": os.environ.get("PATH", os.defpath)}
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()

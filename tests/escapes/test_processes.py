@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pty
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.escapes.arena import SECRET, Arena
-
-
-@pytest.fixture
-def neighbour() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the user outside the session: a secret in environment, memory and a pipe."""
-    code = f"""
-import os
-kept = bytearray(b"{SECRET}")
-reader, writer = os.pipe()
-os.write(writer, kept)
-os.dup2(reader, 20)
-memory = os.memfd_create("kept")
-os.write(memory, kept)
-os.dup2(memory, 21)
-print(flush=True)
-os.read(0, 1)
-"""
-    environment = {"TOKEN": SECRET, "PATH": os.environ.get("PATH", os.defpath)}
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", code],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield process
-        finally:
-            process.kill()
+from tests.escapes.arena import Arena
 
 
 @contextlib.contextmanager
@@ -221,49 +189,6 @@ def test_limit_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> 
     arena.attempt(arena.python(code, str(neighbour.pid)), worked, prepare=fresh)
 
 
-SCHEDULING = {
-    "setpriority": "call(141, 0, pid, 19)",
-    "setpriority of the group": "call(141, 1, os.getpgid(pid), 19)",
-    "setpriority of the user": "call(141, 2, os.getuid(), 19)",
-    "ioprio_set": "call(251, 1, pid, 3 << 13)",
-    "sched_setaffinity": "call(203, pid, 8, ctypes.byref(ctypes.c_uint64(1)))",
-    "sched_setscheduler": "call(144, pid, 5, ctypes.byref(ctypes.c_int(0)))",
-    "sched_setattr": "call(314, pid, ctypes.byref((ctypes.c_uint32 * 12)(48, 5)), 0)",
-}
-
-
-@pytest.mark.parametrize("way", SCHEDULING)
-def test_scheduling_of_a_neighbour(arena: Arena, way: str) -> None:
-    """Starve a process outside; one for each run, since niceness cannot be taken back by everybody."""
-    victims: list[subprocess.Popen[bytes]] = []
-
-    def state() -> tuple[object, ...]:
-        pid = victims[-1].pid
-        io = ctypes.CDLL(None).syscall(252, 1, pid)
-        nice = os.getpriority(os.PRIO_PROCESS, pid)
-        return nice, len(os.sched_getaffinity(pid)), os.sched_getscheduler(pid), io
-
-    before: list[tuple[object, ...]] = []
-
-    def fresh() -> None:
-        victims.append(subprocess.Popen(["sleep", "100"], start_new_session=True))
-        before.append(state())
-
-    code = "pid = int(open('pid').read())\n" + SCHEDULING[way]
-    try:
-        for run in (arena.native, arena.confined):
-            fresh()
-            arena.plant("pid", str(victims[-1].pid))
-            if run == arena.native and way == "setpriority of the user":
-                continue  # the tests themselves, too
-            run(arena.python(code))
-            assert (state() == before[-1]) == (run == arena.confined), arena.errors
-    finally:
-        for victim in victims:
-            victim.kill()
-            victim.wait()
-
-
 WORKER = """
 pid = os.getpid()
 while True:
@@ -417,28 +342,3 @@ def test_terminal_of_a_neighbour(arena: Arena) -> None:
     finally:
         os.close(master)
         os.close(slave)
-
-
-@pytest.mark.xfail(strict=True, reason="System V shared memory has no path; it belongs to the user")
-def test_shared_memory_of_a_neighbour(arena: Arena) -> None:
-    """shmat(2) to a segment that a process outside made."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.shmat.restype = ctypes.c_void_p
-    segment = libc.shmget(0, 4096, 0o600 | 0o1000)
-    assert segment >= 0
-    address = libc.shmat(segment, None, 0)
-    try:
-        code = """
-libc.shmat.restype = ctypes.c_void_p
-ctypes.memmove(libc.shmat(int(sys.argv[1]), None, 0), b'out', 3)
-"""
-
-        def worked() -> bool:
-            found = ctypes.string_at(address, 3) == b"out"
-            ctypes.memset(address, 0, 3)
-            return found
-
-        arena.attempt(arena.python(code, str(segment)), worked)
-    finally:
-        libc.shmdt(ctypes.c_void_p(address))
-        libc.shmctl(segment, 0, None)

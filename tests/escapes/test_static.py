@@ -53,6 +53,8 @@ def test_unknown_numbers(arena: Arena, number: int) -> None:
         ("keyctl", "250, 0, -3, 1"),
         ("add_key", "248, b'user', b'sydd-test', b'x', 1, -1"),
         ("bpf", "321, 0, ctypes.byref((ctypes.c_uint32 * 12)(2, 4, 4, 1)), 48"),
+        ("clone parent", "56, 0x8000 | 17, 0, 0, 0, 0"),
+        ("process_mrelease", "448, os.pidfd_open(os.getpid()), 0"),
         ("memfd personality", "135, 0x0400000"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) and "," not in value else "",

@@ -33,12 +33,14 @@ from sydd.syscalls.restricted import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
     INODE_REQUESTS,
+    KEYBOARD_REQUESTS,
     RESTRICTIONS,
+    TIOCCONS,
     TIOCLINUX,
     TIOCSTI,
 )
 from sydd.syscalls.row import Operation
-from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
+from sydd.syscalls.rows import FLAG_REQUESTS, JUDGED_BY_REGISTERS, ROWS, WHO_PROCESS
 from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, native, number, rows_by_number
 from tests.support.forked import ChildError, in_child
 from tests.syscalls import bpf
@@ -193,7 +195,9 @@ def test_rows(supervised: Access, notify_refused: bool, arch: str) -> None:
     plan = plan_filter(arch, supervised, notify_refused=notify_refused)
     for nr, row in rows_by_number(arch).items():
         outcome = plan.decide(nr)
-        if row.operation is Operation.REFUSED:
+        if row.operation in JUDGED_BY_REGISTERS | {Operation.CONFINE}:
+            assert outcome == ALLOW
+        elif row.operation is Operation.REFUSED:
             assert outcome == (NOTIFY if notify_refused else errno_of(row.errno))
         elif row.operation is not Operation.OPEN and row.name not in ("ioctl", "socketpair"):
             assert outcome == (NOTIFY if row.asks & supervised else ALLOW), row.name
@@ -225,7 +229,7 @@ def test_unknown_numbers(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
 def test_restrictions(arch: str) -> None:
-    """The groups' answers, by default and lifted; tracing is the one group that is not on."""
+    """The groups' answers, by default and lifted."""
     plan = plan_filter(arch, NONE)
     lifted = plan_filter(arch, NONE, restrictions=frozenset())
     for group in RESTRICTIONS:
@@ -235,7 +239,11 @@ def test_restrictions(arch: str) -> None:
                 nr = number(arch, call)
                 assert plan.decide(nr) == (errno_of(group.errno) if group.by_default else ALLOW), call
                 assert lifted.decide(nr) == ALLOW
-    assert [group.name for group in RESTRICTIONS if not group.by_default] == ["trace", "owners"]
+                alone = plan_filter(arch, EVERYTHING, restrictions=frozenset({group.name}))
+                assert alone.decide(nr) == errno_of(group.errno), call
+    assert {group.name for group in RESTRICTIONS if not group.by_default} == {
+        *("trace", "owners", "landlock", "sysv_ipc", "setuid_bits", "setuid_chmod", "limits")
+    }
     with pytest.raises(ValueError, match="no such restriction: tarce"):
         plan_filter(arch, NONE, restrictions=frozenset({"tarce"}))
 
@@ -245,7 +253,8 @@ def test_restricted_names_exist() -> None:
     for group in RESTRICTIONS:
         for call in (*group.calls, *(rule.call for rule in group.rules)):
             assert call in NUMBERS["x86_64"], call
-            assert call not in {row.name for row in ROWS} - {"ioctl", "fcntl", "mknod", "mknodat"}, call
+            if group.by_default or group.name == "trace":
+                assert call not in {row.name for row in ROWS} - {"ioctl", "mknod", "mknodat"}, call
 
 
 @pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
@@ -278,7 +287,8 @@ def test_restricted_forms(arch: str, rubbish: int) -> None:
         assert decide("personality", harmless) == ALLOW
     for harmful in (0x40_0000, 0x10_0000, 0x44_0000, 0xFFFF_FFFE, 1):
         assert decide("personality", harmful) == errno_of(errno.EPERM)
-    assert decide("ioctl", 0, TIOCSTI) == decide("ioctl", 0, TIOCLINUX) == errno_of(errno.EPERM)
+    for request in (TIOCSTI, TIOCLINUX, TIOCCONS, *KEYBOARD_REQUESTS.values()):
+        assert decide("ioctl", 0, request) == errno_of(errno.EPERM)
     assert decide("ioctl", 0, 0x5413) == ALLOW
     for request in INODE_REQUESTS.values():
         assert decide("ioctl", 3, request) == errno_of(errno.ENOTTY)
@@ -289,6 +299,55 @@ def test_restricted_forms(arch: str, rubbish: int) -> None:
         assert decide("ioctl", 3, request) == NOTIFY
     assert decide("ioctl", 0, TIOCSTI) == errno_of(errno.EPERM)
     assert decide("ioctl", 0, 0x5413) == ALLOW
+
+
+@pytest.mark.parametrize("rubbish", [0, RUBBISH], ids=["", "rubbish"])
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_calls_on_processes(arch: str, rubbish: int) -> None:
+    """With process 0, the caller, nobody is asked; all else is notified where it is judged."""
+    judged = plan_filter(arch, NONE, judged=JUDGED_BY_REGISTERS)
+    for row in ROWS:
+        if row.operation is not Operation.PROCESS:
+            continue
+        arguments = [7 | rubbish] * 6
+        if row.name in WHO_PROCESS:
+            arguments[row.extra[0]] = WHO_PROCESS[row.name] | rubbish
+        nr = number(arch, row.name)
+        assert judged.decide(nr, tuple(arguments)) == NOTIFY, row.name
+        arguments[row.extra[-1]] = rubbish
+        assert judged.decide(nr, tuple(arguments)) == ALLOW, row.name
+        if row.name in WHO_PROCESS:
+            arguments[row.extra[0]] = WHO_PROCESS[row.name] + 1
+            assert judged.decide(nr, tuple(arguments)) == NOTIFY, row.name
+    limits = plan_filter(arch, NONE, restrictions=frozenset({"limits"}))
+    assert limits.decide(number(arch, "prlimit64"), (7 | rubbish, 0, 0, 0, 0, 0)) == errno_of(errno.EPERM)
+    assert limits.decide(number(arch, "prlimit64"), (rubbish, 0, 0, 0, 0, 0)) == ALLOW
+
+
+@pytest.mark.parametrize("supervised", [NONE, EVERYTHING], ids=["free", "supervised"])
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_setuid_bits(arch: str, supervised: Access) -> None:
+    """Where a call makes a file, a mode by which it runs as its owner or group is refused."""
+    plan = plan_filter(arch, supervised, restrictions=frozenset({"setuid_bits"}))
+
+    def refused(call: str, *arguments: int) -> bool:
+        whole = (*arguments, *(0,) * 6)[:6]
+        return plan.decide(number(arch, call), whole) == errno_of(errno.EPERM)
+
+    for mode in (0o4755, 0o2755, 0o6000, RUBBISH | 0o4711):
+        assert refused("openat", 0, 0, os.O_CREAT | os.O_WRONLY, mode)
+        assert refused("openat", 0, 0, O_TMPFILE_BIT | O_DIRECTORY[arch] | os.O_RDWR, mode)
+        assert refused("mknodat", 0, 0, 0o100000 | mode, 0)
+        assert not refused("openat", 0, 0, os.O_RDONLY, mode)
+        assert not refused("mkdirat", 0, 0, mode)
+        if arch == "x86_64":
+            assert refused("open", 0, os.O_CREAT, mode)
+            assert refused("creat", 0, mode)
+            assert refused("mknod", 0, mode, 0)
+    for mode in (0o1777, 0o755, 0, 6 << 16):
+        assert not refused("openat", 0, 0, os.O_CREAT | os.O_WRONLY, mode)
+        assert not refused("mknodat", 0, 0, mode, 0)
+    assert plan.decide(number(arch, "openat2")) == errno_of(errno.ENOSYS)
 
 
 def test_plans_are_values() -> None:
@@ -357,7 +416,10 @@ def test_program_of_all_numbers(supervised: Access, notify_refused: bool) -> Non
         [NONE, Access.WRITE, Access.LIST, Access.STAT | Access.WRITE, Access.READ, Access.ATTRIBUTES]
     ),
     st.sampled_from(
-        ["open", "openat", "openat2", "ioctl", "clone", "unshare", "personality", "creat", "getdents64"]
+        [
+            *("open", "openat", "openat2", "ioctl", "clone", "unshare", "personality", "creat", "getdents64"),
+            *("setpriority", "prlimit64", "mknodat"),
+        ]
     ),
     st.tuples(
         *[open_flags | st.sampled_from([*FLAG_REQUESTS.values(), *INODE_REQUESTS.values(), TIOCSTI, WORD])]

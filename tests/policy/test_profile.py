@@ -14,6 +14,7 @@ from sydd.policy.lint import findings
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import UNLIMITED, Mode, Policy
 from sydd.policy.profile import parse_profile, to_policy
+from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.variables import resolve
 from sydd.profiles import store
 from sydd.profiles.store import available, load
@@ -71,6 +72,9 @@ nofile = [1024, 4096]
 cpu = "unlimited"
 [descriptors]
 keep = [7, 3]
+[restrict]
+ptrace = "deny"
+ipc = "allow"
 '''
 
 
@@ -79,6 +83,7 @@ def test_every_key() -> None:
     policy = to_policy([parse_profile(FULL, "full.toml")], {})
     assert (policy.name, policy.description) == ("full", "Everything that a profile can say")
     assert (policy.mode, policy.umask, policy.keep_descriptors) == (Mode.AUDIT, 0o027, (3, 7))
+    assert policy.restrict == Restrict(ptrace="deny", ipc="allow")
     assert [str(rule) for rule in policy.rules] == ["allow write ${out}/**", "deny read /x\\*"]
     assert [str(rule.source) for rule in policy.rules] == ["full.toml:7:6", "full.toml:8:8"]
     assert str(policy.rules[1].pattern_source) == "full.toml:9:14"
@@ -99,6 +104,20 @@ def test_environment() -> None:
     outside = {"PATH": "/bin", "MY_TOKEN": "s", "CI": "1", "CI_JOB": "2", "HOME": "/root"}
     expected = {"PATH": "/bin", "CI_JOB": "2", "HOME": HOME, "OUT": f"{VALUES['cwd']}/out"}
     assert policy.environment.apply(outside, values) == expected
+
+
+def test_restrict_is_merged_by_key() -> None:
+    """A child says only what it says; where nobody does, the first choice holds."""
+    parent = parse_profile('[restrict]\nptrace = "deny"\nipc = "deny"', "parent.toml")
+    child = parse_profile('[restrict]\nipc = "allow"', "child.toml")
+    restrict = to_policy([parent, child], {}).restrict
+    assert restrict == Restrict(ptrace="deny", ipc="allow")
+    assert {key: restrict.says(key) for key in CHOICES} == {
+        "ptrace": "deny",
+        "user_namespaces": "deny",
+        "setuid_bits": "allow",
+        "ipc": "allow",
+    }
 
 
 def test_sets_win() -> None:

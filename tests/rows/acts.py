@@ -38,6 +38,9 @@ _ATTR = data(struct.pack("=QIIII", 0x80, 0, 0, 0, 0))  # FS_XFLAG_NODUMP
 _OUT = ("out",)
 _ADDRESS = data(struct.pack("=H", 2) + struct.pack(">H", 0) + bytes([127, 0, 0, 1]) + bytes(8))
 _CWD = ("cwd",)
+_NO_PROCESS = number(2**30)  # more than there can be
+_NO_KEY = number(0x5DD5DD)
+_SCHED_ATTR = data(struct.pack("=IIQiIQQQ", 48, 0, 0, 0, 0, 0, 0, 0))
 
 ACTS: dict[str, list[Act]] = {
     "open": open_acts("P {flags} {mode}"),
@@ -265,7 +268,56 @@ ACTS: dict[str, list[Act]] = {
         Act("drop an unknown capability", b"file", "#24 #999 #0 #0 #0"),
         Act("drop a capability", b"file", "#24 #1 #0 #0 #0"),
         Act("no secure bits", b"file", "#28 #0 #0 #0 #0"),
+        Act("adopting", b"file", "#36 #1 #0 #0 #0"),
     ],
+    "landlock_restrict_self": [Act("no ruleset", b"file", f"{number(-1)} #0")],
+    "setpriority": [
+        Act("own", b"file", "#0 #0 #7"),
+        Act("nobody", b"file", f"#0 {_NO_PROCESS} #7"),
+        Act("nonsense", b"file", "#9 #0 #7"),
+    ],
+    "ioprio_set": [
+        Act("own", b"file", f"#1 #0 {number(2 << 13 | 7)}"),
+        Act("nobody", b"file", f"#1 {_NO_PROCESS} {number(2 << 13 | 7)}"),
+        Act("nonsense", b"file", "#9 #0 #7"),
+    ],
+    "sched_setparam": [
+        Act("own", b"file", f"#0 {data(bytes(4))}"),
+        Act("nobody", b"file", f"{_NO_PROCESS} {data(bytes(4))}"),
+        Act("bad pointer", b"file", f"#0 {BAD}"),
+    ],
+    "sched_setscheduler": [
+        Act("own", b"file", f"#0 #3 {data(bytes(4))}"),
+        Act("nobody", b"file", f"{_NO_PROCESS} #3 {data(bytes(4))}"),
+    ],
+    "sched_setaffinity": [
+        Act("own", b"file", f"#0 #8 {data(bytes([255] * 8))}"),
+        Act("nobody", b"file", f"{_NO_PROCESS} #8 {data(bytes([255] * 8))}"),
+    ],
+    "sched_setattr": [
+        Act("own", b"file", f"#0 {_SCHED_ATTR} #0"),
+        Act("nobody", b"file", f"{_NO_PROCESS} {_SCHED_ATTR} #0"),
+    ],
+    "prlimit64": [
+        Act("own", b"file", f"#0 #4 {data(bytes(16))} {NULL}"),
+        Act("nobody", b"file", f"{_NO_PROCESS} #4 {NULL} {NULL}"),
+    ],
+    **{
+        call: [
+            Act("no such key", b"file", f"{_NO_KEY} {size}#0"),
+            Act("nonsense", b"file", f"#0 {bad}{number(0o600)}"),
+        ]
+        for call, size, bad in (("shmget", "#1 ", "#0 "), ("semget", "#1 ", f"{number(-1)} "))
+    },
+    "msgget": [Act("no such key", b"file", f"{_NO_KEY} #0")],
+    "shmat": [Act("no such id", b"file", f"{number(-1)} {NULL} #0")],
+    "semop": [Act("no such id", b"file", f"{number(-1)} {data(bytes(6))} #1")],
+    "semtimedop": [Act("no such id", b"file", f"{number(-1)} {data(bytes(6))} #1 {NULL}")],
+    "msgsnd": [Act("no such id", b"file", f"{number(-1)} {data(struct.pack('=q8x', 1))} #8 #0")],
+    "msgrcv": [Act("no such id", b"file", f"{number(-1)} @16 #8 #0 #0")],
+    "shmctl": [Act("no such id", b"file", f"{number(-1)} #0 {NULL}")],
+    "semctl": [Act("no such id", b"file", f"{number(-1)} #0 #0 {NULL}")],
+    "msgctl": [Act("no such id", b"file", f"{number(-1)} #0 {NULL}")],
 }
 """By row. A row without an entry fails the tests: write one with the row."""
 

@@ -62,11 +62,7 @@ LOOKS = {
 HARMLESS = ("fanotify_mark", "getdents", "getdents64")
 """Rows without a case here that succeeds natively: no group to mark for; a directory that is open."""
 
-DENIABLE = [
-    row
-    for row in ROWS
-    if row.operation not in (Operation.REFUSED, Operation.IDENTITY, Operation.SOCKET) and row.name in KNOWN
-]
+DENIABLE = [row for row in ROWS if row.asks and row.operation is not Operation.SOCKET and row.name in KNOWN]
 """Calls that change credentials are always allowed; sockets have no path."""
 
 

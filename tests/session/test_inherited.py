@@ -94,6 +94,19 @@ def test_tokens_do_not_reach_a_build(session: Session) -> None:
     assert f"TMPDIR={session.home}/sydd-" in done.stdout
 
 
+def test_what_was_dropped_is_told(session: Session) -> None:
+    """With -v, by name and without values."""
+    secrets = {"GITHUB_TOKEN": "the-value", "AWS_PROFILE": "other", "LANG": "C"}
+    done = session.run("true", env=secrets, options=("-v",))
+    (line,) = [line for line in done.stderr.splitlines() if "not passed on: " in line]
+    names = line.partition("not passed on: ")[2].split(", ")
+    assert {"AWS_PROFILE", "GITHUB_TOKEN"} <= set(names)
+    assert "LANG" not in names
+    assert names == sorted(names)
+    assert "the-value" not in done.stderr
+    assert "not passed on" not in session.run("true", env=secrets).stderr
+
+
 @pytest.mark.parametrize("engine", ["hybrid", "supervisor"])
 def test_the_umask(session: Session, engine: str) -> None:
     """The profile's counts, and the one that the command sets, also for what is performed for it."""

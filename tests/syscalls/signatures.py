@@ -99,5 +99,23 @@ unlinkat dfd pathname flag
 utime filename times
 utimensat dfd filename utimes flags
 utimes filename utimes
+setpriority which who niceval
+ioprio_set which who ioprio
+sched_setparam pid param
+sched_setscheduler pid policy param
+sched_setaffinity pid len user_mask_ptr
+sched_setattr pid uattr flags
+prlimit64 pid resource new_rlim old_rlim
+shmget key size shmflg
+semget key nsems semflg
+msgget key msgflg
+shmat shmid shmaddr shmflg
+shmctl shmid cmd buf
+semop semid tsops nsops
+semtimedop semid tsops nsops timeout
+semctl semid semnum cmd arg
+msgsnd msqid msgp msgsz msgflg
+msgrcv msqid msgp msgsz msgtyp msgflg
+msgctl msqid cmd buf
 """.strip().splitlines()
 }

@@ -6,7 +6,7 @@ import pytest
 
 from sydd.policy.access import Access
 from sydd.syscalls.row import Operation, Row, Times
-from sydd.syscalls.rows import AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, FLAG_REQUESTS, ROWS
+from sydd.syscalls.rows import AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, FLAG_REQUESTS, JUDGED_BY_REGISTERS, ROWS
 from sydd.syscalls.table import rows_by_number
 from tests.syscalls.signatures import SIGNATURES
 
@@ -27,6 +27,9 @@ EXTRA = {
     Operation.SETFLAGS: ("ufattr", "usize", "cmd", "arg"),
     Operation.SOCKET: ("family", "type", "protocol"),
     Operation.SYMLINK: ("oldname",),
+    Operation.PROCESS: ("which", "who", "pid"),
+    Operation.IPC_GET: ("key", "size", "nsems", "shmflg", "semflg", "msgflg"),
+    Operation.IPC_USE: ("shmid", "semid", "msqid", "cmd"),
 }
 UNUSED = (
     *("argv", "envp", "statbuf", "buf", "bufsiz", "buffer", "list", "size", "value", "handle", "mnt_id"),
@@ -44,6 +47,9 @@ UNUSED = (
         "cmd",
     ),
     *("usockvec", "uservaddr", "umyaddr", "addrlen"),
+    *("niceval", "ioprio", "param", "policy", "len", "user_mask_ptr", "uattr", "resource", "new_rlim"),
+    *("old_rlim", "shmaddr", "shmflg", "tsops", "nsops", "timeout", "semnum", "arg", "msgp", "msgsz"),
+    *("msgtyp", "msgflg"),
     *("id", "addr", "_key", "_value", "aux", "_fs_name", "fanotify_fd", "mask", "fd", "flags", "name"),
 )
 """Parameters that no stage looks at: buffers for results, sizes; the names where a call has them twice come
@@ -82,6 +88,8 @@ def expected(row: Row) -> dict[str, object]:
         flags = one("flags")  # its mask is of events
     elif row.name == "statx":
         flags = one("flags")  # its mask is of fields
+    elif row.operation in JUDGED_BY_REGISTERS:
+        flags = None  # whatever is done, whom it is done to is what counts
     else:
         flags = one(*FLAGS)
     mode = one("mode")
@@ -99,7 +107,7 @@ def expected(row: Row) -> dict[str, object]:
     }
 
 
-ABOUT_PROCESSES = (Operation.IDENTITY, Operation.SIGNAL, Operation.SCHEDULE)
+ABOUT_PROCESSES = (Operation.IDENTITY, Operation.CONFINE, Operation.SIGNAL)
 OBJECT_ROWS = [row for row in ROWS if row.operation not in ABOUT_PROCESSES]
 """Rows about files; those about processes are known by their names."""
 
@@ -181,9 +189,9 @@ def test_links_as_last_component() -> None:
 def test_what_is_asked() -> None:
     """Every call asks for something or is refused with an errno; the lists are those of the rule language."""
     for row in ROWS:
-        asking = row.operation not in (Operation.REFUSED, *ABOUT_PROCESSES)
+        refusing = row.operation in JUDGED_BY_REGISTERS | {Operation.REFUSED, Operation.SIGNAL}
+        asking = not refusing and row.operation not in ABOUT_PROCESSES
         assert bool(row.asks) == asking, row.name
-        refusing = row.operation in (Operation.REFUSED, Operation.SIGNAL, Operation.SCHEDULE)
         assert bool(row.errno) == refusing, row.name
         assert (row.times is not None) == (row.operation is Operation.UTIME), row.name
     times = {row.name: row.times for row in ROWS if row.times}

@@ -1,0 +1,59 @@
+"""Processes of a session that confined themselves further, with Landlock.
+
+The worker is in none of their domains. What it performed for them would pass their own walls by: a confused
+deputy. So for them, and for whoever descends from them, nothing is performed that Landlock would judge; the
+kernel does it, or it is not done.
+
+No interface tells the domain of a process. What shows is the call by which it enters one, and who descends
+from whom; a process that has lost its parent may descend from any. `clone` with CLONE_PARENT, by which a
+child would become its parent's sibling, is refused in every session.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sydd.kernel import credentials
+from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
+
+
+class SelfConfined:
+    """The processes of one session that may be in domains of their own.
+
+    Args:
+        command: pid of the launched command, the one child of the worker that lost no parent.
+        own_namespaces: whether there may be pid namespaces, whose first process adopts who lost its parent.
+    """
+
+    def __init__(self, command: int, *, own_namespaces: bool) -> None:
+        self._command = command
+        self._own_namespaces = own_namespaces
+        self._entered: set[int] = set()
+        self._adopting: set[int] = set()
+
+    def enters(self, tid: int) -> None:
+        """The process of thread *tid* is about to confine itself (landlock_restrict_self(2))."""
+        self._entered.add(credentials.of_task(tid).tgid)
+
+    def adopts(self, tid: int) -> None:
+        """It is about to adopt who loses its parent below it (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+        self._adopting.add(credentials.of_task(tid).tgid)
+
+    def holds(self, tid: int) -> bool:
+        """Whether thread *tid* may be in such a domain; when in doubt it is."""
+        if not self._entered:
+            return False
+        if self._own_namespaces:
+            return True
+        worker = os.getpid()
+        pid = credentials.of_task(tid).tgid
+        for _ in range(LONGEST_CHAIN):
+            if pid in self._entered:
+                return True
+            parent = parent_of(pid)
+            if parent == worker:
+                return pid != self._command
+            if parent <= 1 or parent in self._adopting:
+                return True
+            pid = parent
+        return True
