@@ -21,6 +21,7 @@ from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, same_action
+from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import Notification, decode
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.recorder import Recorder
@@ -58,6 +59,7 @@ class Worker:
         self._listener = listener
         self._journal = journal
         self._receive_ends = receive_ends
+        self._rows = context.rows
         self._reader = Reader()
         self._resolver = Resolver()
         self._waiting = WaitingRoom(listener)
@@ -120,13 +122,17 @@ class Worker:
         Whatever goes wrong with one request is answered as a denial: the loop goes on, and nothing gets
         through.
         """
-        row = self._context.rows.get(notification.number)
+        row = self._rows[notification.arch].get(notification.number)
         if row is None:
             return answers.error(errno.ENOSYS)
         try:
+            if row.narrow:
+                notification, row = narrowed(notification, row, self._reader)
             return self._judged(notification, row)
         except CallerGone:
             return answers.error(errno.ESRCH)
+        except NaturalFailure as failure:  # of arguments that cannot be told; others have been dealt with
+            return CONTINUE if self._auditing else answers.error(failure.errno)
         except OSError as failure:
             return answers.error(_translated(failure.errno))
         except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build

@@ -46,6 +46,7 @@ INODE_REQUESTS: dict[str, int] = {
     "BTRFS_IOC_SUBVOL_CREATE_V2": 0x5000_9418,
     "BTRFS_IOC_SUBVOL_SETFLAGS": 0x4008_941A,
     "BTRFS_IOC_SET_RECEIVED_SUBVOL": 0xC0C8_9425,
+    "BTRFS_IOC_SET_RECEIVED_SUBVOL_32": 0xC0C0_9425,
     "BTRFS_IOC_SNAP_DESTROY_V2": 0x5000_943F,
 }
 """ioctl(2) requests that change an inode or a directory through a descriptor that is open for reading."""
@@ -172,7 +173,15 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         name="clock",
         reason="the time of the machine is not the session's to set",
         errno=EPERM,
-        calls=("settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
+        calls=(
+            "settimeofday",
+            "stime",
+            "clock_settime",
+            "clock_settime64",
+            "clock_adjtime",
+            "clock_adjtime64",
+            "adjtimex",
+        ),
     ),
     Restriction(
         name="host",
@@ -190,7 +199,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         name="obsolete",
         reason="calls that current kernels have dropped and that older ones should not offer either",
         errno=ENOSYS,
-        calls=("nfsservctl", "uselib"),
+        calls=("nfsservctl", "uselib", "vm86", "vm86old"),
     ),
     Restriction(
         name="devices",

@@ -23,7 +23,7 @@ class Operation(IntEnum):
     RENAME = auto()
     LINK = auto()
     SYMLINK = auto()  # (target,): a string that is not resolved
-    TRUNCATE = auto()  # (length,)
+    TRUNCATE = auto()  # (length,), or its two halves
     CHMOD = auto()
     CHOWN = auto()  # (uid, gid)
     UTIME = auto()  # (times,), whose layout is Row.times
@@ -40,6 +40,7 @@ class Operation(IntEnum):
     WATCH = auto()  # inotify_add_watch, fanotify_mark
     HANDLE = auto()  # name_to_handle_at
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
+    MULTIPLEX = auto()  # (which call, its arguments): stands for other calls, see rows32.py
     IDENTITY = auto()  # changes the caller's credentials: always allowed, and noted
     REFUSED = auto()  # never allowed inside a session: Row.errno
 
@@ -50,6 +51,7 @@ class Times(Enum):
     UTIMBUF = auto()  # utime(2): two time_t, seconds
     TIMEVAL = auto()  # utimes(2), futimesat(2): two struct timeval
     TIMESPEC = auto()  # utimensat(2): two struct timespec, with UTIME_NOW and UTIME_OMIT
+    TIMESPEC_64 = auto()  # the same for 32-bit programs, with seconds of 64 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class Row:
         times: layout of the times of UTIME.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
         errno: what REFUSED calls return.
+        short_ids: whether ids have 16 bits (CHOWN).
+        narrow: whether pointers and longs have 32 bits; said by the ABI, not by the rows.
     """
 
     name: str
@@ -91,3 +95,5 @@ class Row:
     times: Times | None = None
     follow: bool = True
     errno: int = 0
+    short_ids: bool = False
+    narrow: bool = False
