@@ -65,7 +65,6 @@ def _engine(features: Features) -> str:
 
 def _problems(features: Features) -> list[str]:
     """Why no session can start here; empty when one can."""
-    import importlib
     import os
 
     from sydd.syscalls.table import native
@@ -85,10 +84,6 @@ def _problems(features: Features) -> list[str]:
         native()
     except NotImplementedError as error:
         problems.append(str(error))
-    try:
-        importlib.import_module("pyseccomp")
-    except (ImportError, OSError, RuntimeError) as error:
-        problems.append(f"the filter cannot be compiled: {error} (Debian's package libseccomp2 is needed)")
     return problems
 
 

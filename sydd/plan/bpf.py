@@ -1,35 +1,42 @@
 """From a filter plan to the cBPF program that the kernel takes.
 
-libseccomp wants rules of one call with different actions to exclude each other, and "all other requests"
-cannot be written as such rules. Hence a division of labour: calls that have one answer go to libseccomp,
-which also deals with the architecture and builds the search tree; the handful with tests are a prelude in
-front of its program. To the others the prelude costs a few comparisons, and to those that are always allowed
-not even that: the kernel finds them out when the filter is loaded, and remembers.
+One program for each ABI, told apart by the architecture word; in each a binary tree over ranges of numbers
+that have the same answer. Calls that depend on their arguments are leaves with instructions of their own.
+Those that are always allowed pay for none of it: the kernel finds them out when the filter is loaded, for
+each ABI, and remembers.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from itertools import groupby
+import struct
 from typing import TYPE_CHECKING
 
-from sydd.plan.filter import Disposition, Outcome
+from sydd.plan.filter import X32_BIT, Disposition, Outcome
 from sydd.syscalls.argument import WORD
 from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
     from sydd.plan.filter import FilterEntry, FilterPlan
 
-_LOAD, _AND, _JUMP, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x06  # linux/bpf_common.h
+_LOAD, _AND, _JUMP, _IF_EQUAL, _IF_AT_LEAST, _RETURN = (
+    0x20,
+    0x54,
+    0x05,
+    0x15,
+    0x35,
+    0x06,
+)  # linux/bpf_common.h
 _NR_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = (
     0,
     4,
     16,
 )  # struct seccomp_data; the low word of an argument comes first
 _RET_KILL_PROCESS, _RET_ERRNO, _RET_USER_NOTIF, _RET_ALLOW = 0x8000_0000, 0x5_0000, 0x7FC0_0000, 0x7FFF_0000
+_FARTHEST = 255  # a test can jump no further; a jump without a test can
+_MOST = 4096  # instructions that the kernel takes for one filter
 
 _Instruction = tuple[int, int, int, int]  # code, jt, jf, k
+_Code = list[_Instruction]
 
 
 def _action(outcome: Outcome) -> int:
@@ -44,12 +51,12 @@ def _action(outcome: Outcome) -> int:
             return _RET_KILL_PROCESS
 
 
-def _block(entries: list[FilterEntry]) -> list[_Instruction]:
+def _block(entries: tuple[FilterEntry, ...]) -> _Code:
     """Instructions that try the entries of one call in order. The last has no test, so all paths return."""
-    code: list[_Instruction] = []
+    code: _Code = []
     loaded: tuple[int, int] | None = None  # register and mask whose result the accumulator holds
     for entry in entries:
-        body: list[_Instruction] = []
+        body: _Code = []
         exits: list[int] = []
         for test in entry.tests:
             if loaded != (test.register, test.mask):
@@ -68,50 +75,45 @@ def _block(entries: list[FilterEntry]) -> list[_Instruction]:
     return code
 
 
-def _prelude(plan: FilterPlan) -> list[_Instruction]:
-    """The calls with tests, in front of the program for all others, which it falls through to."""
-    code: list[_Instruction] = [(_LOAD, 0, 0, _NR_OFFSET)]
-    for nr, group in groupby(plan.entries, key=lambda entry: entry.number):
-        entries = list(group)
-        if len(entries) > 1:
-            block = _block(entries)
-            if len(block) > 255:
-                raise ValueError(f"{entries[0].name}: a jump reaches no further than 255 instructions")
-            code += [(_IF_EQUAL, 0, len(block), nr), *block]
-    return [
-        (_LOAD, 0, 0, _ARCH_OFFSET),
-        (_IF_EQUAL, 1, 0, AUDIT_ARCH[plan.arch]),
-        (_JUMP, 0, 0, len(code)),
-        *code,
-    ]
+def _ranges(plan: FilterPlan) -> list[tuple[int, _Code]]:
+    """The whole range of numbers in pieces: where each begins, and what is done with its calls."""
+    known = {entry.number for entry in plan.entries}
+    # What is no known call is one thing between two of these.
+    starts = {0, X32_BIT, WORD, *known, *(nr + 1 for nr in known)}
+    found: list[tuple[int, _Code]] = []
+    for start in sorted(starts):
+        entries = plan.entries_of(start)
+        code = _block(entries) if entries else [(_RETURN, 0, 0, _action(plan.decide(start)))]
+        if not found or found[-1][1] != code:
+            found.append((start, code))
+    return found
+
+
+def _tree(ranges: list[tuple[int, _Code]]) -> _Code:
+    """A binary search; the accumulator holds the number."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    below, above = _tree(ranges[:middle]), _tree(ranges[middle:])
+    start = ranges[middle][0]
+    if len(below) <= _FARTHEST:
+        return [(_IF_AT_LEAST, len(below), 0, start), *below, *above]
+    return [(_IF_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
 def compile_filter(plan: FilterPlan) -> bytes:
-    """The program for seccomp(2), an array of ``struct sock_filter``, for a machine such as this.
+    """The program for seccomp(2), an array of ``struct sock_filter``.
 
-    Other architectures are killed, and so are calls with x32 numbers: libseccomp treats both alike.
+    Calls of an ABI that the plan has no entries for end the process, and so do those with x32 numbers.
 
     Raises:
-        ValueError: the plan is for another architecture than this machine's. libseccomp takes numbers that it
-            has no name for only in a filter for the native one.
+        ValueError: the program is longer than the kernel takes.
     """
-    import struct
-
-    # Costs 10 ms (it looks for its library), and who only prints a plan does not need it.
-    import pyseccomp
-
-    if pyseccomp.system_arch() != AUDIT_ARCH[plan.arch]:
-        raise ValueError(f"a filter for {plan.arch} can be compiled on such a machine only")
-    program = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
-    program.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
-    program.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a binary tree over the numbers
-    for nr, group in groupby(plan.entries, key=lambda entry: entry.number):
-        first, *more = group
-        default = Outcome(Disposition.ERRNO, errno.ENOSYS)
-        if not more and first.outcome != default:  # a rule that says what the default says is an error there
-            program.add_rule_exactly(_action(first.outcome), nr)
-    with os.fdopen(os.memfd_create("filter"), "rb") as file:
-        program.export_bpf(file)
-        file.seek(0)
-        main = file.read()
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _prelude(plan)) + main
+    code: _Code = [(_LOAD, 0, 0, _ARCH_OFFSET)]
+    for part in plan.parts:
+        body = [(_LOAD, 0, 0, _NR_OFFSET), *_tree(_ranges(part))]
+        code += [(_IF_EQUAL, 1, 0, AUDIT_ARCH[part.arch]), (_JUMP, 0, 0, len(body)), *body]
+    code.append((_RETURN, 0, 0, _RET_KILL_PROCESS))
+    if len(code) > _MOST:
+        raise ValueError(f"a filter of {len(code)} instructions; the kernel takes {_MOST}")
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

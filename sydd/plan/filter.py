@@ -19,6 +19,7 @@ from enum import Enum, Flag, auto
 from typing import NamedTuple
 
 from sydd.policy.access import Access, names
+from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
 from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
 from sydd.syscalls.row import Operation, Row
@@ -29,7 +30,7 @@ from sydd.syscalls.rows import (
     PR_SET_CHILD_SUBREAPER,
     WHO_PROCESS,
 )
-from sydd.syscalls.table import NUMBERS, rows_by_number
+from sydd.syscalls.table import NUMBERS, parts, rows_by_number
 
 __all__ = [
     "ArgTest",
@@ -45,16 +46,15 @@ __all__ = [
 X32_BIT = 0x4000_0000
 """Marks calls of the x32 ABI, which have the architecture word of x86-64."""
 
-ALWAYS_ALLOWED = ("exit", "exit_group", "rt_sigreturn")
+ALWAYS_ALLOWED = ("exit", "exit_group", "rt_sigreturn", "sigreturn")
 """A process has to be able to end, and to return from a handler, when nobody is left to answer."""
 
-# asm-generic/fcntl.h, equal everywhere, but for O_DIRECTORY, which arm64 numbers as arm did. The bits of
-# write intent: access mode (3 opens too, for ioctl alone, with the permission checks of O_RDWR), O_CREAT,
+# asm-generic/fcntl.h, equal everywhere, but for O_DIRECTORY, which belongs to the ABI. The bits of write
+# intent: access mode (3 opens too, for ioctl alone, with the permission checks of O_RDWR), O_CREAT,
 # O_TRUNC (which truncates with O_RDONLY too) and the bit that tells O_TMPFILE from O_DIRECTORY.
 _O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
 _O_PATH = 0o10000000
 _SOCK_TYPE_MASK, _SOCK_DGRAM = 0xF, 2  # linux/net.h
-_O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
 
 
 class Disposition(Enum):
@@ -63,7 +63,7 @@ class Disposition(Enum):
     ALLOW = "allow"
     NOTIFY = "notify"
     ERRNO = "errno"
-    KILL = "kill"  # only foreign ABIs, which no entry speaks about
+    KILL = "kill"  # only ABIs that no table knows, which no entry speaks about
 
 
 class OpenTraps(Flag):
@@ -136,16 +136,23 @@ class FilterEntry:
 
 @dataclass(frozen=True, slots=True)
 class FilterPlan:
-    """A filter as a value.
+    """A filter as a value: what it does with the calls of one ABI, and of others that the machine runs.
 
     Attributes:
         arch: key of AUDIT_ARCH.
         entries: by number, then in the order in which they are tried; every number that is known has a last
             entry without tests.
+        beside: the same for further ABIs.
     """
 
     arch: str
     entries: tuple[FilterEntry, ...]
+    beside: tuple[FilterPlan, ...] = ()
+
+    @property
+    def parts(self) -> tuple[FilterPlan, ...]:
+        """This and the plans for further ABIs."""
+        return (self, *self.beside)
 
     def entries_of(self, nr: int) -> tuple[FilterEntry, ...]:
         """The entries of one number; none where the table does not know it."""
@@ -154,7 +161,7 @@ class FilterPlan:
         return self.entries[start:end]
 
     def decide(self, nr: int, args: tuple[int, ...] = (0,) * 6) -> Outcome:
-        """What the compiled program does with a call, its arguments as in seccomp_data (64 bits each).
+        """What the program does with a call of this ABI, its arguments as in seccomp_data (64 bits each).
 
         A number with the x32 bit is a foreign ABI to x86-64. -1 is not: a tracer skips a call by it.
         """
@@ -174,7 +181,11 @@ class FilterPlan:
         }
         lines = [str(entry) for entry in self.entries if entry.number not in plain]
         lines.append(f"{len(plain)} other calls: allow")
-        lines.append("unknown numbers: ENOSYS; foreign ABIs: kill")
+        own = {str(entry) for entry in self.entries}
+        for part in self.beside:
+            lines += [f"{part.arch}: {line}" for line in map(str, part.entries) if _tells(line, own)]
+            lines.append(f"{part.arch}: other calls: as above, or allow")
+        lines.append("unknown numbers: ENOSYS; x32 and other ABIs: kill")
         return lines
 
 
@@ -188,10 +199,10 @@ def plan_filter(
     judged: frozenset[Operation] = frozenset(),
     supervised_here: bool = True,
 ) -> FilterPlan:
-    """The filter that notifies every call which can ask for one of *supervised*.
+    """The filter that notifies every call which can ask for one of *supervised*, by all ABIs of a machine.
 
     Args:
-        arch: key of AUDIT_ARCH.
+        arch: key of AUDIT_ARCH; the machine's own ABI.
         supervised: accesses that the supervisor decides, judges or reports.
         open_tests: forms of open that are notified; by default those that ask for some of *supervised*.
         notify_refused: whether calls that no session may make are notified, so that the refusal is explained,
@@ -217,6 +228,8 @@ def plan_filter(
             # Refused forms come first, so that notifying others cannot open them.
             if row is not None and row.operation in _ABOUT_PROCESSES:
                 forms += _about_processes(row, nr, judged)
+            elif row is not None and row.operation is Operation.MULTIPLEX:
+                forms += _multiplexed(arch, nr, row, supervised, judged)
             elif row is not None:
                 forms += _notified(arch, nr, row, supervised, traps, notify_refused)
         if not forms or forms[-1].tests:
@@ -224,7 +237,24 @@ def plan_filter(
         if not supervised_here:
             forms = [_refused(form) for form in forms]
         entries += _shortest(forms)
-    return FilterPlan(arch, tuple(entries))
+    beside = tuple(
+        plan_filter(
+            other,
+            supervised,
+            open_tests=open_tests,
+            notify_refused=notify_refused,
+            restrictions=restrictions,
+            judged=judged,
+            supervised_here=supervised_here,
+        )
+        for other in ABIS[arch].beside
+    )
+    return FilterPlan(arch, tuple(entries), beside)
+
+
+def _tells(line: str, known: set[str]) -> bool:
+    """Whether a line about another ABI says something that is not said already."""
+    return line not in known and not line.endswith(f": {Disposition.ALLOW.value}")
 
 
 def _static(name: str, nr: int, groups: list[Restriction]) -> Iterator[FilterEntry]:
@@ -259,7 +289,7 @@ def _notified(
         return [FilterEntry(row.name, nr, Disposition.ERRNO, row.errno, why="refused")]
     if row.operation is Operation.OPEN:
         if row.flags is not None:
-            return _open_forms(row, nr, row.flags, _O_DIRECTORY[arch], traps)
+            return _open_forms(row, nr, row.flags, ABIS[arch].o_directory, traps)
         # creat has no flags but its own; those of openat2 lie behind a pointer.
         heard = traps & OpenTraps.WRITE if row.fixed_flags else traps
         return [FilterEntry(row.name, nr, Disposition.NOTIFY, why=_words(heard))] if heard else [allow]
@@ -276,6 +306,23 @@ def _notified(
             for value in FLAG_REQUESTS.values()
         ]
     return [notify]
+
+
+def _multiplexed(
+    arch: str, nr: int, row: Row, supervised: Access, judged: frozenset[Operation]
+) -> list[FilterEntry]:
+    """The entries of a call that stands for others: for those that are notified."""
+    # Of ipc(2) the upper half of the register is a version.
+    mask = WORD if len(row.extra) > 1 else WORD >> 16
+    entries = []
+    for which, part in parts(arch, row.name).items():
+        why = names(part.asks & supervised) if part.asks & supervised else ""
+        if part.operation in judged:
+            why = _ABOUT_PROCESSES[part.operation]
+        if why:
+            test = ArgTest(row.extra[0], mask, which)
+            entries.append(FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (test,), why))
+    return entries
 
 
 _ABOUT_PROCESSES = {
@@ -298,7 +345,7 @@ def _about_processes(row: Row, nr: int, judged: frozenset[Operation]) -> list[Fi
         if operation in judged:
             forms += [(equals(0, value),) for value in IDENTITY_OPERATIONS.values()]
     elif operation in judged:
-        forms.append((equals(1, F_SETOWN),) if row.name == "fcntl" else ())
+        forms.append((equals(1, F_SETOWN),) if row.name in ("fcntl", "fcntl64") else ())
     why = _ABOUT_PROCESSES[operation]
     entries = [FilterEntry(row.name, nr, Disposition.NOTIFY, 0, tests, why) for tests in forms]
     if operation is Operation.PROCESS and entries:

@@ -33,7 +33,7 @@ from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
 from sydd.supervisor.journal import Journal
 from sydd.supervisor.worker import Worker
-from sydd.syscalls.table import rows_by_number
+from sydd.syscalls.table import rows_by_arch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,7 +244,7 @@ class _Session:
             profile=prepared.policy.name,
             plan=prepared.plan,
             matcher=prepared.matcher,
-            rows=rows_by_number(prepared.plan.arch),
+            rows=rows_by_arch(prepared.plan.arch),
             suggest=prepared.suggest,
             command=self._command,
         )

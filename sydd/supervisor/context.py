@@ -23,7 +23,7 @@ class Context:
         profile: name of its profile.
         plan: how it is enforced.
         matcher: its policy.
-        rows: the syscall table for its architecture.
+        rows: the syscall table, for each ABI that seccomp_data.arch can name.
         suggest: makes the rule line that would allow an access to a path.
         command: pid of the launched command; its first exec is the launch and is not judged.
     """
@@ -32,6 +32,6 @@ class Context:
     profile: str
     plan: Plan
     matcher: Matcher
-    rows: Mapping[int, Row]
+    rows: Mapping[int, Mapping[int, Row]]
     suggest: Callable[[Access, str], str]
     command: int

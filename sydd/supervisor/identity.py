@@ -25,5 +25,5 @@ def keeps(row: Row, registers: tuple[int, ...]) -> bool:
     """
     if not row.extra:  # groups or capabilities
         return False
-    own = set(os.getresgid() if row.name.endswith("gid") else os.getresuid())
+    own = set(os.getresgid() if "gid" in row.name else os.getresuid())
     return len(own) == 1 and all(registers[place] & 0xFFFFFFFF in own | {_UNCHANGED} for place in row.extra)

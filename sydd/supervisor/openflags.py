@@ -10,7 +10,7 @@ from sydd.supervisor.failure import NaturalFailure
 
 O_ACCMODE = 3
 O_TMPFILE_BIT = os.O_TMPFILE & ~os.O_DIRECTORY
-_O_LARGEFILE = 0o100000 if os.uname().machine == "x86_64" else 0o400000
+O_LARGEFILE = 0o100000 if os.uname().machine == "x86_64" else 0o400000
 _O_ASYNC = os.O_ASYNC
 _O_PATH_FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_PATH | os.O_CLOEXEC
 _KNOWN = (
@@ -24,7 +24,7 @@ _KNOWN = (
     | os.O_SYNC
     | _O_ASYNC
     | os.O_DIRECT
-    | _O_LARGEFILE
+    | O_LARGEFILE
     | os.O_NOATIME
     | _O_PATH_FLAGS
     | os.O_TMPFILE

@@ -21,7 +21,7 @@ from sydd.kernel import metadata
 from sydd.kernel.metadata import FS_IOC_SETFLAGS
 from sydd.kernel.names import renameat2
 from sydd.supervisor.answer import DONE, Answer, Kind, error
-from sydd.supervisor.openflags import O_TMPFILE_BIT
+from sydd.supervisor.openflags import O_LARGEFILE, O_TMPFILE_BIT
 from sydd.supervisor.refusal import natural_errno
 from sydd.supervisor.request import AT_REMOVEDIR
 from sydd.syscalls.row import Operation
@@ -55,6 +55,9 @@ class MayBlock(Exception):  # noqa: N818
 
 FS_IOC32_SETFLAGS = FLAG_REQUESTS["FS_IOC32_SETFLAGS"]
 """Of 32-bit programs; to others every file system says that it does not know it."""
+
+LARGEST_NARROW = 0x7FFF_FFFF
+"""Bytes of the largest file that a 32-bit program opens without O_LARGEFILE (MAX_NON_LFS, linux/fs.h)."""
 
 CREATING = frozenset({Operation.OPEN, Operation.MKDIR, Operation.MKNOD})
 """Operations whose result depends on the caller's umask."""
@@ -125,9 +128,19 @@ def _open(request: Request, target: Target) -> Answer:
                 raise
             raise Changed from None
         return Answer(Kind.DESCRIPTOR, fd, close_on_exec)
-    if stat.S_ISFIFO(os.fstat(found.fd).st_mode) and not flags & os.O_NONBLOCK:
+    about = os.fstat(found.fd)
+    if stat.S_ISFIFO(about.st_mode) and not flags & os.O_NONBLOCK:
         raise MayBlock(object_path(found), ours)
+    if about.st_size > LARGEST_NARROW and stat.S_ISREG(about.st_mode) and _wants_small(request):
+        os.close(os.open(object_path(found), ours & ~os.O_TRUNC))  # who may not open it is told that first
+        return error(errno.EOVERFLOW)
     return Answer(Kind.DESCRIPTOR, os.open(object_path(found), ours), close_on_exec)
+
+
+def _wants_small(request: Request) -> bool:
+    """Whether the caller cannot count the bytes of a large file; creat and openat2 imply O_LARGEFILE."""
+    row = request.row
+    return row.narrow and row.flags is not None and not request.flags & O_LARGEFILE
 
 
 def _mkdir(request: Request, target: Target) -> Answer:

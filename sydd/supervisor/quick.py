@@ -10,6 +10,7 @@ way; nothing is denied here.
 from __future__ import annotations
 
 import os
+import stat
 from errno import EFAULT, EIO
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Way = Callable[[Fields], Answer | None]
 
 _DELETED = " (deleted)"
+_IDENTITY_BITS = stat.S_ISUID | stat.S_ISGID
 
 MAXIMUM = 4096
 """Directories remembered."""
@@ -55,16 +57,19 @@ class QuickWays:
         self._descriptors = descriptors
         self._free: dict[str, bool] = {}
 
-    def by_number(self, rows: Mapping[int, Row], shortcuts: Shortcuts | None) -> dict[int, Way]:
+    def by_number(
+        self, rows: Mapping[int, Row], shortcuts: Shortcuts | None, *, own_ids: bool
+    ) -> dict[int, Way]:
         """The quick way of each call that has one, by its number.
 
         Args:
-            rows: the syscall table of one architecture.
+            rows: the syscall table of the machine's own ABI.
             shortcuts: what is known of directories; None where the kernel holds nothing.
+            own_ids: whether a user id may be another one for a caller, in a user namespace of its own.
         """
         ways = {}
         for number, row in rows.items():
-            way = self._of_descriptor(row)
+            way = None if own_ids else self._of_descriptor(row)
             if way is None and shortcuts is not None:
                 way = self._of_name(row, shortcuts)
             if way is not None:
@@ -146,13 +151,22 @@ class QuickWays:
         """Mode, owner and times of an open file: the same system call, on a copy of its descriptor."""
         if row.fd is not None and row.operation is Operation.CHMOD and row.mode is not None:
             mode = ARGUMENTS + row.mode
-            return self._on_copy(row.fd, lambda fields, fd: os.fchmod(fd, fields[mode] & 0o7777))
+            return self._mode(row.fd, mode)
         if row.fd is not None and row.operation is Operation.CHOWN:
             uid, gid = (ARGUMENTS + register for register in row.extra)
             return self._on_copy(row.fd, lambda fields, fd: os.fchown(fd, _id(fields[uid]), _id(fields[gid])))
         if row.operation is Operation.UTIME and row.times is Times.TIMESPEC and row.dirfd is not None:
             return self._times(row)
         return None
+
+    def _mode(self, register: int, mode: int) -> Way:
+        """fchmod(2), but with bits by which a program runs as its owner: of these a profile may speak."""
+        on_copy = self._on_copy(register, lambda fields, fd: os.fchmod(fd, fields[mode] & 0o7777))
+
+        def way(fields: Fields) -> Answer | None:
+            return None if fields[mode] & _IDENTITY_BITS else on_copy(fields)
+
+        return way
 
     def _times(self, row: Row) -> Way | None:
         """utimensat(2) with a null path, which is futimens(3)."""

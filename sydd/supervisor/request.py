@@ -15,6 +15,7 @@ from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.supervisor import openflags
 from sydd.supervisor.failure import NaturalFailure
 from sydd.syscalls.row import Operation, Row, Times
+from sydd.syscalls.rows import FLAG_REQUESTS
 
 if TYPE_CHECKING:
     from sydd.kernel.memory import Reader
@@ -36,7 +37,16 @@ FS_IOC_SETFLAGS = 0x6602
 _DONT_FOLLOW = {"inotify_add_watch": 0x0200_0000, "fanotify_mark": 0x4}
 
 _TIMESPEC_PAIR = struct.Struct("=qqqq")
-_SECONDS_PAIR = struct.Struct("=qq")
+# The layouts of times, by what they are and whether longs have 32 bits. Of seconds with 64 bits beside a long
+# of 32, what stands above the nanoseconds is padding (get_timespec64 in kernel/time/time.c).
+_TIMES: dict[tuple[Times | None, bool], struct.Struct] = {
+    (Times.UTIMBUF, False): struct.Struct("=qq"),
+    (Times.UTIMBUF, True): struct.Struct("=ii"),
+    (Times.TIMEVAL, False): _TIMESPEC_PAIR,
+    (Times.TIMEVAL, True): struct.Struct("=iiii"),
+    (Times.TIMESPEC, True): struct.Struct("=iiii"),
+    (Times.TIMESPEC_64, True): struct.Struct("=qI4xqI4x"),
+}
 _HOW = struct.Struct("=QQQ")
 _XATTR_ARGS = struct.Struct("=QII")
 _MICROSECOND = 1000
@@ -131,6 +141,18 @@ def _long(register: int) -> int:
     return register - (1 << 64) if register >> 63 else register
 
 
+def _length(row: Row, values: list[int]) -> int:
+    if len(values) > 1:
+        return _long(values[0] | values[1] << 32)
+    return _int(values[0]) if row.narrow else _long(values[0])
+
+
+def _short_id(register: int) -> int:
+    """A user or group of 16 bits; the highest stands for -1 (linux/highuid.h)."""
+    register &= 0xFFFF
+    return -1 if register == 0xFFFF else register
+
+
 def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: int) -> bytes | None:
     if not address:
         if row.operation is Operation.UTIME and row.dirfd is not None and dirfd != AT_FDCWD:
@@ -191,13 +213,15 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
                 raise NaturalFailure(errno.ENAMETOOLONG if target is None else errno.ENOENT)
             return (target,)
         case Operation.TRUNCATE:
-            return (_long(values[0]),)
+            return (_length(row, values),)
         case Operation.MKNOD:
             return (values[0] & 0xFFFFFFFF,)
         case Operation.CHOWN:
+            if row.short_ids:
+                return (_short_id(values[0]), _short_id(values[1]))
             return (_int(values[0]), _int(values[1]))
         case Operation.UTIME:
-            return (_times(reader, tid, values[0], row.times),)
+            return (_times(reader, tid, values[0], row),)
         case Operation.SETXATTR:
             return _xattr(reader, tid, row, values)
         case Operation.REMOVEXATTR:
@@ -208,18 +232,21 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
             return tuple(values)
 
 
-def _times(reader: Reader, tid: int, address: int, layout: Times | None) -> bytes | None:
-    """The times as two `struct timespec`, or None for "now"."""
+def _times(reader: Reader, tid: int, address: int, row: Row) -> bytes | None:
+    """The times as two `struct timespec` of 64 bits, or None for "now"."""
     if not address:
         return None
-    if layout is Times.TIMESPEC:
+    kind = row.times
+    if kind is Times.TIMESPEC and not row.narrow:
         return _bytes(reader, tid, address, _TIMESPEC_PAIR.size)
-    if layout is Times.UTIMBUF:
-        accessed, modified = _SECONDS_PAIR.unpack(_bytes(reader, tid, address, _SECONDS_PAIR.size))
+    layout = _TIMES[kind, row.narrow]
+    fields = layout.unpack(_bytes(reader, tid, address, layout.size))
+    if kind is Times.UTIMBUF:
+        accessed, modified = fields
         return _TIMESPEC_PAIR.pack(accessed, 0, modified, 0)
-    seconds, micro, seconds2, micro2 = _TIMESPEC_PAIR.unpack(
-        _bytes(reader, tid, address, _TIMESPEC_PAIR.size)
-    )
+    seconds, micro, seconds2, micro2 = fields
+    if kind is not Times.TIMEVAL:
+        return _TIMESPEC_PAIR.pack(*fields)
     if not (0 <= micro < 1_000_000 and 0 <= micro2 < 1_000_000):
         raise NaturalFailure(errno.EINVAL)
     return _TIMESPEC_PAIR.pack(seconds, micro * _MICROSECOND, seconds2, micro2 * _MICROSECOND)
@@ -262,6 +289,10 @@ def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[A
             raise NaturalFailure(errno.EINVAL)
         return None, _bytes(reader, tid, values[0], size)
     request = values[0] & 0xFFFFFFFF
+    if row.narrow and request == FLAG_REQUESTS["FS_IOC32_SETFLAGS"]:
+        request = FLAG_REQUESTS[
+            "FS_IOC_SETFLAGS"
+        ]  # the same to the kernel (compat_sys_ioctl); other callers it tells ENOTTY
     # The number of FS_IOC_SETFLAGS speaks of a long; the kernel reads an int (ioctl_iflags(2)).
     size = 4 if request & 0xFFFF == FS_IOC_SETFLAGS else 28
     return request, _bytes(reader, tid, values[1], size)

@@ -101,24 +101,36 @@ class Signals:
             case "tgkill" | "rt_tgsigqueueinfo":
                 if numbers[0] in (self._caller, 0) or min(numbers[:2]) <= 0:
                     return CONTINUE  # the kernel looks whether the thread is of that process
-                info = self._info(notification, registers[3], numbers[2]) if row.name != "tgkill" else None
+                info = None
+                if row.name != "tgkill":
+                    info = self._info(notification, row, registers[3], numbers[2])
                 return self._thread(numbers[0], numbers[1], numbers[2], info)
             case "rt_sigqueueinfo":
                 if numbers[0] == self._caller:
                     return CONTINUE
-                return self._one(numbers[0], numbers[1], self._info(notification, registers[2], numbers[1]))
+                info = self._info(notification, row, registers[2], numbers[1])
+                return self._one(numbers[0], numbers[1], info)
             case "pidfd_send_signal":
-                return self._by_descriptor(notification, numbers)
+                return self._by_descriptor(notification, row, numbers)
             case _:  # fcntl, of which only F_SETOWN is notified: whom the kernel is to send signals to
                 if numbers[2] in (0, self._caller):
                     return CONTINUE
                 raise Stranger(f"/proc/{abs(numbers[2])}")
 
-    def _info(self, notification: Notification, address: int, number: int) -> bytes:
-        """The caller's siginfo_t, as one may send it to others."""
-        data = bytearray(self._reader.read(notification.tid, address, SIGINFO_SIZE))
+    def _read_info(self, notification: Notification, row: Row, address: int) -> bytes:
+        """The caller's siginfo_t, as the worker's ABI lays it out."""
+        data = self._reader.read(notification.tid, address, SIGINFO_SIZE)
         if len(data) < SIGINFO_SIZE:
             raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+        if not row.narrow:
+            return data
+        # Of 32 bits: no gap behind si_code, and a sigval of four bytes (<linux/compat.h>, compat_siginfo).
+        wide = data[:12] + bytes(4) + data[12:24]
+        return wide + bytes(SIGINFO_SIZE - len(wide))
+
+    def _info(self, notification: Notification, row: Row, address: int, number: int) -> bytes:
+        """The same, as one may send it to others."""
+        data = bytearray(self._read_info(notification, row, address))
         _, _, code = _SIGNO_CODE.unpack_from(data)
         if code >= 0 or code == SI_TKILL:  # the kernel's own, and kill(2)'s
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
@@ -171,7 +183,7 @@ class Signals:
         pidfd.tgkill(process, thread, number)
         return DONE
 
-    def _by_descriptor(self, notification: Notification, numbers: list[int]) -> Answer:
+    def _by_descriptor(self, notification: Notification, row: Row, numbers: list[int]) -> Answer:
         copy = self._descriptors.copy(notification.tid, numbers[0])
         try:
             process = _process_of_descriptor(copy)
@@ -182,7 +194,7 @@ class Signals:
                     return error(errno.EINVAL)
                 return self._group(process, numbers[1])
             address = notification.registers[2]
-            info = self._reader.read(notification.tid, address, SIGINFO_SIZE) if address else None
+            info = self._read_info(notification, row, address) if address else None
             self._send(copy, process, numbers[1], info, numbers[3])
         finally:
             os.close(copy)

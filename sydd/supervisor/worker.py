@@ -25,6 +25,7 @@ from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
+from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
@@ -68,6 +69,7 @@ class Worker:
         self._listener = listener
         self._journal = journal
         self._receive_ends = receive_ends
+        self._rows = context.rows
         self._reader = Reader()
         self._resolver = Resolver()
         self._waiting = WaitingRoom(listener)
@@ -78,16 +80,16 @@ class Worker:
         # Only what the kernel holds can take the short way.
         held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
-        self._arch = AUDIT_ARCH[context.plan.arch]
-        self._quick: dict[int, Way] = {}
-        if not self._auditing:
-            ways = QuickWays(listener, context.matcher, self._reader, self._resolver.descriptors)
-            self._quick = ways.by_number(context.rows, self._shortcuts)
         # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
         # it sees into them; a call that may change those is notified.
         self._one_identity = True
         own_namespaces = self._own_namespaces = context.plan.restrict.own_namespaces
         self._confined = SelfConfined(context.command, own_namespaces=own_namespaces)
+        self._arch = AUDIT_ARCH[context.plan.arch]
+        self._quick: dict[int, Way] = {}
+        if not self._auditing:
+            ways = QuickWays(listener, context.matcher, self._reader, self._resolver.descriptors)
+            self._quick = ways.by_number(context.rows[self._arch], self._shortcuts, own_ids=own_namespaces)
         self._neighbours = Neighbours(own_namespaces=own_namespaces)
         self._keeps_identity = context.plan.restrict.keeps_identity
         self._launching = True
@@ -147,13 +149,17 @@ class Worker:
         Whatever goes wrong with one request is answered as a denial: the loop goes on, and nothing gets
         through.
         """
-        row = self._context.rows.get(notification.number)
+        row = self._rows[notification.arch].get(notification.number)
         if row is None:
             return answers.error(errno.ENOSYS)
         try:
+            if row.narrow:
+                notification, row = narrowed(notification, row, self._reader)
             return self._judged(notification, row)
         except CallerGone:
             return answers.error(errno.ESRCH)
+        except NaturalFailure as failure:  # of arguments that cannot be told; others have been dealt with
+            return CONTINUE if self._auditing else answers.error(failure.errno)
         except OSError as failure:
             return answers.error(_translated(failure.errno))
         except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build

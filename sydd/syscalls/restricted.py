@@ -62,6 +62,7 @@ INODE_REQUESTS: dict[str, int] = {
     "BTRFS_IOC_SUBVOL_CREATE_V2": 0x5000_9418,
     "BTRFS_IOC_SUBVOL_SETFLAGS": 0x4008_941A,
     "BTRFS_IOC_SET_RECEIVED_SUBVOL": 0xC0C8_9425,
+    "BTRFS_IOC_SET_RECEIVED_SUBVOL_32": 0xC0C0_9425,
     "BTRFS_IOC_SNAP_DESTROY_V2": 0x5000_943F,
 }
 """ioctl(2) requests that change an inode or a directory through a descriptor that is open for reading."""
@@ -240,7 +241,15 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         name="clock",
         reason="the time of the machine is not the session's to set",
         errno=EPERM,
-        calls=("settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
+        calls=(
+            "settimeofday",
+            "stime",
+            "clock_settime",
+            "clock_settime64",
+            "clock_adjtime",
+            "clock_adjtime64",
+            "adjtimex",
+        ),
     ),
     Restriction(
         name="host",
@@ -273,6 +282,8 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             "vserver",
             "epoll_ctl_old",
             "epoll_wait_old",
+            "vm86",
+            "vm86old",
         ),
     ),
     Restriction(
@@ -307,7 +318,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         errno=ENOSYS,
         calls=(
             *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
-            *("msgget", "msgsnd", "msgrcv", "msgctl"),
+            *("msgget", "msgsnd", "msgrcv", "msgctl", "ipc", "semtimedop_time64"),
         ),
         by_default=False,
     ),

@@ -23,7 +23,7 @@ class Operation(IntEnum):
     RENAME = auto()
     LINK = auto()
     SYMLINK = auto()  # (target,): a string that is not resolved
-    TRUNCATE = auto()  # (length,)
+    TRUNCATE = auto()  # (length,), or its two halves
     CHMOD = auto()
     CHOWN = auto()  # (uid, gid)
     UTIME = auto()  # (times,), whose layout is Row.times
@@ -46,6 +46,7 @@ class Operation(IntEnum):
     PROCESS = auto()  # (pid,), or (which, who): a process, or a thread, that need not be the session's
     IPC_GET = auto()  # (key, size or number, flags); msgget: (key, flags)
     IPC_USE = auto()  # (id,); with a command: (id, command)
+    MULTIPLEX = auto()  # stands for others, see rows32.py: (which, their arguments); (which,): in registers
     REFUSED = auto()  # never allowed inside a session: Row.errno
 
 
@@ -55,6 +56,7 @@ class Times(Enum):
     UTIMBUF = auto()  # utime(2): two time_t, seconds
     TIMEVAL = auto()  # utimes(2), futimesat(2): two struct timeval
     TIMESPEC = auto()  # utimensat(2): two struct timespec, with UTIME_NOW and UTIME_OMIT
+    TIMESPEC_64 = auto()  # the same for 32-bit programs, with seconds of 64 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class Row:
         times: layout of the times of UTIME.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
         errno: what REFUSED calls return, and those on what is not the session's.
+        short_ids: whether ids have 16 bits (CHOWN).
+        narrow: whether pointers and longs have 32 bits; said by the ABI, not by the rows.
     """
 
     name: str
@@ -96,3 +100,5 @@ class Row:
     times: Times | None = None
     follow: bool = True
     errno: int = 0
+    short_ids: bool = False
+    narrow: bool = False

@@ -4,8 +4,8 @@ Registers are those of the *system call*, which differ from the C library's func
 a few places: ``fchmodat`` and ``faccessat`` have no flags (their successors ``fchmodat2`` and
 ``faccessat2`` have). Source: the ``SYSCALL_DEFINE`` lines in fs/{open,namei,stat,utimes,xattr,file_attr,
 exec,readdir,fhandle,namespace,fsopen,statfs}.c, fs/quota/quota.c and fs/notify; they are equal on all 64-bit
-architectures. Names that an architecture lacks (aarch64 has none from before the ``at`` family) are passed
-over by ``table.rows_by_number``.
+architectures, and what differs on 32-bit ones is in ``abi.py``. Names that an ABI lacks (aarch64 has none
+from before the ``at`` family) are passed over by ``table.rows_by_name``.
 
 What a reader of a row has to know besides:
 
@@ -41,6 +41,7 @@ from errno import EACCES, EPERM
 
 from sydd.policy.access import Access
 from sydd.syscalls.row import Operation, Row, Times
+from sydd.syscalls.rows32 import ROWS_32
 
 O_CREAT, O_WRONLY, O_TRUNC = 0o100, 0o1, 0o1000
 AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x200, 0x400, 0x1000
@@ -400,5 +401,6 @@ ROWS: tuple[Row, ...] = (
     *_SIGNALS,
     *_OTHERS,
     *_REFUSED,
+    *ROWS_32,
 )
 """All rows; a name appears once."""

@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 
 import pytest
 
 from tests.escapes.arena import Arena
-
-X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="needs x86-64")
-
-
-@X86
-def test_i386_by_interrupt(arena: Arena) -> None:
-    """`int 0x80` from a 64-bit program: mkdir has another number there."""
-    arena.native(arena.program("foreign", "i386", f"{arena.outside}/planted"))
-    if not arena.touched():
-        pytest.skip("needs a kernel with 32-bit emulation")
-    arena.reset()
-    arena.confined(arena.program("foreign", "i386", f"{arena.outside}/planted"))
-    assert not arena.touched()
-    assert arena.status == 128 + 31
-
-
-@X86
-def test_x32(arena: Arena) -> None:
-    """Numbers of the x32 ABI, whether or not the kernel has it."""
-    arena.confined(arena.program("foreign", "x32", f"{arena.outside}/planted"))
-    assert not arena.touched()
-    assert arena.status == 128 + 31
 
 
 @pytest.mark.parametrize("number", [387, 423, 500, 1023, 4095])

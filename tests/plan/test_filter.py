@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sydd.kernel import seccomp
 from sydd.kernel.prctl import set_no_new_privs
-from sydd.plan.bpf import _prelude, compile_filter
+from sydd.plan.bpf import compile_filter
 from sydd.plan.filter import (
     X32_BIT,
     ArgTest,
@@ -26,6 +26,7 @@ from sydd.plan.filter import (
     plan_filter,
 )
 from sydd.policy.access import Access
+from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD
 from sydd.syscalls.numbers import HIGHEST
 from sydd.syscalls.restricted import (
@@ -41,7 +42,8 @@ from sydd.syscalls.restricted import (
 )
 from sydd.syscalls.row import Operation
 from sydd.syscalls.rows import FLAG_REQUESTS, JUDGED_BY_REGISTERS, ROWS, WHO_PROCESS
-from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, native, number, rows_by_number
+from sydd.syscalls.rows32 import MULTIPLEXERS
+from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, native, number, parts, rows_by_name, rows_by_number
 from tests.support.forked import ChildError, in_child
 from tests.syscalls import bpf
 
@@ -49,7 +51,8 @@ ALLOW, NOTIFY = Outcome(Disposition.ALLOW), Outcome(Disposition.NOTIFY)
 EVERYTHING = ~Access(0)
 NONE = Access(0)
 O_PATH, O_TMPFILE_BIT = 0o10000000, 0o20000000
-O_DIRECTORY = {"x86_64": 0o200000, "aarch64": 0o40000}
+O_DIRECTORY = {"x86_64": 0o200000, "i386": 0o200000, "aarch64": 0o40000, "arm": 0o40000}
+MACHINES = [abi.name for abi in ABIS.values() if not abi.narrow]
 RUBBISH = 0xDEAD_BEEF << 32
 
 # A checkout may belong to another user than the one who runs the tests: nothing is kept in it.
@@ -105,9 +108,11 @@ def asked(arch: str, flags: int) -> Access:
 
 
 @cache
-def built(supervised: Access, notify_refused: bool = True) -> tuple[FilterPlan, bpf.Program]:
-    """A plan for this machine and its program."""
-    plan = plan_filter(native(), supervised, notify_refused=notify_refused)
+def built(
+    supervised: Access, notify_refused: bool = True, machine: str = "x86_64"
+) -> tuple[FilterPlan, bpf.Program]:
+    """A plan for a machine, and its program."""
+    plan = plan_filter(machine, supervised, notify_refused=notify_refused)
     return plan, bpf.parse(compile_filter(plan))
 
 
@@ -191,7 +196,7 @@ def test_open_tests_can_leave_reads_to_landlock() -> None:
 @quiet
 @given(supervised_sets, st.booleans(), st.sampled_from(sorted(AUDIT_ARCH)))
 def test_rows(supervised: Access, notify_refused: bool, arch: str) -> None:
-    """Apart from open, ioctl, socketpair: notified if and only if a call can ask for something supervised."""
+    """Apart from those with tests: notified if and only if a call can ask for something supervised."""
     plan = plan_filter(arch, supervised, notify_refused=notify_refused)
     for nr, row in rows_by_number(arch).items():
         outcome = plan.decide(nr)
@@ -199,7 +204,7 @@ def test_rows(supervised: Access, notify_refused: bool, arch: str) -> None:
             assert outcome == ALLOW
         elif row.operation is Operation.REFUSED:
             assert outcome == (NOTIFY if notify_refused else errno_of(row.errno))
-        elif row.operation is not Operation.OPEN and row.name not in ("ioctl", "socketpair"):
+        elif row.operation is not Operation.OPEN and row.name not in ("ioctl", "socketpair", "socketcall"):
             assert outcome == (NOTIFY if row.asks & supervised else ALLOW), row.name
 
 
@@ -212,8 +217,9 @@ def test_every_known_number_has_a_last_word(arch: str) -> None:
         assert entries, name
         assert [bool(entry.tests) for entry in entries] == [True] * (len(entries) - 1) + [False]
         assert {entry.name for entry in entries} == {name}
-    for name in ("exit", "exit_group", "rt_sigreturn"):
-        assert plan.decide(number(arch, name)) == ALLOW
+    for name in ("exit", "exit_group", "rt_sigreturn", "sigreturn"):
+        if name in NUMBERS[arch]:
+            assert plan.decide(number(arch, name)) == ALLOW
     assert {entry.number for entry in plan.entries} == set(NUMBERS[arch].values())
 
 
@@ -252,9 +258,65 @@ def test_restricted_names_exist() -> None:
     """A misspelt call would be allowed, silently."""
     for group in RESTRICTIONS:
         for call in (*group.calls, *(rule.call for rule in group.rules)):
-            assert call in NUMBERS["x86_64"], call
+            assert call in NUMBERS["x86_64"] or call in NUMBERS["i386"], call
             if group.by_default or group.name == "trace":
                 assert call not in {row.name for row in ROWS} - {"ioctl", "mknod", "mknodat"}, call
+
+
+@pytest.mark.parametrize("arch", ["i386", "arm"])
+def test_restricted_variants(arch: str) -> None:
+    """What 32-bit ABIs have once more, older or wider, is restricted and supervised as the other is."""
+
+    def original(name: str) -> str:
+        for part in ("old", "_time64", "64", "32"):
+            name = name.removeprefix(part).removesuffix(part)
+        return {"clock_adj": "clock_adjtime", "fstatat": "newfstatat"}.get(name, name)
+
+    own = set(NUMBERS[arch]) - set(NUMBERS["x86_64"])
+    assert {"chown32", "truncate64", "clock_settime64", "setresuid32"} <= own
+    rows, others = rows_by_name(arch), rows_by_name("x86_64")
+    for name in own:
+        assert (name in rows) == (original(name) in others) or name in {
+            "ipc",
+            "readdir",
+            "socketcall",
+            "umount",
+        }, name
+        if name in rows and original(name) in others:
+            row, other = rows[name], others[original(name)]
+            assert (row.operation, row.asks) == (other.operation, other.asks), name
+    plan = plan_filter(arch, NONE, restrictions=frozenset(group.name for group in RESTRICTIONS))
+    refused = {call: group for group in RESTRICTIONS for call in group.calls}
+    for name in own & {name for name in own if original(name) in refused}:
+        assert plan.decide(number(arch, name)) == errno_of(refused[original(name)].errno), name
+
+
+def test_multiplexed_calls_are_not_restricted() -> None:
+    """A call that is refused must not be had through a multiplexer: a group with one needs the other, too."""
+    through = {name: outer for outer, calls in MULTIPLEXERS.items() for name in calls.values()}
+    for group in RESTRICTIONS:
+        for call in (*group.calls, *(rule.call for rule in group.rules)):
+            outer = through.get(call)
+            assert outer is None or outer in group.calls, f"{call} can be made by {outer}"
+    # What is judged is judged there, too.
+    for outer, calls in MULTIPLEXERS.items():
+        judged = {row.name for row in ROWS} & set(calls.values())
+        assert judged == {row.name for row in parts("i386", outer).values()}
+        assert bool(judged) == (outer in rows_by_name("i386"))
+
+
+def test_socketcall() -> None:
+    """The first argument tells the call: those with a row are notified, and all others are not."""
+    plan = plan_filter("i386", Access.NET)
+    nr = number("i386", "socketcall")
+    for which, name in MULTIPLEXERS["socketcall"].items():
+        expected = NOTIFY if name in ("socket", "bind", "connect", "socketpair") else ALLOW
+        for rubbish in (0, RUBBISH):
+            assert plan.decide(nr, (which | rubbish, 0, 0, 0, 0, 0)) == expected, name
+    assert plan.decide(nr, (0, 0, 0, 0, 0, 0)) == plan.decide(nr, (21, 0, 0, 0, 0, 0)) == ALLOW
+    binds = plan_filter("i386", Access.BIND)
+    assert binds.decide(nr, (2, 0, 0, 0, 0, 0)) == NOTIFY
+    assert binds.decide(nr, (3, 0, 0, 0, 0, 0)) == ALLOW
 
 
 @pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
@@ -359,6 +421,8 @@ def test_plans_are_values() -> None:
     assert "openat: allow if arg2 & 0x400243 == 0x0 (for reading)" in lines
     assert "io_uring_setup: ENOSYS (io_uring)" in lines
     assert not [line for line in lines if line.startswith("getpid:")]
+    assert "i386: chown32: notify (attributes)" in plan_filter("x86_64", Access.ATTRIBUTES).describe()
+    assert not [line for line in lines if line.startswith(("i386: getpid:", "i386: openat:"))]
 
 
 def test_tests_that_cannot_hold() -> None:
@@ -369,6 +433,12 @@ def test_tests_that_cannot_hold() -> None:
 
 
 # -- the program --
+
+UNUSUAL = (
+    *(1000, 0xF_0000, 0xF_0002, 0xF_0005, 0xF_0007, 0x3FFF_FFFF),
+    *(X32_BIT, X32_BIT | 257, X32_BIT | 520, WORD - 1, WORD),
+)
+"""Numbers far above the tables: private ones of arm, x32, and -1."""
 
 INTERESTING = [
     (0,) * 6,
@@ -388,26 +458,19 @@ INTERESTING = [
 @pytest.mark.parametrize(
     "supervised", [NONE, Access.WRITE, Access.READ, Access.WRITE | Access.STAT, EVERYTHING], ids=str
 )
-def test_program_of_all_numbers(supervised: Access, notify_refused: bool) -> None:
-    """Every number there is or could be, over arguments that matter to some call."""
-    plan, program = built(supervised, notify_refused)
-    arch = AUDIT_ARCH[native()]
-    for nr in (
-        *range(HIGHEST + 200),
-        1000,
-        0x3FFF_FFFF,
-        X32_BIT,
-        X32_BIT | 257,
-        X32_BIT | 520,
-        WORD - 1,
-        WORD,
-    ):
-        tested = len(plan.entries_of(nr)) > 1
-        for args in INTERESTING if tested else INTERESTING[:3]:
-            result, looked = bpf.run(program, bpf.seccomp_data(nr, arch, args))
-            assert result == answer(plan.decide(nr, args)), (nr, args)
-            # What never looks at arguments costs nothing where it is allowed: the kernel remembers it.
-            assert looked <= tested, nr
+@pytest.mark.parametrize("machine", MACHINES)
+def test_program_of_all_numbers(machine: str, supervised: Access, notify_refused: bool) -> None:
+    """Every number there is or could be, by every ABI, over arguments that matter to some call."""
+    plan, program = built(supervised, notify_refused, machine)
+    assert [part.arch for part in plan.parts] == [machine, *ABIS[machine].beside]
+    for part in plan.parts:
+        for nr in (*range(HIGHEST + 200), *UNUSUAL):
+            tested = len(part.entries_of(nr)) > 1
+            for args in INTERESTING if tested else INTERESTING[:3]:
+                result, looked = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[part.arch], args))
+                assert result == answer(part.decide(nr, args)), (part.arch, nr, args)
+                # What never looks at arguments costs nothing where it is allowed: the kernel remembers it.
+                assert looked <= tested, nr
 
 
 @quiet
@@ -419,55 +482,49 @@ def test_program_of_all_numbers(supervised: Access, notify_refused: bool) -> Non
         [
             *("open", "openat", "openat2", "ioctl", "clone", "unshare", "personality", "creat", "getdents64"),
             *("setpriority", "prlimit64", "mknodat"),
+            *("socketcall", "truncate64", "chown"),
         ]
     ),
     st.tuples(
         *[open_flags | st.sampled_from([*FLAG_REQUESTS.values(), *INODE_REQUESTS.values(), TIOCSTI, WORD])]
         * 6
     ),
+    st.sampled_from(MACHINES),
 )
-def test_program_of_tested_calls(supervised: Access, name: str, args: tuple[int, ...]) -> None:
+def test_program_of_tested_calls(supervised: Access, name: str, args: tuple[int, ...], machine: str) -> None:
     """Random arguments to the calls that have tests."""
-    if name not in NUMBERS[native()]:
-        return
-    plan, program = built(supervised)
-    nr = number(native(), name)
-    result, _ = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[native()], args))
-    assert result == answer(plan.decide(nr, args))
+    plan, program = built(supervised, machine=machine)
+    for part in plan.parts:
+        if name in NUMBERS[part.arch]:
+            nr = number(part.arch, name)
+            result, _ = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[part.arch], args))
+            assert result == answer(part.decide(nr, args))
 
 
-@pytest.mark.parametrize("arch", [0x4000_0003, 0x4000_0028, 0, WORD])
-def test_program_of_foreign_architectures(arch: int) -> None:
-    """No number of another architecture gets anywhere, those with tests on this one included."""
-    _, program = built(Access.WRITE)
-    for nr in (*range(HIGHEST + 1), X32_BIT, WORD):
-        assert bpf.run(program, bpf.seccomp_data(nr, arch, (0,) * 6)) == (bpf.RET_KILL_PROCESS, False)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_program_of_foreign_architectures(machine: str) -> None:
+    """No number of an architecture that the machine does not run gets anywhere."""
+    _, program = built(Access.WRITE, machine=machine)
+    own = {AUDIT_ARCH[machine], *(AUDIT_ARCH[abi] for abi in ABIS[machine].beside)}
+    # Of big-endian arm, and of s390, no table speaks.
+    for arch in {*AUDIT_ARCH.values(), 0x28, 0x16, 0, WORD} - own:
+        for nr in (*range(HIGHEST + 1), *UNUSUAL):
+            assert bpf.run(program, bpf.seccomp_data(nr, arch, (0,) * 6)) == (bpf.RET_KILL_PROCESS, False)
 
 
-@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
-def test_prelude_of_each_architecture(arch: str) -> None:
-    """The calls with tests, also for the architecture that this machine cannot compile the rest for."""
-    plan = plan_filter(arch, Access.WRITE)
-    program = bpf.parse(b"".join(bpf.pack(instruction) for instruction in _prelude(plan)))
-    for nr in range(HIGHEST + 1):
-        for args in INTERESTING:
-            result, _ = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[arch], args))
-            tested = len(plan.entries_of(nr)) > 1
-            assert result == (answer(plan.decide(nr, args)) if tested else None)
-            assert bpf.run(program, bpf.seccomp_data(nr, 0x4000_0003, args)) == (None, False)
+def test_arm_needs_its_private_calls() -> None:
+    """set_tls and cacheflush: without these no program of this ABI begins."""
+    plan, program = built(EVERYTHING, machine="aarch64")
+    for nr in (0xF_0002, 0xF_0005):
+        assert bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH["arm"], (0,) * 6))[0] == bpf.RET_ALLOW
+        assert plan.decide(nr) == errno_of(errno.ENOSYS)
 
 
-def test_another_architecture_cannot_be_compiled() -> None:
-    """It says so, rather than make a program with the wrong numbers."""
-    other = next(arch for arch in AUDIT_ARCH if arch != native())
-    with pytest.raises(ValueError, match=f"a filter for {other} can be compiled on such a machine only"):
-        compile_filter(plan_filter(other, NONE))
-
-
-def test_program_fits() -> None:
+@pytest.mark.parametrize("machine", MACHINES)
+def test_program_fits(machine: str) -> None:
     """The kernel takes 4096 instructions for a filter; all filters of a thread together have 32768."""
     for supervised in (NONE, Access.WRITE, EVERYTHING):
-        assert len(built(supervised)[1]) < 1000
+        assert len(built(supervised, machine=machine)[1]) < 1500
 
 
 # -- the kernel --

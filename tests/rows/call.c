@@ -14,6 +14,7 @@
  * `do`; *HEX,FLAGS a struct xattr_args about these bytes.
  */
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -26,6 +27,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#ifdef SYS_fstat64
+#define NR_FSTAT SYS_fstat64
+#else
+#define NR_FSTAT SYS_fstat
+#endif
 
 static const char *identity;
 static long result, prepared;
@@ -64,25 +71,25 @@ static uint64_t argument(const char *word)
     case '=':
     case '&':
         unhex(word + 1, bytes);
-        return (uint64_t)bytes;
+        return (uintptr_t)bytes;
     case '>':
     case '!':
         size = unhex(word + 1, bytes) + (word[0] == '>');
         place = at_the_edge(size);
         memcpy(place, bytes, size);
-        return (uint64_t)place;
+        return (uintptr_t)place;
     case '@':
         buffer_size = strtoul(word + 1, NULL, 0);
         buffer = calloc(1, buffer_size + 1);
         if (buffer_size >= 8)
             buffer[0] = (unsigned char)(buffer_size - 8); /* handle_bytes of struct file_handle */
-        return (uint64_t)buffer;
+        return (uintptr_t)buffer;
     case '*': {
         struct { uint64_t value; uint32_t size, flags; } *arguments = calloc(1, sizeof *arguments);
         arguments->size = (uint32_t)unhex(word + 1, bytes);
-        arguments->value = (uint64_t)bytes;
+        arguments->value = (uintptr_t)bytes;
         arguments->flags = (uint32_t)strtoul(strchr(word, ',') + 1, NULL, 0);
-        return (uint64_t)arguments;
+        return (uintptr_t)arguments;
     }
     }
     fprintf(stderr, "call: what is %s?\n", word);
@@ -98,7 +105,7 @@ static long do_call(char *words)
     while (count < 7 && (word = strtok_r(NULL, " ", &rest)))
         a[count++] = argument(word);
     errno = 0;
-    return syscall((long)a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+    return syscall((long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5], (long)a[6]);
 }
 
 static void tell_bytes(const unsigned char *bytes, long size)
@@ -116,11 +123,12 @@ static void tell_descriptor(int fd)
         return;
     int flags = fcntl(fd, F_GETFL), fdflags = fcntl(fd, F_GETFD);
     /* Not by newfstatat(2), as the C library does it: a policy may have something to say about that. */
-    if (syscall(SYS_fstat, fd, &about) < 0)
+    if (syscall(NR_FSTAT, fd, &about) < 0)
         memset(&about, 0, sizeof about);
-    /* O_NOFOLLOW stays among the flags of a file, where it means nothing any more. */
-    printf("%s fd %d flags %o cloexec %d mode %o nlink %ld position %ld\n", identity, fd, flags & ~O_NOFOLLOW, fdflags,
-           about.st_mode, (long)about.st_nlink, (long)lseek(fd, 0, SEEK_CUR));
+    /* O_NOFOLLOW stays among the flags of a file, where it means nothing any more; O_LARGEFILE, to 32-bit programs,
+     * is what opened it: a supervisor of 64 bits. */
+    printf("%s fd %d flags %o cloexec %d mode %o nlink %ld position %ld\n", identity, fd,
+           flags & ~(O_NOFOLLOW | O_LARGEFILE), fdflags, about.st_mode, (long)about.st_nlink, (long)lseek(fd, 0, SEEK_CUR));
     if ((flags & O_ACCMODE) != O_WRONLY && S_ISREG(about.st_mode)) {
         ssize_t size = read(fd, content, sizeof content);
         printf("%s content %zd ", identity, size < 0 ? -errno : size);
@@ -140,7 +148,7 @@ static void *other_thread(void *path)
     pthread_barrier_wait(&barrier); /* the main thread has changed its user by now */
     int fd = (int)syscall(SYS_openat, AT_FDCWD, name, O_CREAT | O_WRONLY, 0666);
     printf("%s other %d errno %d", identity, fd < 0 ? -1 : 0, fd < 0 ? errno : 0);
-    if (fd >= 0 && !syscall(SYS_fstat, fd, &about))
+    if (fd >= 0 && !syscall(NR_FSTAT, fd, &about))
         printf(" owner %u group %u", about.st_uid, about.st_gid);
     putchar('\n');
     return NULL;
@@ -161,7 +169,7 @@ static void tell_identities(char *words)
     printf("%s changed %ld\n", identity, changed);
     int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_CREAT | O_WRONLY, 0666);
     printf("%s own %d errno %d", identity, fd < 0 ? -1 : 0, fd < 0 ? errno : 0);
-    if (fd >= 0 && !syscall(SYS_fstat, fd, &about))
+    if (fd >= 0 && !syscall(NR_FSTAT, fd, &about))
         printf(" owner %u group %u", about.st_uid, about.st_gid);
     putchar('\n');
     fflush(stdout);

@@ -26,6 +26,7 @@ class Act(NamedTuple):
         times: whether the times of the tree count.
         umask: of the caller.
         special: whether the tree has to have the rarer objects.
+        stands_for: the call that events name, where it is another one.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Act(NamedTuple):
     times: bool = False
     umask: int = 0o022
     special: bool = False
+    stands_for: str = ""
 
 
 class Case(NamedTuple):
@@ -59,18 +61,19 @@ class Case(NamedTuple):
     form: Form
 
 
-def cases(row: str, top: str, acts: list[Act]) -> Iterator[Case]:
+def cases(row: str, top: str, acts: list[Act], *, main: bool = False) -> Iterator[Case]:
     """The cases of one row.
 
     Args:
         row: name of the call.
         top: of the tree; stands in absolute paths.
         acts: of that row.
+        main: with the most telling forms of path alone.
     """
     first = next((act for act in acts if act.every), None)
     for act in acts:
         for form in _forms_of(act, top):
-            if act.every and act is not first and act.held is None and form.label not in MAIN:
+            if act.every and (main or act is not first) and act.held is None and form.label not in MAIN:
                 continue
             if form.needs_dirfd and "D" not in act.arguments.split():
                 continue

@@ -182,28 +182,29 @@ def owners(spell: str, *, follow: bool = True) -> list[Act]:
     return found
 
 
-def times(spell: str, layout: str) -> list[Act]:
-    """Times: `spell` has one place."""
+def times(spell: str, layout: str, word: str = "q") -> list[Act]:
+    """Times: `spell` has one place; *word* is how `struct` spells a number in them."""
+    four = f"={4 * word}"
     if layout == "seconds":
-        values = {"given": struct.pack("=qq", 1111111111, 1222222222)}
+        values = {"given": struct.pack(f"={2 * word}", 1111111111, 1222222222)}
         odd = {}
     elif layout == "micro":
-        values = {"given": struct.pack("=qqqq", 1111111111, 500000, 1222222222, 999999)}
+        values = {"given": struct.pack(four, 1111111111, 500000, 1222222222, 999999)}
         odd = {
-            "out of range": struct.pack("=qqqq", 1, 1000000, 2, 0),
-            "negative": struct.pack("=qqqq", 1, -1, 2, 0),
+            "out of range": struct.pack(four, 1, 1000000, 2, 0),
+            "negative": struct.pack(four, 1, -1, 2, 0),
         }
     else:
         values = {
-            "given": struct.pack("=qqqq", 1111111111, 5, 1222222222, 999999999),
-            "now": struct.pack("=qqqq", 0, UTIME_NOW, 0, UTIME_NOW),
-            "one": struct.pack("=qqqq", 0, UTIME_OMIT, 1222222222, 0),
-            "neither": struct.pack("=qqqq", 0, UTIME_OMIT, 0, UTIME_OMIT),
-            "one now": struct.pack("=qqqq", 1, 0, 0, UTIME_NOW),
+            "given": struct.pack(four, 1111111111, 5, 1222222222, 999999999),
+            "now": struct.pack(four, 0, UTIME_NOW, 0, UTIME_NOW),
+            "one": struct.pack(four, 0, UTIME_OMIT, 1222222222, 0),
+            "neither": struct.pack(four, 0, UTIME_OMIT, 0, UTIME_OMIT),
+            "one now": struct.pack(four, 1, 0, 0, UTIME_NOW),
         }
         odd = {
-            "out of range": struct.pack("=qqqq", 1, 1000000000, 2, 0),
-            "negative": struct.pack("=qqqq", 1, -1, 2, 0),
+            "out of range": struct.pack(four, 1, 1000000000, 2, 0),
+            "negative": struct.pack(four, 1, -1, 2, 0),
         }
     found = about(
         b"file",

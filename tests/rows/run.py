@@ -19,11 +19,9 @@ from sydd.session.prepare import Place, prepare
 from sydd.supervisor.event import Event
 from sydd.supervisor.journal import Journal
 from tests.rows.cases import Case
-from tests.rows.script import KNOWN
+from tests.rows.script import chdir, numbered
 from tests.rows.tree import Seen, look, make
 from tests.support.forked import in_child
-
-_CHDIR = KNOWN["chdir"]
 
 INHERITED = 50
 """A descriptor that a session may be given."""
@@ -70,19 +68,25 @@ class Runner:
     """Runs cases below a directory, which it fills and empties.
 
     Args:
-        program: call.c, compiled.
+        program: call.c, compiled for an ABI.
         directory: exists.
+        abi: name of that ABI.
     """
 
-    def __init__(self, program: str, directory: str) -> None:
+    def __init__(self, program: str, directory: str, abi: str) -> None:
         self._program = program
         self._directory = directory
+        self.abi = abi
 
     def native(self, cases: Sequence[Case]) -> list[Report]:
         """Run them without sydd."""
         with self._trees(cases) as (area, tops):
             result = subprocess.run(
-                [self._program], input=_script(cases, tops), capture_output=True, check=True, cwd=area
+                [self._program],
+                input=_script(cases, tops, self.abi),
+                capture_output=True,
+                check=True,
+                cwd=area,
             )
             return _reports(cases, tops, result.stdout)
 
@@ -99,13 +103,14 @@ class Runner:
         """
         with self._trees(cases) as (area, tops):
             output, events = self._session(
-                _script(cases, tops), rules, engine, area, inherited and f"{tops[0]}/{inherited}"
+                _script(cases, tops, self.abi), rules, engine, area, inherited and f"{tops[0]}/{inherited}"
             )
             own: list[list[Event]] = [[] for _ in cases]
             for event in events:
                 # A tree is told by its name, whether the path is that of the file or of the process.
                 place = _index(event.path, area) or _index(event.process.cwd, area)
-                if place and event.syscall == cases[place - 1].row:
+                case = cases[place - 1]
+                if place and event.syscall in (case.row, case.act.stands_for):
                     own[place - 1].append(event)
             return Session(_reports(cases, tops, output), own, tops)
 
@@ -166,13 +171,13 @@ def _run_session(
     return outcome, journal.events()
 
 
-def _script(cases: Sequence[Case], tops: list[str]) -> bytes:
+def _script(cases: Sequence[Case], tops: list[str], abi: str) -> bytes:
     lines = []
     mark = TOP.encode().hex()
     for place, (case, top) in enumerate(zip(cases, tops, strict=True), 1):
         raw = os.fsencode(top).hex()
-        lines += [f"case {place}", f"do {_CHDIR} ={raw}"]
-        lines += [line.replace(mark, raw) for line in case.script]
+        lines += [f"case {place}", numbered(chdir(os.fsencode(top)), abi)]
+        lines += [numbered(line, abi).replace(mark, raw) for line in case.script]
     return "\n".join([*lines, ""]).encode()
 
 

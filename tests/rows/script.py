@@ -1,4 +1,7 @@
-"""Words for the program in call.c: calls by name, arguments by kind."""
+"""Words for the program in call.c: calls by name, arguments by kind.
+
+The program takes numbers; ``numbered`` puts those of an ABI in place of the names.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ PREPARED = "$"
 """The result of the last call that prepared something."""
 
 KNOWN = NUMBERS[native()]
+CALLING = ("do", "call", "fork do")
+"""Words that a name of a call follows."""
 
 
 def number(value: int) -> str:
@@ -32,12 +37,12 @@ def data(content: bytes) -> str:
 
 def do(name: str, *arguments: str) -> str:
     """A call that prepares."""
-    return f"do {KNOWN[name]} {' '.join(arguments)}"
+    return f"do {name} {' '.join(arguments)}"
 
 
 def call(name: str, *arguments: str) -> str:
     """A call whose result is told."""
-    return f"call {KNOWN[name]} {' '.join(arguments)}"
+    return f"call {name} {' '.join(arguments)}"
 
 
 def opened(path: bytes, flags: int) -> str:
@@ -48,3 +53,12 @@ def opened(path: bytes, flags: int) -> str:
 def chdir(path: bytes) -> str:
     """Change the working directory."""
     return do("chdir", string(path))
+
+
+def numbered(line: str, abi: str) -> str:
+    """The same line with the number that the call has in *abi*."""
+    for word in CALLING:
+        if line.startswith(word + " "):
+            name, space, arguments = line[len(word) + 1 :].partition(" ")
+            return f"{word} {NUMBERS[abi][name]}{space}{arguments}"
+    return line

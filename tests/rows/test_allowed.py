@@ -8,11 +8,10 @@ import pytest
 
 from sydd.plan.plan import Engine
 from sydd.syscalls.row import Operation
-from sydd.syscalls.rows import ROWS
-from tests.rows.acts import ACTS
+from sydd.syscalls.table import rows_by_name
+from tests.rows.acts32 import ACTS_OF, RUN, label
 from tests.rows.cases import Case, cases
 from tests.rows.run import TOP, Report, Runner
-from tests.rows.script import KNOWN as NUMBERS
 
 EXACT = (
     "allow write ${cwd}/**",
@@ -39,8 +38,12 @@ SETTINGS: dict[str, tuple[tuple[str, ...], Engine]] = {
     "without Landlock": (EXACT, Engine.SUPERVISOR),
 }
 
-ALLOWED = [row.name for row in ROWS if row.operation is not Operation.REFUSED and row.name in NUMBERS]
-
+ALLOWED = [
+    pytest.param(abi, row.name, id=label(abi, row.name))
+    for abi in RUN
+    for row in rows_by_name(abi).values()
+    if row.operation is not Operation.REFUSED
+]
 
 NO_DESCRIPTOR = "nothing made without a descriptor, relative"
 """The supervisor makes the file before the caller's table is found to be full: EMFILE, and a file."""
@@ -75,10 +78,10 @@ def differences(native: Report, ours: Report) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("row", ALLOWED)
-def test_as_natively(row: str, runner: Runner) -> None:
+@pytest.mark.parametrize(("abi", "row"), ALLOWED)
+def test_as_natively(abi: str, row: str, runner: Runner) -> None:
     """Every form of every act gives the same, and leaves the same, as without sydd."""
-    batch = list(cases(row, TOP, ACTS[row]))
+    batch = list(cases(row, TOP, ACTS_OF[abi][row], main=abi != RUN[0]))
     native = runner.native(batch)
     found = []
     for setting, (rules, engine) in SETTINGS.items():

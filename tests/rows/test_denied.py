@@ -11,12 +11,12 @@ from sydd.plan.plan import Engine
 from sydd.policy.access import names
 from sydd.supervisor.event import NO_RULE, Event
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import ROWS
-from tests.rows.acts import ACTS
+from sydd.syscalls.table import NUMBERS, native, rows_by_name
+from tests.rows.acts32 import ACTS_OF, RUN, label
 from tests.rows.cases import Act, Case, cases
 from tests.rows.forms import MAIN, Form
 from tests.rows.run import INHERITED, TOP, Report, Runner
-from tests.rows.script import KNOWN, call, number
+from tests.rows.script import call, number
 from tests.rows.test_allowed import CWD_QUIRK, differences, is_known
 
 ENGINES = [Engine.HYBRID, Engine.SUPERVISOR]
@@ -59,12 +59,21 @@ LOOKS = {
 }
 """Accesses that are allowed where no rule speaks, by the operations that ask for them."""
 
-HARMLESS = ("fanotify_mark", "getdents", "getdents64")
-"""Rows without a case here that succeeds natively: no group to mark for; a directory that is open."""
+HARMLESS = ("fanotify_mark", "getdents", "getdents64", "readdir", "oldstat", "oldlstat")
+"""Rows without a case here that succeeds natively: no group to mark for; a directory that is open; inodes
+with numbers of more than 16 bits."""
 
-DENIABLE = [row for row in ROWS if row.asks and row.operation is not Operation.SOCKET and row.name in KNOWN]
-"""Calls that change credentials are always allowed; sockets have no path."""
+NOT_DENIABLE = (Operation.SOCKET, Operation.MULTIPLEX)
+"""Sockets have no path."""
 
+DENIABLE = [row for row in rows_by_name(native()).values() if row.asks and row.operation not in NOT_DENIABLE]
+
+DENIABLE_BY = [
+    pytest.param(abi, row, id=label(abi, row.name))
+    for abi in RUN
+    for row in rows_by_name(abi).values()
+    if row.asks and row.operation not in NOT_DENIABLE
+]
 
 OPERATIONS = {
     operation: [row for row in DENIABLE if row.operation is operation and row.name not in HARMLESS]
@@ -151,51 +160,48 @@ def _mistakes_of(case: Case, event: Event, top: str) -> list[str]:
     return found
 
 
-def denied_acts(row: Row) -> list[Act]:
+def denied_acts(row: Row, abi: str) -> list[Act]:
     """The acts of a row, without those that a policy about d/ and other/ does not reach."""
-    return [act for act in ACTS[row.name] if not act.special and act.name != b"\xff\xfe"]
+    return [act for act in ACTS_OF[abi][row.name] if not act.special and act.name != b"\xff\xfe"]
 
 
 @pytest.fixture(scope="module")
-def untouched(runner: Runner) -> Untouched:
+def untouched() -> Untouched:
     """What preparing alone leaves."""
-    return Untouched(runner)
+    return Untouched()
 
 
 class Untouched:
-    """What a tree looks like when all but the call has been done.
+    """What a tree looks like when all but the call has been done."""
 
-    Args:
-        runner: to do it with.
-    """
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Report] = {}
 
-    def of(self, batch: list[Case]) -> list[Report]:
+    def of(self, batch: list[Case], runner: Runner) -> list[Report]:
         """The trees of cases, each kind made once."""
         keys = [self._key(case) for case in batch]
         new = {key: case for key, case in zip(keys, batch, strict=True) if key not in self._known}
-        reports = self._runner.native([prelude(case) for case in new.values()])
+        reports = runner.native([prelude(case) for case in new.values()])
         self._known.update(zip(new, reports, strict=True))
         return [self._known[key] for key in keys]
 
     @staticmethod
     def _key(case: Case) -> tuple[object, ...]:
         changed = case.form.label if "renamed" in case.form.label or "deleted" in case.form.label else ""
-        return case.act.name, case.act.held, case.act.times, case.form.deep, changed
+        return case.act.name, case.act.held, case.act.times, case.act.before, case.form.deep, changed
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.value)
-@pytest.mark.parametrize("row", DENIABLE, ids=lambda row: row.name)
-def test_nothing_is_done(row: Row, engine: Engine, runner: Runner, untouched: Untouched) -> None:
+@pytest.mark.parametrize(("abi", "row"), DENIABLE_BY)
+def test_nothing_is_done(abi: str, row: Row, engine: Engine, runner: Runner, untouched: Untouched) -> None:
     """A denied call changes nothing, fails as it should, and makes one event; failing natively makes none."""
     batch = [
-        case for case in cases(row.name, TOP, denied_acts(row)) if case.act.held or case.form.label in MAIN
+        case
+        for case in cases(row.name, TOP, denied_acts(row, abi))
+        if case.act.held or case.form.label in MAIN
     ]
     native = runner.native(batch)
-    before = untouched.of(batch)
+    before = untouched.of(batch, runner)
     session = runner.confined(batch, rules_for(row), engine)
     found = []
     judged = 0
@@ -220,7 +226,7 @@ def plain_cases(rows: list[Row], runner: Runner) -> tuple[list[Case], list[Repor
     batch = [
         case
         for row in rows
-        for case in cases(row.name, TOP, denied_acts(row))
+        for case in cases(row.name, TOP, denied_acts(row, runner.abi))
         if is_covered(case) and (case.form.label == "relative" or case.act.held)
     ]
     native = runner.native(batch)
@@ -276,11 +282,18 @@ def test_hide_and_filter(operation: Operation, action: str, expected: int, runne
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.value)
-@pytest.mark.parametrize("row", ["getdents", "getdents64"])
-def test_an_inherited_directory(row: str, engine: Engine, runner: Runner) -> None:
+@pytest.mark.parametrize(
+    ("abi", "row"),
+    [
+        pytest.param(abi, row, id=label(abi, row))
+        for abi in RUN
+        for row in ("getdents", "getdents64", "readdir")
+        if row in NUMBERS[abi]
+    ],
+)
+def test_an_inherited_directory(abi: str, row: str, engine: Engine, runner: Runner) -> None:
     """A directory that is open already is listed only where that is allowed, whoever opened it."""
-    if row not in KNOWN:
-        pytest.skip(f"no {row} on this machine")
+    assert runner.abi == abi
     act = Act("inherited", b"file", f"{number(INHERITED)} @1024 #1024", "list")
     case = Case(row, "inherited", (call(row, *act.arguments.split()),), act, Form("inherited", ""))
     denied = runner.confined([case], ["deny list ${cwd}/*/d/empty"], engine, inherited="d/empty")
@@ -292,14 +305,24 @@ def test_an_inherited_directory(row: str, engine: Engine, runner: Runner) -> Non
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.value)
-@pytest.mark.parametrize("row", ["socket", "socketpair", "connect", "bind"])
-def test_sockets(row: str, engine: Engine, runner: Runner) -> None:
+@pytest.mark.parametrize(
+    ("abi", "row", "act"),
+    [
+        pytest.param(abi, row, act, id=label(abi, f"{row}-{act.label}"))
+        for abi in RUN
+        for row in ("socket", "socketpair", "connect", "bind", "socketcall")
+        if row in NUMBERS[abi]
+        for act in ACTS_OF[abi][row]
+        if act.access
+    ],
+)
+def test_sockets(abi: str, row: str, act: Act, engine: Engine, runner: Runner) -> None:
     """Without a rule about the network no socket is made, connected or bound, and an event says so."""
-    act = next(act for act in ACTS[row] if act.access)
+    assert runner.abi == abi
     (case,) = cases(row, TOP, [act])
     session = runner.confined([case], [], engine)
     assert session.reports[0].errno == errno.EACCES
     ((event,),) = session.events
-    assert (event.action, event.access, event.syscall) == ("deny", act.access, row)
+    assert (event.action, event.access, event.syscall) == ("deny", act.access, act.stands_for or row)
     allowed = runner.confined([case], [event.allow], engine)
     assert allowed.reports[0].lines == runner.native([case])[0].lines

@@ -11,12 +11,12 @@ from sydd.plan.plan import Engine
 from sydd.supervisor.event import REFUSED
 from sydd.syscalls.row import Operation
 from sydd.syscalls.rows import ROWS
-from tests.rows.acts import ACTS
-from tests.rows.acts import REFUSED as CALLS
+from sydd.syscalls.table import rows_by_name
+from tests.rows.acts32 import ACTS_OF, REFUSED_OF, RUN, label
 from tests.rows.cases import Act, Case
 from tests.rows.forms import Form
 from tests.rows.run import Runner
-from tests.rows.script import KNOWN, call, do, number
+from tests.rows.script import call, do, number
 from tests.rows.test_denied import ENGINES
 
 EVERYTHING = ("allow write /**", "allow net any")
@@ -30,16 +30,23 @@ def case_of(row: str, *script: str) -> Case:
 
 def test_every_row_has_its_cases() -> None:
     """The tables of cases and the table of rows name the same calls."""
-    assert sorted(row.name for row in ROWS) == sorted([*ACTS, *CALLS])
+    known = {name for abi in ACTS_OF for name in (*ACTS_OF[abi], *REFUSED_OF[abi])}
+    assert {row.name for row in ROWS} == known
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.value)
-@pytest.mark.parametrize("row", [row.name for row in ROWS if row.operation is Operation.REFUSED])
-def test_refused_and_explained(row: str, engine: Engine, runner: Runner) -> None:
+@pytest.mark.parametrize(
+    ("abi", "row"),
+    [
+        pytest.param(abi, row.name, id=label(abi, row.name))
+        for abi in RUN
+        for row in rows_by_name(abi).values()
+        if row.operation is Operation.REFUSED
+    ],
+)
+def test_refused_and_explained(abi: str, row: str, engine: Engine, runner: Runner) -> None:
     """A policy that allows everything does not allow these: EPERM, and an event that says why."""
-    if row not in KNOWN:
-        pytest.skip(f"no {row} on this machine")
-    case = case_of(row, call(row, *CALLS[row].split()))
+    case = case_of(row, call(row, *REFUSED_OF[abi][row].split()))
     session = runner.confined([case], EVERYTHING, engine)
     assert session.reports[0].lines == (f"call -1 {errno.EPERM}",)
     ((event,),) = session.events
@@ -51,7 +58,7 @@ def test_refused_and_explained(row: str, engine: Engine, runner: Runner) -> None
 def test_each_thread_has_its_own_credentials(engine: Engine, runner: Runner) -> None:
     """After one thread alone has become nobody, its files are nobody's and the other thread's are root's."""
     case = case_of(
-        "openat", f"do {KNOWN['umask']} #0", f"do {KNOWN['chmod']} =64 #0777", f"ids {b'd/own'.hex()}"
+        "openat", do("umask", "#0"), do("fchmodat", number(-100), "=64", "#0777"), f"ids {b'd/own'.hex()}"
     )
     native = runner.native([case])[0]
     assert "own 0 errno 0 owner 65534 group 65534" in native.lines
@@ -82,7 +89,7 @@ def test_a_fifo_waits_for_its_peer(engine: Engine, runner: Runner) -> None:
     case = case_of(
         "openat",
         do("mknodat", number(-100), f"={b'd/pipe'.hex()}", number(0o010600), number(0)),
-        f"fork do {KNOWN['openat']} {number(-100)} ={b'd/pipe'.hex()} {number(os.O_WRONLY)}",
+        f"fork do openat {number(-100)} ={b'd/pipe'.hex()} {number(os.O_WRONLY)}",
         call("openat", number(-100), f"={b'd/pipe'.hex()}", number(os.O_RDONLY)),
         "fd",
     )

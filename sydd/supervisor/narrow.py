@@ -1,0 +1,62 @@
+"""Calls by a 32-bit ABI: what its registers hold, and which call a multiplexer stands for.
+
+The program is of that ABI, or 64-bit code that makes such a call (`int 0x80`). Seccomp then shows registers
+whose upper halves may hold anything; the kernel takes the lower ones.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from sydd.supervisor.failure import NaturalFailure
+from sydd.syscalls.abi import ABIS
+from sydd.syscalls.argument import WORD
+from sydd.syscalls.row import Operation
+from sydd.syscalls.table import parts
+
+if TYPE_CHECKING:
+    from sydd.kernel.memory import Reader
+    from sydd.supervisor.notification import Notification
+    from sydd.syscalls.row import Row
+
+_ARGUMENTS = struct.Struct("=3I")
+"""Of each call of MULTIPLEX that has a row: family, type, protocol; descriptor, address, length."""
+
+_BY_ARCH = {abi.audit_arch: abi.name for abi in ABIS.values()}
+
+
+def narrowed(notification: Notification, row: Row, reader: Reader) -> tuple[Notification, Row]:
+    """The call with registers as the kernel takes them, a multiplexer's as the call that it stands for.
+
+    What a multiplexer's arguments say may be changed before the kernel reads it: it is good for telling what
+    was asked, and not for a decision. Which call it is stands in a register.
+
+    Raises:
+        NaturalFailure: EFAULT, EINVAL.
+    """
+    registers = tuple(register & WORD for register in notification.registers)
+    if row.operation is Operation.MULTIPLEX:
+        which, *arguments = (registers[number] for number in row.extra)
+        if not arguments:
+            which &= WORD >> 16  # the rest is a version (ipc(2))
+        part = parts(_BY_ARCH[notification.arch], row.name).get(which)
+        if part is None:  # the filter passes these
+            raise NaturalFailure(errno.EINVAL)
+        if arguments:
+            registers = (*_arguments(reader, notification.tid, arguments[0]), 0, 0, 0)
+        else:
+            registers = (*registers[1:], 0)
+        row = part
+    return notification._replace(registers=registers), row
+
+
+def _arguments(reader: Reader, tid: int, address: int) -> tuple[int, ...]:
+    try:
+        data = reader.read(tid, address, _ARGUMENTS.size)
+    except OSError as error:
+        raise NaturalFailure(errno.EFAULT) from error
+    if len(data) < _ARGUMENTS.size:
+        raise NaturalFailure(errno.EFAULT)
+    return _ARGUMENTS.unpack(data)
