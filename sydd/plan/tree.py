@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAXIMUM_LINKS = 40
+"""Links on the way to one object that the kernel follows (MAXSYMLINKS); a loop names nothing."""
 
 Kind = Literal["dir", "file", "link"]
 
@@ -64,3 +70,30 @@ class HostTree:
     def realpath(self, path: str) -> str:
         """See Tree.realpath."""
         return os.path.realpath(path)
+
+    def trusted_realpath(self, path: str, hostile: Callable[[str], bool]) -> str:
+        """As realpath, but a link for which *hostile* holds is not followed, and stays in the name.
+
+        Args:
+            path: absolute.
+            hostile: asked with the canonical name of each link on the way.
+        """
+        here = ""
+        pending = [name for name in reversed(path.split("/")) if name not in ("", ".")]
+        for _ in range(MAXIMUM_LINKS):
+            while pending:
+                name = pending.pop()
+                if name == "..":
+                    here = here.rpartition("/")[0]
+                    continue
+                here = f"{here}/{name}"
+                if self.kind(here) == "link":
+                    break
+            else:
+                return here or "/"
+            if hostile(here):
+                return "/".join([here, *reversed(pending)])
+            target = os.readlink(here)
+            pending += [name for name in reversed(target.split("/")) if name not in ("", ".")]
+            here = "" if target.startswith("/") else here.rpartition("/")[0]
+        return path

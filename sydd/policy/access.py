@@ -69,6 +69,11 @@ class Action(Enum):
         return self in (Action.ALLOW, Action.WARN)
 
     @property
+    def forbids(self) -> bool:
+        """Whether the access never goes ahead; what a client is asked about may."""
+        return self in (Action.DENY, Action.FILTER, Action.HIDE, Action.KILL)
+
+    @property
     def reports(self) -> bool:
         """Whether an event is made."""
         return self not in (Action.ALLOW, Action.FILTER)

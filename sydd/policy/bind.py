@@ -52,6 +52,7 @@ def bind_rules(
     variables: Mapping[str, str],
     environment: Mapping[str, str],
     realpath: Callable[[str], str],
+    trusted: Callable[[str], str] | None = None,
 ) -> tuple[BoundRule, ...]:
     """Bind *rules*, in their order, to a session.
 
@@ -64,22 +65,27 @@ def bind_rules(
         variables: every variable's value.
         environment: what `${env:NAME}` looks in.
         realpath: follows symbolic links of an absolute path; what does not exist stays as it is.
+        trusted: the same for rules that permit something, where links that a hostile tree may hold must not
+            be followed; by default realpath itself.
 
     Raises:
         PolicyError: unknown variables, or values that make no path.
     """
     bound: list[BoundRule] = []
-    follow = functools.cache(realpath)  # most patterns share their parents
+    # Cached, since most patterns share their parents.
+    follow = functools.cache(realpath)
+    follow_trusted = functools.cache(trusted) if trusted else follow
     for index, rule in enumerate(rules):
         globs: tuple[PathGlob, ...] = ()
         net: NetPattern | None = None
+        resolve = follow if rule.action.forbids else follow_trusted
         if rule.access & Access.NET:
             from sydd.policy.network import parse_net_pattern  # here: only rules about the network need it
 
-            net = parse_net_pattern(rule.pattern, variables, environment, rule.pattern_source, follow)
+            net = parse_net_pattern(rule.pattern, variables, environment, rule.pattern_source, resolve)
         else:
             text = substitute(rule.pattern, variables, environment, rule.pattern_source)
-            globs = canonical_globs(text, follow)
+            globs = canonical_globs(text, resolve)
         bound.append(BoundRule(rule, index, rule.access, rule.action, globs, net))
     return tuple(bound)
 

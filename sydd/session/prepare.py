@@ -11,7 +11,9 @@ from sydd.kernel import credentials, landlock_calls
 from sydd.kernel.landlock import rights_of_abi, scopes_of_abi
 from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
 from sydd.plan.tree import HostTree
+from sydd.policy.access import Access
 from sydd.policy.bind import bind_rules
+from sydd.policy.glob import is_below
 from sydd.policy.matcher import Matcher
 from sydd.policy.suggest import allowing_rule
 from sydd.policy.variables import resolve
@@ -19,7 +21,6 @@ from sydd.policy.variables import resolve
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sydd.policy.access import Access
     from sydd.policy.policy import Policy
 
 
@@ -113,6 +114,44 @@ def is_supervised() -> bool:
     return supervised()
 
 
+def bind(
+    policy: Policy,
+    place: Place,
+    variables: Mapping[str, str],
+    environment: Mapping[str, str],
+    tree: HostTree,
+) -> Matcher:
+    """The rules of *policy*, bound to a session.
+
+    A rule that permits something is not led elsewhere by a link that the session, or whoever made the tree it
+    works on, can have put on the way: below the working and the temporary directory, and wherever the policy
+    and the kernel let the session make one. To know where that is, all links are followed first, which can
+    only make it more.
+    """
+    linked = False
+
+    def follow(path: str) -> str:
+        nonlocal linked
+        real = tree.realpath(path)
+        linked = linked or real != path
+        return real
+
+    loose = Matcher(bind_rules(policy.rules, variables, environment, follow))
+    if not linked:
+        return loose
+
+    def hostile(link: str) -> bool:
+        parent = link.rpartition("/")[0] or "/"
+        if is_below(parent, place.cwd) or is_below(parent, place.tmp):
+            return True
+        return loose.decide(Access.CREATE, link).action.permits and os.access(parent, os.W_OK)
+
+    def trusted(path: str) -> str:
+        return tree.trusted_realpath(path, hostile)
+
+    return Matcher(bind_rules(policy.rules, variables, environment, tree.realpath, trusted))
+
+
 def prepare(
     policy: Policy,
     place: Place,
@@ -136,7 +175,7 @@ def prepare(
     """
     variables = resolve(policy.variables, place.variables(), environment)
     tree = HostTree()
-    matcher = Matcher(bind_rules(policy.rules, variables, environment, tree.realpath))
+    matcher = bind(policy, place, variables, environment, tree)
     abi = landlock_calls.abi()
     plan = compile_plan(
         policy,

@@ -176,19 +176,73 @@ except OSError as error: print(error.errno)
     assert os.stat(f"{arena.work}/kept").st_mode == 0o100600
 
 
-@pytest.mark.xfail(strict=True, reason="rules are bound by following links that the tree itself may hold")
-def test_rule_whose_path_is_a_link(arena: Arena) -> None:
+@pytest.mark.parametrize(
+    ("rule", "link"),
+    [
+        ("allow write ${cwd}/out/**", "out"),
+        ("allow write ${cwd}/out/below/*", "out"),
+        ("warn write ${cwd}/a/b/out/**", "a/b/out"),
+        ("allow write ${cwd}/out/{x,**}", "out"),
+    ],
+)
+def test_rule_whose_path_is_a_link(arena: Arena, rule: str, link: str) -> None:
     """`allow write ${cwd}/out/**`, and the tree comes with out -> ${home}."""
 
     def prepare() -> None:
-        os.symlink(arena.home, f"{arena.work}/out")
+        os.mkdir(f"{arena.home}/below")
+        os.makedirs(os.path.dirname(f"{arena.work}/{link}"), exist_ok=True)
+        os.symlink(arena.home, f"{arena.work}/{link}")
+
+    arena.attempt(
+        arena.python(
+            "for d in ('', '/below'):\n"
+            "  try: open(sys.argv[1] + d + '/.profile', 'w').write('x')\n"
+            "  except OSError: pass",
+            arena.home,
+        ),
+        lambda: os.path.exists(f"{arena.home}/.profile") or os.path.exists(f"{arena.home}/below/.profile"),
+        rules=[rule],
+        prepare=prepare,
+    )
+
+
+def test_rule_whose_path_is_a_link_that_the_session_may_make(arena: Arena) -> None:
+    """The same beside the work directory, where another rule lets the session create."""
+
+    def prepare() -> None:
+        os.symlink(arena.home, f"{arena.outside}/out")
 
     arena.attempt(
         arena.python("open(sys.argv[1] + '/.profile', 'w').write('x')", arena.home),
         lambda: os.path.exists(f"{arena.home}/.profile"),
-        rules=["allow write ${cwd}/out/**"],
+        rules=[f"allow write {arena.outside}/**", f"allow write {arena.outside}/out/**"],
         prepare=prepare,
     )
+
+
+def test_rule_that_permits_reading_through_a_link(arena: Arena) -> None:
+    """`allow read ${cwd}/doc/**` opens no hole in what is secret."""
+
+    def prepare() -> None:
+        os.symlink(os.path.dirname(arena.secret), f"{arena.work}/doc")
+
+    arena.attempt(
+        arena.python("print(open('doc/id').read())"),
+        arena.told,
+        rules=["allow read ${cwd}/doc/**"],
+        prepare=prepare,
+    )
+
+
+def test_rule_through_a_link_of_the_users(arena: Arena) -> None:
+    """Where the session cannot have made the link, it is followed."""
+    os.symlink(arena.outside, f"{arena.home}/shared")
+    os.mkdir(f"{arena.outside}/mine")
+    arena.confined(
+        arena.python("open(sys.argv[1], 'w').write('x')", f"{arena.home}/shared/mine/new"),
+        rules=["allow write ${home}/shared/mine/**"],
+    )
+    assert os.path.exists(f"{arena.outside}/mine/new"), arena.errors
 
 
 def test_profile_in_the_tree(arena: Arena) -> None:
