@@ -55,6 +55,7 @@ class Request(NamedTuple):
         mode: the mode argument; 0 where there is none.
         resolve: RESOLVE_* of openat2; 0 for every other call.
         extra: what else the operation needs, copied; see _EXTRA.
+        failure2: errno of a *path2* that cannot be read: the kernel looks *path* up first.
     """
 
     notification: Notification
@@ -67,6 +68,7 @@ class Request(NamedTuple):
     mode: int
     resolve: int
     extra: tuple[Any, ...]
+    failure2: int = 0
 
 
 def read_request(notification: Notification, row: Row, reader: Reader) -> Request:
@@ -96,16 +98,24 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
             flags, mode, resolve = _open_how(reader, tid, registers[row.extra[0]], registers[row.extra[1]])
         else:
             flags, mode = openflags.lenient(flags, mode)
+    elif row.operation is Operation.TRUNCATE and registers[row.extra[0]] >> 63:
+        raise NaturalFailure(errno.EINVAL)
+    failure2 = 0
     if row.path is not None:
         path = _path(reader, tid, registers[row.path], row, flags, dirfd)
     if row.path2 is not None:
         if row.dirfd2 is not None:
             dirfd2 = _int(registers[row.dirfd2])
-        path2 = _path(reader, tid, registers[row.path2], row, flags, dirfd2)
+        try:
+            path2 = _path(reader, tid, registers[row.path2], row, flags, dirfd2)
+        except NaturalFailure as failure:
+            failure2 = failure.errno
     extra: tuple[Any, ...] = ()
     if row.extra and row.operation is not Operation.OPEN:
         extra = _extra(reader, tid, row, registers)
-    return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra)
+    return Request(
+        notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra, failure2
+    )
 
 
 def _flags(row: Row, registers: tuple[int, ...]) -> int:
@@ -138,14 +148,16 @@ def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: i
                 raise NaturalFailure(errno.EINVAL)
             return None  # utimensat(2): a null path stands for the descriptor
         if flags & AT_EMPTY_PATH and row.operation in _EMPTY_PATH_MAY_BE_NULL:
-            return b""  # Linux 6.11
+            return b""  # Linux 6.11, and the others from their beginning
     path = _string(reader, tid, address, PATH_MAX)
     if path is None:
         raise NaturalFailure(errno.ENAMETOOLONG)
     return path
 
 
-_EMPTY_PATH_MAY_BE_NULL = frozenset({Operation.STAT})
+_EMPTY_PATH_MAY_BE_NULL = frozenset(
+    {Operation.STAT, Operation.SETXATTR, Operation.REMOVEXATTR, Operation.SETFLAGS}
+)
 
 
 def _string(reader: Reader, tid: int, address: int, limit: int) -> bytes | None:

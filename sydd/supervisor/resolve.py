@@ -36,6 +36,7 @@ O_OBJECT_NOFOLLOW = O_OBJECT | os.O_NOFOLLOW
 O_DIRECTORY_OBJECT = O_OBJECT | os.O_DIRECTORY
 
 MAXIMUM_LINKS = 40
+NAME_MAX = 255
 DELETED = " (deleted)"
 
 
@@ -57,6 +58,11 @@ class Found(NamedTuple):
     name: bytes = b""
     trailing_slash: bool = False
     named: bool = True
+
+    @property
+    def last(self) -> bytes:
+        """The entry's name as the caller wrote it: the kernel wants a directory where a slash follows."""
+        return self.name + b"/" if self.trailing_slash else self.name
 
     @property
     def anonymous(self) -> bool:
@@ -240,11 +246,12 @@ class Resolver:
             directory = self.describe(start)
         if name in (b".", b".."):
             return Found(directory.path, -1, directory.fd, name, trailing)
-        if len(name) > 255:  # NAME_MAX
-            raise NaturalFailure(errno.ENAMETOOLONG)
+        if len(name) > NAME_MAX:  # the file system says what it makes of that
+            fd = probe_openat2(directory.fd, name, O_OBJECT_NOFOLLOW, RESOLVE_NO_MAGICLINKS)
+            if fd < 0:
+                raise NaturalFailure(-fd)
+            self._opened.append(fd)
         if not directory.named:
-            raise NaturalFailure(errno.ENOENT)
-        if directory.path.startswith("/proc") and _is_missing_in_proc(directory, name):
             raise NaturalFailure(errno.ENOENT)
         prefix = directory.path if directory.path != "/" else ""
         return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
@@ -260,11 +267,11 @@ class Resolver:
             if found.trailing_slash or found.parent < 0:
                 raise NaturalFailure(errno.EISDIR)
             if not follow:
-                return found
+                return in_existing_place(found)
             try:
                 target = os.readlink(found.name, dir_fd=found.parent)
             except OSError:
-                return found
+                return in_existing_place(found)
             if resolve & RESOLVE_NO_SYMLINKS:
                 raise NaturalFailure(errno.ELOOP)
             if resolve:
@@ -330,15 +337,20 @@ class Resolver:
         return found
 
 
-def _is_missing_in_proc(directory: Found, name: bytes) -> bool:
-    """Whether procfs lacks *name*: a look-up there fails for whoever wants to create it, too."""
-    if directory.path != "/proc" and not directory.path.startswith("/proc/"):
-        return False
-    try:
-        os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return True
-    return False
+def in_existing_place(found: Found) -> Found:
+    """*found*, an entry that is to be made.
+
+    Raises:
+        NaturalFailure: ENOENT in procfs, where looking a new name up fails before anything is made.
+    """
+    if found.path.startswith("/proc/") and found.parent >= 0:
+        try:
+            os.stat(found.name, dir_fd=found.parent, follow_symlinks=False)
+        except FileNotFoundError:
+            raise NaturalFailure(errno.ENOENT) from None
+        except OSError:
+            pass  # nor may it be looked up: the operation says so
+    return found
 
 
 def _may_pass_proc(path: bytes) -> bool:

@@ -24,6 +24,7 @@ from sydd.supervisor.request import (
     AT_SYMLINK_NOFOLLOW,
     Request,
 )
+from sydd.supervisor.resolve import in_existing_place
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
@@ -185,9 +186,14 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
     else:
         start = resolver.start(tid, request.dirfd, path)
     if request.flags & os.O_CREAT and path.endswith(b"/"):
-        resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
-        raise NaturalFailure(errno.EISDIR)
+        # What is wrong on the way comes first; `.`, `..` and the root are no names that could be created.
+        if resolver.entry(tid, start, path, resolve=resolve).name not in (b".", b"..", b"/"):
+            raise NaturalFailure(errno.EISDIR)
     return start
+
+
+_OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.REMOVEXATTR, Operation.SETFLAGS})
+"""Operations that do without a path only for a file that is really open, and not by O_PATH."""
 
 
 def _object(request: Request, resolver: Resolver) -> Found:
@@ -199,6 +205,8 @@ def _object(request: Request, resolver: Resolver) -> Found:
     if path is None:
         return resolver.open_file(tid, request.dirfd)
     if not path and request.flags & AT_EMPTY_PATH:
+        if request.row.operation in _OF_OPEN_FILES:
+            return resolver.open_file(tid, request.dirfd)
         return resolver.describe(resolver.descriptor(tid, request.dirfd))
     if not path:
         raise NaturalFailure(errno.ENOENT)
@@ -217,8 +225,19 @@ def _entry(request: Request, resolver: Resolver, dirfd: int, path: bytes | None)
     return resolver.entry(tid, resolver.start(tid, dirfd, path), path)
 
 
+def _second_entry(request: Request, resolver: Resolver) -> Found:
+    """The new name of rename and link. What is wrong with its pointer counts only now."""
+    if request.failure2:
+        raise NaturalFailure(request.failure2)
+    return _entry(request, resolver, request.dirfd2, request.path2)
+
+
+def _new_entry(request: Request, resolver: Resolver) -> Found:
+    return in_existing_place(_entry(request, resolver, request.dirfd, request.path))
+
+
 def _mkdir(request: Request, resolver: Resolver) -> Target:
-    place = _entry(request, resolver, request.dirfd, request.path)
+    place = _new_entry(request, resolver)
     return Target((Demand(CREATE, place, 0, MAKE_DIR),))
 
 
@@ -227,12 +246,12 @@ def _mknod(request: Request, resolver: Resolver) -> Target:
     right = _MAKE_BY_TYPE.get(kind)
     if right is None:
         raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
-    place = _entry(request, resolver, request.dirfd, request.path)
+    place = _new_entry(request, resolver)
     return Target((Demand(CREATE if right == MAKE_REG else MKNOD, place, 0, right),))
 
 
 def _symlink(request: Request, resolver: Resolver) -> Target:
-    place = _entry(request, resolver, request.dirfd, request.path)
+    place = _new_entry(request, resolver)
     return Target((Demand(CREATE, place, 0, MAKE_SYM),))
 
 
@@ -263,10 +282,11 @@ def _make_right(mode: int) -> int:
 
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
-    new = _entry(request, resolver, request.dirfd2, request.path2)
+    new = _second_entry(request, resolver)
     mode = _kind_at(old)
     if not mode:
         raise NaturalFailure(errno.ENOENT)
+    in_existing_place(new)
     replaced = _kind_at(new)
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
     old_rights = refer | (REMOVE_DIR if stat.S_ISDIR(mode) else REMOVE_FILE)
@@ -297,7 +317,7 @@ def _link(request: Request, resolver: Resolver) -> Target:
     else:
         start = resolver.start(tid, request.dirfd, path)
         old = resolver.object(tid, start, path, follow=bool(request.flags & AT_SYMLINK_FOLLOW))
-    new = _entry(request, resolver, request.dirfd2, request.path2)
+    new = in_existing_place(_second_entry(request, resolver))
     mode = os.fstat(old.fd).st_mode
     # A second name gives whoever may write through it the content: the old name has to allow that as well.
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
