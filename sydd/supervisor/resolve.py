@@ -21,6 +21,7 @@ from typing import NamedTuple
 from sydd.kernel import credentials
 from sydd.kernel.paths import (
     RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     probe_openat2,
@@ -35,8 +36,9 @@ O_OBJECT = os.O_PATH | os.O_CLOEXEC
 O_OBJECT_NOFOLLOW = O_OBJECT | os.O_NOFOLLOW
 O_DIRECTORY_OBJECT = O_OBJECT | os.O_DIRECTORY
 
+_SCOPED = RESOLVE_BENEATH | RESOLVE_IN_ROOT
+
 MAXIMUM_LINKS = 40
-NAME_MAX = 255
 DELETED = " (deleted)"
 
 
@@ -49,7 +51,7 @@ class Found(NamedTuple):
         parent: O_PATH descriptor of the directory that holds the entry; -1 when the object was looked up
         as such. name: last component in *parent*; empty when there is no parent.
         trailing_slash: whether the path ended in one.
-        named: whether *path* is a name in the file system tree, now.
+        named: whether *path* is a name in the file system tree, now; of an entry, whether its directory is.
     """
 
     path: str
@@ -182,11 +184,10 @@ class Resolver:
         Raises:
             NaturalFailure: what the kernel would answer: ENOENT, ENOTDIR, ELOOP, EACCES, EXDEV, ENAMETOOLONG.
         """
-        fd = probe_openat2(
-            start, path, O_OBJECT if follow else O_OBJECT_NOFOLLOW, resolve | RESOLVE_NO_MAGICLINKS
-        )
+        flags = O_OBJECT if follow else O_OBJECT_NOFOLLOW
+        fd = probe_openat2(start, path, flags, _limits(resolve))
         if fd < 0:
-            if not resolve and (fd == -errno.ELOOP or (fd == -errno.ENOENT and _may_pass_proc(path))):
+            if not resolve and (fd == -errno.ELOOP or (fd in _MISSED and _passes_link(start, path))):
                 fd = walk(tid, start, path, follow=follow)
             if fd < 0:
                 raise NaturalFailure(-fd)
@@ -245,16 +246,9 @@ class Resolver:
                 raise NaturalFailure(errno.ENOTDIR)
             directory = self.describe(start)
         if name in (b".", b".."):
-            return Found(directory.path, -1, directory.fd, name, trailing)
-        if len(name) > NAME_MAX:  # the file system says what it makes of that
-            fd = probe_openat2(directory.fd, name, O_OBJECT_NOFOLLOW, RESOLVE_NO_MAGICLINKS)
-            if fd < 0:
-                raise NaturalFailure(-fd)
-            self._opened.append(fd)
-        if not directory.named:
-            raise NaturalFailure(errno.ENOENT)
+            return Found(directory.path, -1, directory.fd, name, trailing, directory.named)
         prefix = directory.path if directory.path != "/" else ""
-        return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
+        return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing, directory.named)
 
     def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
         """Where open(2) would create *path*, which does not exist: through dangling links.
@@ -321,16 +315,14 @@ class Resolver:
         return path.startswith(self._own) and (path == self._own or path.startswith(self._own_below))
 
     def _directory(self, tid: int, start: int, path: bytes, resolve: int) -> Found:
-        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
+        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, _limits(resolve))
         if fd >= 0:
             self._opened.append(fd)
             found = self.describe(fd, walked=False)
             if not self._is_own(found.path):
                 return found
-        elif fd not in (-errno.ELOOP, -errno.ENOENT):
+        elif fd != -errno.ELOOP and (fd not in _MISSED or not _passes_link(start, path)):
             raise NaturalFailure(-fd)
-        elif fd == -errno.ENOENT and not _may_pass_proc(path):
-            raise NaturalFailure(errno.ENOENT)
         found = self.object(tid, start, path, follow=True, resolve=resolve)
         if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
             raise NaturalFailure(errno.ENOTDIR)
@@ -341,8 +333,11 @@ def in_existing_place(found: Found) -> Found:
     """*found*, an entry that is to be made.
 
     Raises:
-        NaturalFailure: ENOENT in procfs, where looking a new name up fails before anything is made.
+        NaturalFailure: ENOENT in a directory that has been removed, and in procfs, where looking a new name up
+            fails before anything is made.
     """
+    if not found.named:
+        raise NaturalFailure(errno.ENOENT)
     if found.path.startswith("/proc/") and found.parent >= 0:
         try:
             os.stat(found.name, dir_fd=found.parent, follow_symlinks=False)
@@ -353,9 +348,18 @@ def in_existing_place(found: Found) -> Found:
     return found
 
 
-def _may_pass_proc(path: bytes) -> bool:
-    """Whether a missing *path* may exist for the caller alone: /dev/fd and /dev/stdin lead there as well."""
-    return b"proc" in path or b"/dev/" in path or path[:3] in (b"fd/", b"std")
+_MISSED = (-errno.ENOENT, -errno.ENOTDIR)
+"""What comes of looking for the caller's own in the worker's directory of /proc."""
+
+
+def _passes_link(start: int, path: bytes) -> bool:
+    """Whether there is a symbolic link on the way, such as /proc/self: what is missing may be the caller's."""
+    return probe_openat2(start, path, O_OBJECT, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
+
+
+def _limits(resolve: int) -> int:
+    """*resolve*, so that no magic link is followed: below a root of the caller's they are EXDEV anyhow."""
+    return resolve if resolve & _SCOPED else resolve | RESOLVE_NO_MAGICLINKS
 
 
 def _long_name(fd: int) -> str:

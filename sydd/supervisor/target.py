@@ -77,9 +77,12 @@ def rights_at_most(request: Request) -> int | None:
     """Every right that the kernel may come to need, whatever another thread does to the paths meanwhile.
 
     Returns:
-        None where Landlock does not know the operation, so that the kernel never holds it.
+        None where Landlock does not know the operation, so that the kernel never holds it; and where the kernel
+        asks by whom a descriptor was opened, which may have been the worker (linkat(2), AT_EMPTY_PATH).
     """
     operation = request.row.operation
+    if operation is Operation.LINK and request.flags & AT_EMPTY_PATH:
+        return None
     if operation is Operation.OPEN and not request.row.extra:  # the flags of openat2 are in memory, too
         if request.flags & os.O_PATH:
             return 0
@@ -187,13 +190,14 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
         start = resolver.start(tid, request.dirfd, path)
     if request.flags & os.O_CREAT and path.endswith(b"/"):
         # What is wrong on the way comes first; `.`, `..` and the root are no names that could be created.
-        if resolver.entry(tid, start, path, resolve=resolve).name not in (b".", b"..", b"/"):
+        if resolver.entry(tid, start, path, resolve=resolve).name not in _NO_NAMES:
             raise NaturalFailure(errno.EISDIR)
     return start
 
 
-_OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.REMOVEXATTR, Operation.SETFLAGS})
-"""Operations that do without a path only for a file that is really open, and not by O_PATH."""
+_OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.SETFLAGS})
+"""Operations that take a descriptor in place of a path only when it is no O_PATH one, as removexattrat(2) does,
+which does not take AT_FDCWD either."""
 
 
 def _object(request: Request, resolver: Resolver) -> Found:
@@ -201,11 +205,15 @@ def _object(request: Request, resolver: Resolver) -> Found:
     tid = request.notification.tid
     path = request.path
     if request.row.fd is not None:
-        return resolver.open_file(tid, request.dirfd)
+        found = resolver.open_file(tid, request.dirfd)
+        if request.failure2:
+            raise NaturalFailure(request.failure2)
+        return found
     if path is None:
         return resolver.open_file(tid, request.dirfd)
     if not path and request.flags & AT_EMPTY_PATH:
-        if request.row.operation in _OF_OPEN_FILES:
+        operation = request.row.operation
+        if operation is Operation.REMOVEXATTR or (request.dirfd >= 0 and operation in _OF_OPEN_FILES):
             return resolver.open_file(tid, request.dirfd)
         return resolver.describe(resolver.descriptor(tid, request.dirfd))
     if not path:
@@ -280,13 +288,28 @@ def _make_right(mode: int) -> int:
     return _MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
 
 
+_NO_NAMES = (b".", b"..", b"/")
+"""What a path may end in without naming an entry of a directory."""
+
+
+def _no_rename(request: Request, old: Found, new: Found) -> NaturalFailure:
+    """Why nothing can be renamed, in the kernel's order."""
+    devices = [(os.fstat(found.parent) if found.parent >= 0 else os.stat("/")).st_dev for found in (old, new)]
+    if devices[0] != devices[1]:
+        return NaturalFailure(errno.EXDEV)
+    if old.name in _NO_NAMES:
+        return NaturalFailure(errno.EBUSY)
+    if new.name in _NO_NAMES:
+        return NaturalFailure(errno.EEXIST if request.flags & RENAME_NOREPLACE else errno.EBUSY)
+    return NaturalFailure(errno.ENOENT)
+
+
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
     new = _second_entry(request, resolver)
-    mode = _kind_at(old)
-    if not mode:
-        raise NaturalFailure(errno.ENOENT)
-    in_existing_place(new)
+    mode = 0 if old.name in _NO_NAMES or new.name in _NO_NAMES else _kind_at(old)
+    if not mode or not new.named:
+        raise _no_rename(request, old, new)
     replaced = _kind_at(new)
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
     old_rights = refer | (REMOVE_DIR if stat.S_ISDIR(mode) else REMOVE_FILE)
@@ -294,7 +317,7 @@ def _rename(request: Request, resolver: Resolver) -> Target:
     old_access, new_access = RENAME, CREATE
     if request.flags & RENAME_EXCHANGE:
         if not replaced:
-            raise NaturalFailure(errno.ENOENT)
+            raise _no_rename(request, old, new)
         old_access |= CREATE
         new_access |= RENAME
         old_rights |= _make_right(replaced)

@@ -49,9 +49,9 @@ PREPARATIONS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 """Further things that happen before: working directories and descriptors of what is gone, or of no file."""
 
-_some_paths = st.one_of(paths, paths, paths, paths, paths, paths, paths, st.just(b""))
+_some_paths = st.one_of(*[paths] * 15, st.just(b""))
 _P = _some_paths.map(string)
-_D = st.sampled_from((AT_FDCWD,) * 8 + (3, 3, 3, 4, 5, 6, 7, 8, 9, 10, 99, -1, -5)).map(number)
+_D = st.sampled_from((AT_FDCWD,) * 12 + (3,) * 6 + (4, 5, 6, 7, 8, 9, 10, 99, -1, -5)).map(number)
 _HELD = st.sampled_from((3, 4, 5, 6, 7, 8, 9, 10, 99, -1)).map(number)
 
 

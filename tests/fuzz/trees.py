@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 LONGEST = b"n" * 255
-NAMES = (b"a", b"b", b"c", b"l", b"m")
+NAMES = (b"a", b"b", b"c", b"l")
 """Few, so that a random path often leads somewhere."""
 
 ODD_NAMES = (LONGEST, LONGEST + b"n", b"a (deleted)", b"...", b"\xff\n", b"self", b"fd")
@@ -39,8 +39,8 @@ _components = st.sampled_from((*NAMES * 5, b".", b"..", b"..", b"..", b"", *ODD_
 _descriptors = st.sampled_from((3, 3, 4, 5, 6, 7, 8, 99))
 _prefixes = st.sampled_from(
     (
-        *(b"",) * 12,
-        *(TOP + b"/",) * 3,
+        *(b"",) * 24,
+        *(TOP + b"/",) * 6,
         *(b"/proc/self/fd/%d/", b"/proc/self/fd/%d", b"/dev/fd/%d/", b"/dev/fd/%d") * 2,
         *(b"/proc/self/cwd/", b"/proc/thread-self/fd/%d/", b"/proc/thread-self/cwd/"),
         *(b"/proc/self/root" + TOP + b"/", b"/proc/self/root/proc/self/cwd/", b"/proc/./self//fd/%d/"),
@@ -61,8 +61,12 @@ paths = st.builds(
     _path,
     _prefixes,
     _descriptors,
-    st.lists(_components, max_size=6),
-    st.sampled_from((b"", b"", b"", b"", b"/", b"//", b"/.", b"/..")),
+    st.one_of(
+        *[st.lists(_components, min_size=1, max_size=2)] * 3,
+        st.lists(_components, min_size=1, max_size=4),
+        st.lists(_components, max_size=7),
+    ),
+    st.sampled_from((*(b"",) * 9, b"/", b"/", b"//", b"/.", b"/..")),
 )
 
 _kinds = st.sampled_from(
@@ -73,10 +77,33 @@ _kinds = st.sampled_from(
         *("hard", "fifo", "locked", "secret", "setgid", "sticky"),
     )
 )
-_places = st.integers(0, 5)
-trees = st.lists(
-    st.builds(Entry, _places, st.sampled_from((*NAMES * 4, *ODD_NAMES)), _kinds, paths), max_size=10
+_places = st.sampled_from((0, 0, 0, 1, 1, 2, 3))
+_entries = st.lists(
+    st.builds(Entry, _places, st.sampled_from((*NAMES * 4, *ODD_NAMES)), _kinds, paths), max_size=8
 )
+_BASES = (
+    (),
+    *(
+        (
+            Entry(0, b"a", "directory", b""),
+            Entry(1, b"b", "directory", b""),
+            Entry(0, b"b", "file", b""),
+            Entry(1, b"c", "link", b"../b"),
+            Entry(2, b"a", "file", b""),
+        ),
+        (
+            Entry(0, b"a", "directory", b""),
+            Entry(0, b"b", "link", b"a"),
+            Entry(1, b"l", "link", TOP + b"/c"),
+            Entry(1, b"b", "file", b""),
+            Entry(1, b"a", "hard", b""),
+        ),
+    )
+    * 2,
+)
+"""What is there so that most random paths lead somewhere."""
+
+trees = st.builds(lambda base, more: [*base, *more], st.sampled_from(_BASES), _entries)
 
 
 def make(top: str, tree: list[Entry]) -> None:
