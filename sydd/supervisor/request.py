@@ -56,8 +56,8 @@ class Request(NamedTuple):
         mode: the mode argument; 0 where there is none.
         resolve: RESOLVE_* of openat2; 0 for every other call.
         extra: what else the operation needs, copied; see _EXTRA.
-        failure2: errno of what cannot be read, but which the kernel reads only after it has looked up the object:
-            *path2*, and the structure of an ioctl.
+        failure2: errno of what cannot be read, but which the kernel reads only when it has looked up the
+            object: *path2*, and the structure of an ioctl.
     """
 
     notification: Notification
@@ -97,12 +97,7 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
         else:
             flags, mode = openflags.lenient(flags, mode)
     elif row.extra:
-        try:
-            extra = _extra(reader, tid, row, registers)
-        except NaturalFailure as failure:
-            if row.fd is None or operation is not Operation.SETFLAGS:
-                raise
-            failure2 = failure.errno
+        extra, failure2 = _read_extra(reader, tid, row, registers)
     if flags_last:
         flags = _flags(row, registers)
     if row.fd is not None:
@@ -114,15 +109,12 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     if row.path is not None:
         path = _path(reader, tid, registers[row.path], row, flags, dirfd)
     if row.path2 is not None:
-        if row.dirfd2 is not None:
-            dirfd2 = _int(registers[row.dirfd2])
+        dirfd2 = AT_FDCWD if row.dirfd2 is None else _int(registers[row.dirfd2])
         try:
             path2 = _path(reader, tid, registers[row.path2], row, flags, dirfd2)
         except NaturalFailure as failure:
             failure2 = failure.errno
-    return Request(
-        notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra, failure2
-    )
+    return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra, failure2)
 
 
 _FLAGS_LAST = frozenset({Operation.UTIME, Operation.SETXATTR})
@@ -210,6 +202,18 @@ def _open_how(reader: Reader, tid: int, address: int, size: int) -> tuple[int, i
     flags, mode, resolve = _HOW.unpack_from(data)
     openflags.check(flags, mode, resolve)
     return flags, mode, resolve
+
+
+def _read_extra(
+    reader: Reader, tid: int, row: Row, registers: tuple[int, ...]
+) -> tuple[tuple[Any, ...], int]:
+    """`Request.extra`, or `Request.failure2` where that counts later."""
+    try:
+        return _extra(reader, tid, row, registers), 0
+    except NaturalFailure as failure:
+        if row.fd is None or row.operation is not Operation.SETFLAGS:
+            raise
+        return (), failure.errno
 
 
 def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tuple[Any, ...]:

@@ -333,8 +333,8 @@ def in_existing_place(found: Found) -> Found:
     """*found*, an entry that is to be made.
 
     Raises:
-        NaturalFailure: ENOENT in a directory that has been removed, and in procfs, where looking a new name up
-            fails before anything is made.
+        NaturalFailure: ENOENT in a directory that has been removed, and in procfs, where looking a new name
+            up fails before anything is made.
     """
     if not found.named:
         raise NaturalFailure(errno.ENOENT)
@@ -353,7 +353,7 @@ _MISSED = (-errno.ENOENT, -errno.ENOTDIR)
 
 
 def _passes_link(start: int, path: bytes) -> bool:
-    """Whether there is a symbolic link on the way, such as /proc/self: what is missing may be the caller's."""
+    """Whether a symbolic link is on the way, such as /proc/self: what is missing may be the caller's."""
     return probe_openat2(start, path, O_OBJECT, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
 
 

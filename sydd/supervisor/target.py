@@ -11,7 +11,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from sydd.kernel.landlock import FsRight
 from sydd.kernel.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.kernel.paths import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from sydd.policy.access import Access
@@ -25,6 +24,20 @@ from sydd.supervisor.request import (
     Request,
 )
 from sydd.supervisor.resolve import in_existing_place
+from sydd.supervisor.rights import (
+    EXECUTE,
+    MAKE_BY_TYPE,
+    MAKE_DIR,
+    MAKE_REG,
+    MAKE_SYM,
+    READ_DIR,
+    READ_FILE,
+    REFER,
+    REMOVE_DIR,
+    REMOVE_FILE,
+    TRUNCATE_RIGHT,
+    WRITE_FILE,
+)
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
@@ -43,52 +56,6 @@ LINK, TRUNCATE, ATTRIBUTES, MKNOD = (
     int(bit) for bit in (Access.LINK, Access.TRUNCATE, Access.ATTRIBUTES, Access.MKNOD)
 )
 NET = int(Access.NET)
-
-READ_FILE, READ_DIR, WRITE_FILE = int(FsRight.READ_FILE), int(FsRight.READ_DIR), int(FsRight.WRITE_FILE)
-MAKE_DIR, MAKE_REG, MAKE_SYM = int(FsRight.MAKE_DIR), int(FsRight.MAKE_REG), int(FsRight.MAKE_SYM)
-REMOVE_DIR, REMOVE_FILE, REFER = int(FsRight.REMOVE_DIR), int(FsRight.REMOVE_FILE), int(FsRight.REFER)
-TRUNCATE_RIGHT, EXECUTE = int(FsRight.TRUNCATE), int(FsRight.EXECUTE)
-MAKE_SPECIAL = int(FsRight.MAKE_CHAR | FsRight.MAKE_BLOCK | FsRight.MAKE_FIFO | FsRight.MAKE_SOCK)
-_MAKE_BY_TYPE = {
-    0: MAKE_REG,
-    stat.S_IFREG: MAKE_REG,
-    stat.S_IFCHR: int(FsRight.MAKE_CHAR),
-    stat.S_IFBLK: int(FsRight.MAKE_BLOCK),
-    stat.S_IFIFO: int(FsRight.MAKE_FIFO),
-    stat.S_IFSOCK: int(FsRight.MAKE_SOCK),
-}
-
-
-READ_RIGHTS = READ_FILE | READ_DIR
-_NEW_NAME = MAKE_REG | MAKE_SYM | MAKE_SPECIAL
-_ANY_RIGHT = {
-    Operation.OPEN: READ_RIGHTS | WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG,
-    Operation.MKDIR: MAKE_DIR,
-    Operation.MKNOD: MAKE_REG | MAKE_SPECIAL,
-    Operation.SYMLINK: MAKE_SYM,
-    Operation.UNLINK: REMOVE_DIR | REMOVE_FILE,
-    Operation.RENAME: REMOVE_DIR | REMOVE_FILE | REFER | _NEW_NAME | MAKE_DIR,
-    Operation.LINK: REFER | _NEW_NAME,
-    Operation.TRUNCATE: TRUNCATE_RIGHT,
-}
-
-
-def rights_at_most(request: Request) -> int | None:
-    """Every right that the kernel may come to need, whatever another thread does to the paths meanwhile.
-
-    Returns:
-        None where Landlock does not know the operation, so that the kernel never holds it; and where the kernel
-        asks by whom a descriptor was opened, which may have been the worker (linkat(2), AT_EMPTY_PATH).
-    """
-    operation = request.row.operation
-    if operation is Operation.LINK and request.flags & AT_EMPTY_PATH:
-        return None
-    if operation is Operation.OPEN and not request.row.extra:  # the flags of openat2 are in memory, too
-        if request.flags & os.O_PATH:
-            return 0
-        if not request.flags & (O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT):
-            return READ_RIGHTS
-    return _ANY_RIGHT.get(operation)
 
 
 class Demand(NamedTuple):
@@ -189,15 +156,15 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
     else:
         start = resolver.start(tid, request.dirfd, path)
     if request.flags & os.O_CREAT and path.endswith(b"/"):
-        # What is wrong on the way comes first; `.`, `..` and the root are no names that could be created.
-        if resolver.entry(tid, start, path, resolve=resolve).name not in _NO_NAMES:
+        found = resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
+        if found.name not in _NO_NAMES:
             raise NaturalFailure(errno.EISDIR)
     return start
 
 
 _OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.SETFLAGS})
-"""Operations that take a descriptor in place of a path only when it is no O_PATH one, as removexattrat(2) does,
-which does not take AT_FDCWD either."""
+"""Operations that take a descriptor in place of a path only when it is no O_PATH one, as removexattrat(2)
+does, which does not take AT_FDCWD either."""
 
 
 def _object(request: Request, resolver: Resolver) -> Found:
@@ -251,7 +218,7 @@ def _mkdir(request: Request, resolver: Resolver) -> Target:
 
 def _mknod(request: Request, resolver: Resolver) -> Target:
     kind = stat.S_IFMT(request.mode)
-    right = _MAKE_BY_TYPE.get(kind)
+    right = MAKE_BY_TYPE.get(kind)
     if right is None:
         raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
     place = _new_entry(request, resolver)
@@ -285,7 +252,7 @@ def _make_right(mode: int) -> int:
         return MAKE_DIR
     if stat.S_ISLNK(mode):
         return MAKE_SYM
-    return _MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
+    return MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
 
 
 _NO_NAMES = (b".", b"..", b"/")

@@ -90,9 +90,7 @@ class Arena:
         make(self._top, tree)
         try:
             self._user.give(self._top)
-            lines = agent.run(
-                [f"do 80 ={top.hex()}", *(line.replace(mark, top.hex()) for line in script)]
-            )
+            lines = agent.run([f"do 80 ={top.hex()}", *(line.replace(mark, top.hex()) for line in script)])
             troubles = agent.troubles()
             assert not troubles, f"{troubles} in {script}"
             # Only where its user may change the directory above it can the tree be gone.

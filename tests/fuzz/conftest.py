@@ -15,7 +15,7 @@ from tests.support.unprivileged import Unprivileged
 
 SOURCE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "rows", "call.c")
 LEVELS = 20
-"""Directories above the trees that only root may change: `..` in paths must not lead to where one may write."""
+"""Directories above the trees that only root may change: `..` must not lead to where one may write."""
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
 from tests.fuzz.arena import Arena, Result, Setting
 from tests.fuzz.test_paths import SETTINGS
 from tests.fuzz.trees import Entry
-from tests.syscalls.signatures import SIGNATURES
 from tests.rows.script import BAD, KNOWN, call, data, number, opened, string
+from tests.syscalls.signatures import SIGNATURES
 
 DENYING = Setting(("deny read ${cwd}/t/d/**", "allow net any"), Engine.SUPERVISOR)
 """Under it nothing may be written, and not everything read."""
@@ -37,11 +37,25 @@ HELD = (
     f"do {KNOWN['inotify_init1']} #0",
 )
 
-ADDRESSES = (0, 1, 0x1000, 0xDEAD000, 0x7FFF_FFFF_F000, 0x8000_0000_0000, 1 << 63, 0xFFFF_8880_0000_0000, (1 << 64) - 1)
+ADDRESSES = (
+    0,
+    1,
+    0x1000,
+    0xDEAD000,
+    0x7FFF_FFFF_F000,
+    0x8000_0000_0000,
+    1 << 63,
+    0xFFFF_8880_0000_0000,
+    (1 << 64) - 1,
+)
 """Of nothing, of the kernel, and of what cannot be an address."""
 
-_words = st.sampled_from((b"f", b"d/f", b"l", b"loop", b"new", b"d/", b".", b"", b"n" * 255, b"n" * 256, b"user.a"))
-_long = st.sampled_from((4094, 4095, 4096, 5000, 70000)).map(lambda size: b"./" * (size // 2) + b"f" * (size % 2))
+_words = st.sampled_from(
+    (b"f", b"d/f", b"l", b"loop", b"new", b"d/", b".", b"", b"n" * 255, b"n" * 256, b"user.a")
+)
+_long = st.sampled_from((4094, 4095, 4096, 5000, 70000)).map(
+    lambda size: b"./" * (size // 2) + b"f" * (size % 2)
+)
 _texts = st.one_of(_words, _words, _words, _long)
 _bytes = st.one_of(
     st.binary(max_size=40),
@@ -62,23 +76,54 @@ _pointers = st.one_of(
     _bytes.map(lambda content: ">" + content.hex()),
     st.just("@512"),
 )
-_descriptors = st.sampled_from((-100, -100, 3, 4, 5, 6, 0, 99, -1, 1 << 31, (1 << 32) + 3, 1 << 63)).map(number)
-_sizes = st.sampled_from((0, 1, 7, 8, 16, 23, 24, 25, 32, 256, 4096, 4097, 65536, 65537, 1 << 31, 1 << 32, 1 << 63, -1))
+_descriptors = st.sampled_from((-100, -100, 3, 4, 5, 6, 0, 99, -1, 1 << 31, (1 << 32) + 3, 1 << 63)).map(
+    number
+)
+_sizes = st.sampled_from(
+    (0, 1, 7, 8, 16, 23, 24, 25, 32, 256, 4096, 4097, 65536, 65537, 1 << 31, 1 << 32, 1 << 63, -1)
+)
 _bits = st.lists(st.integers(0, 63), max_size=3).map(lambda bits: sum({1 << bit for bit in bits}))
-_flags = st.one_of(_bits, st.sampled_from((0, 0, 0, 0x100, 0x200, 0x400, 0x1000, 0o100, 0o102, 0o1000, 0x410000)))
+_flags = st.one_of(
+    _bits, st.sampled_from((0, 0, 0, 0x100, 0x200, 0x400, 0x1000, 0o100, 0o102, 0o1000, 0x410000))
+)
 _anything = st.one_of(_pointers, _pointers, _sizes.map(number), _flags.map(number))
 _requests = st.builds(
-    lambda request, more: number(request | more << 32), st.sampled_from([*FLAG_REQUESTS.values()]), st.integers(0, 1)
+    lambda request, more: number(request | more << 32),
+    st.sampled_from([*FLAG_REQUESTS.values()]),
+    st.integers(0, 1),
 )
 
 _POINTERS = frozenset(
-    "argv buf dirent envp handle how list mnt_id name oldname statbuf times uaddr uargs ufattr umyaddr usockvec "
-    "utimes uservaddr value arg buffer addr".split()
+    [
+        "argv",
+        "buf",
+        "dirent",
+        "envp",
+        "handle",
+        "how",
+        "list",
+        "mnt_id",
+        "name",
+        "oldname",
+        "statbuf",
+        "times",
+        "uaddr",
+        "uargs",
+        "ufattr",
+        "umyaddr",
+        "usockvec",
+        "utimes",
+        "uservaddr",
+        "value",
+        "arg",
+        "buffer",
+        "addr",
+    ]
 )
 """Names that the kernel gives to arguments that are addresses."""
 
 _LEFT_OUT = frozenset({"execve", "execveat", "prctl"})
-"""A program that is executed tells nothing more; prctl(2) takes operations that a process does not get over."""
+"""A program that is executed tells nothing more; some operations of prctl(2) no process gets over."""
 
 
 def _register(row: Row, place: int) -> st.SearchStrategy[str]:
@@ -145,10 +190,14 @@ def check(sessions: Arena, row: Row, script: list[str]) -> None:
         return
     for name, got in results.items():
         answer = _answer(got)
-        assert answer == natively or is_known(row, script, natively, answer), f"{name}: {answer}, not {natively}"
+        assert answer == natively or is_known(row, script, natively, answer), (
+            f"{name}: {answer}, not {natively}"
+        )
         assert got.tree == expected.tree, name
     answer = _answer(denied)
-    assert answer in (natively, (-1, errno.EACCES)) or is_known(row, script, natively, answer), f"denied: {answer}"
+    assert answer in (natively, (-1, errno.EACCES)) or is_known(row, script, natively, answer), (
+        f"denied: {answer}"
+    )
 
 
 _common = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,7 +63,9 @@ def check(sessions: Arena, tree: list[Entry], script: list[str]) -> None:
     for _ in range(3):
         expected, results = sessions.results(tree, script)
         # A rename anywhere on the machine makes the kernel give up on a limited look-up (openat2(2), EAGAIN).
-        if not any(f"call -1 {errno.EAGAIN}" in line for got in (expected, *results.values()) for line in got.lines):
+        if not any(
+            f"call -1 {errno.EAGAIN}" in line for got in (expected, *results.values()) for line in got.lines
+        ):
             break
     scenery = " ".join((*script, *(entry.target.hex() for entry in tree)))
     found = [
@@ -76,7 +78,11 @@ def check(sessions: Arena, tree: list[Entry], script: list[str]) -> None:
 
 _common = settings(
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.data_too_large,
+    ],
 )
 
 

@@ -116,8 +116,8 @@ def make(top: str, tree: list[Entry]) -> None:
     root = os.fsencode(top)
     os.mkdir(root, 0o755)
     directories = [root]
-    files = []
-    locked = []
+    files: list[bytes] = []
+    locked: list[bytes] = []
     for entry in tree:
         path = directories[entry.where % len(directories)] + b"/" + entry.name
         with contextlib.suppress(FileExistsError, OSError):
