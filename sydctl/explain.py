@@ -291,7 +291,7 @@ def _layer(ready: Prepared, access: Access, request: Request, demand: Demand, *,
 def _permitted(coverage: Coverage, request: Request, *, granted: bool) -> str:
     """How an allowed call goes on: the worker's own test."""
     from sydd.supervisor.perform import PERFORMED
-    from sydd.supervisor.target import rights_at_most
+    from sydd.supervisor.rights import rights_at_most
 
     if request.row.operation not in PERFORMED:
         return "allowed by the supervisor; the call goes on"

@@ -93,9 +93,6 @@ def perform(request: Request, target: Target) -> Answer:
         Changed: the objects must be resolved again.
         MayBlock: the operation has to be done where it holds up nobody.
     """
-    number = natural_errno(request, target)
-    if number:
-        return error(number)
     try:
         return _PERFORM[request.row.operation](request, target)
     except OSError as failure:
@@ -116,6 +113,10 @@ def _open(request: Request, target: Target) -> Answer:
         # ADDFD takes no such descriptor. Of openat2 alone, whose flags another thread might change until the
         # kernel reads them, so that it may not go on. Its users have to do without on older kernels, too.
         return error(errno.ENOSYS)
+    # An object that is opened through its descriptor has lost what the caller said of its kind.
+    number = natural_errno(request, target)
+    if number:
+        return error(number)
     ours = (flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)) | os.O_CLOEXEC | os.O_NOCTTY
     if target.creates:
         if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
@@ -145,43 +146,42 @@ def _wants_small(request: Request) -> bool:
 
 def _mkdir(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
-    os.mkdir(found.name, request.mode & 0o7777, dir_fd=found.parent)
+    os.mkdir(found.last, request.mode & 0o7777, dir_fd=found.parent)
     return DONE
 
 
 def _mknod(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
     (device,) = request.extra
-    os.mknod(found.name, request.mode, device, dir_fd=found.parent)
+    os.mknod(found.last, request.mode, device, dir_fd=found.parent)
     return DONE
 
 
 def _symlink(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
     (text,) = request.extra
-    os.symlink(text, found.name, dir_fd=found.parent)
+    os.symlink(text, found.last, dir_fd=found.parent)
     return DONE
 
 
 def _unlink(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
     if request.flags & AT_REMOVEDIR:
-        os.rmdir(found.name, dir_fd=found.parent)
+        os.rmdir(found.last, dir_fd=found.parent)
     else:
-        os.unlink(found.name, dir_fd=found.parent)
+        os.unlink(found.last, dir_fd=found.parent)
     return DONE
 
 
 def _rename(request: Request, target: Target) -> Answer:
     old, new = target.demands[0].found, target.demands[1].found
-    slash = b"/" if old.trailing_slash or new.trailing_slash else b""
-    renameat2(old.parent, old.name, new.parent, new.name + slash, request.flags)
+    renameat2(old.parent, old.last, new.parent, new.last, request.flags)
     return DONE
 
 
 def _link(_request: Request, target: Target) -> Answer:
     old, new = target.demands[0].found, target.demands[1].found
-    os.link(object_path(old), new.name, dst_dir_fd=new.parent, follow_symlinks=True)
+    os.link(object_path(old), new.last, dst_dir_fd=new.parent, follow_symlinks=True)
     return DONE
 
 

@@ -30,9 +30,9 @@ AT_EMPTY_PATH = 0x1000
 PATH_MAX = 4096
 XATTR_NAME_MAX = 255
 XATTR_SIZE_MAX = 65536
+_FILE_ATTR_SIZE = 24  # FILE_ATTR_SIZE_VER0
+_XATTR_FLAGS = 0x3  # XATTR_CREATE, XATTR_REPLACE
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
-
-FS_IOC_SETFLAGS = 0x6602
 
 _DONT_FOLLOW = {"inotify_add_watch": 0x0200_0000, "fanotify_mark": 0x4}
 
@@ -65,6 +65,8 @@ class Request(NamedTuple):
         mode: the mode argument; 0 where there is none.
         resolve: RESOLVE_* of openat2; 0 for every other call.
         extra: what else the operation needs, copied; see _EXTRA.
+        failure2: errno of what cannot be read, but which the kernel reads only when it has looked up the
+            object: *path2*, and the structure of an ioctl.
     """
 
     notification: Notification
@@ -77,6 +79,7 @@ class Request(NamedTuple):
     mode: int
     resolve: int
     extra: tuple[Any, ...]
+    failure2: int = 0
 
 
 def read_request(notification: Notification, row: Row, reader: Reader) -> Request:
@@ -88,34 +91,43 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     """
     registers = notification.registers
     tid = notification.tid
-    dirfd = AT_FDCWD
+    operation = row.operation
+    dirfd = dirfd2 = AT_FDCWD
     path = path2 = None
-    dirfd2 = AT_FDCWD
+    extra: tuple[Any, ...] = ()
+    mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
+    resolve = failure2 = 0
+    # What the kernel reads first fails first.
+    flags_last = operation in _FLAGS_LAST
+    flags = 0 if flags_last else _flags(row, registers)
+    if operation is Operation.OPEN:
+        if row.extra:
+            flags, mode, resolve = _open_how(reader, tid, registers[row.extra[0]], registers[row.extra[1]])
+        else:
+            flags, mode = openflags.lenient(flags, mode)
+    elif row.extra:
+        extra, failure2 = _read_extra(reader, tid, row, registers)
+    if flags_last:
+        flags = _flags(row, registers)
     if row.fd is not None:
         dirfd = _int(registers[row.fd])
         if dirfd < 0:  # AT_FDCWD is no descriptor here
             raise NaturalFailure(errno.EBADF)
     elif row.dirfd is not None:
         dirfd = _int(registers[row.dirfd])
-    flags = _flags(row, registers)
-    mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
-    resolve = 0
-    if row.operation is Operation.OPEN:
-        # The kernel looks at these first.
-        if row.extra:
-            flags, mode, resolve = _open_how(reader, tid, registers[row.extra[0]], registers[row.extra[1]])
-        else:
-            flags, mode = openflags.lenient(flags, mode)
     if row.path is not None:
         path = _path(reader, tid, registers[row.path], row, flags, dirfd)
     if row.path2 is not None:
-        if row.dirfd2 is not None:
-            dirfd2 = _int(registers[row.dirfd2])
-        path2 = _path(reader, tid, registers[row.path2], row, flags, dirfd2)
-    extra: tuple[Any, ...] = ()
-    if row.extra and row.operation is not Operation.OPEN:
-        extra = _extra(reader, tid, row, registers)
-    return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra)
+        dirfd2 = AT_FDCWD if row.dirfd2 is None else _int(registers[row.dirfd2])
+        try:
+            path2 = _path(reader, tid, registers[row.path2], row, flags, dirfd2)
+        except NaturalFailure as failure:
+            failure2 = failure.errno
+    return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra, failure2)
+
+
+_FLAGS_LAST = frozenset({Operation.UTIME, Operation.SETXATTR})
+"""Operations whose flags are looked at after what their pointers lead to."""
 
 
 def _flags(row: Row, registers: tuple[int, ...]) -> int:
@@ -160,14 +172,16 @@ def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: i
                 raise NaturalFailure(errno.EINVAL)
             return None  # utimensat(2): a null path stands for the descriptor
         if flags & AT_EMPTY_PATH and row.operation in _EMPTY_PATH_MAY_BE_NULL:
-            return b""  # Linux 6.11
+            return b""  # Linux 6.11, and the others from their beginning
     path = _string(reader, tid, address, PATH_MAX)
     if path is None:
         raise NaturalFailure(errno.ENAMETOOLONG)
     return path
 
 
-_EMPTY_PATH_MAY_BE_NULL = frozenset({Operation.STAT})
+_EMPTY_PATH_MAY_BE_NULL = frozenset(
+    {Operation.STAT, Operation.SETXATTR, Operation.REMOVEXATTR, Operation.SETFLAGS}
+)
 
 
 def _string(reader: Reader, tid: int, address: int, limit: int) -> bytes | None:
@@ -190,18 +204,41 @@ def _bytes(reader: Reader, tid: int, address: int, size: int) -> bytes:
     return data
 
 
-def _open_how(reader: Reader, tid: int, address: int, size: int) -> tuple[int, int, int]:
-    """The fields of `struct open_how`, with the checks of copy_struct_from_user (openat2(2))."""
-    if size < _HOW.size:
-        raise NaturalFailure(errno.EINVAL)
+def _structure(reader: Reader, tid: int, address: int, size: int, known: int) -> bytes:
+    """A structure that may grow: what is not *known* of its *size* has to be zero (copy_struct_from_user)."""
     if size > PAGE_SIZE:
         raise NaturalFailure(errno.E2BIG)
-    data = _bytes(reader, tid, address, size)
-    if any(data[_HOW.size :]):
+    if size < known:
+        raise NaturalFailure(errno.EINVAL)
+    try:
+        data = reader.read(tid, address, size)
+    except OSError as error:
+        raise NaturalFailure(errno.EFAULT) from error
+    if any(data[known:]):
         raise NaturalFailure(errno.E2BIG)
+    if len(data) < size:
+        raise NaturalFailure(errno.EFAULT)
+    return data
+
+
+def _open_how(reader: Reader, tid: int, address: int, size: int) -> tuple[int, int, int]:
+    """The fields of `struct open_how` (openat2(2))."""
+    data = _structure(reader, tid, address, size, _HOW.size)
     flags, mode, resolve = _HOW.unpack_from(data)
     openflags.check(flags, mode, resolve)
     return flags, mode, resolve
+
+
+def _read_extra(
+    reader: Reader, tid: int, row: Row, registers: tuple[int, ...]
+) -> tuple[tuple[Any, ...], int]:
+    """`Request.extra`, or `Request.failure2` where that counts later."""
+    try:
+        return _extra(reader, tid, row, registers), 0
+    except NaturalFailure as failure:
+        if row.fd is None or row.operation is not Operation.SETFLAGS:
+            raise
+        return (), failure.errno
 
 
 def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tuple[Any, ...]:
@@ -213,7 +250,10 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
                 raise NaturalFailure(errno.ENAMETOOLONG if target is None else errno.ENOENT)
             return (target,)
         case Operation.TRUNCATE:
-            return (_length(row, values),)
+            length = _length(row, values)
+            if length < 0:
+                raise NaturalFailure(errno.EINVAL)
+            return (length,)
         case Operation.MKNOD:
             return (values[0] & 0xFFFFFFFF,)
         case Operation.CHOWN:
@@ -223,7 +263,7 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
         case Operation.UTIME:
             return (_times(reader, tid, values[0], row),)
         case Operation.SETXATTR:
-            return _xattr(reader, tid, row, values)
+            return _xattr(reader, tid, row, registers, values)
         case Operation.REMOVEXATTR:
             return (_xattr_name(reader, tid, values[0]),)
         case Operation.SETFLAGS:
@@ -259,21 +299,19 @@ def _xattr_name(reader: Reader, tid: int, address: int) -> bytes:
     return name
 
 
-def _xattr(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, ...]:
+def _xattr(
+    reader: Reader, tid: int, row: Row, registers: tuple[int, ...], values: list[int]
+) -> tuple[Any, ...]:
     """(name, value, flags) of setxattr(2) and setxattrat(2)."""
-    name = _xattr_name(reader, tid, values[0])
     if row.dirfd is not None:  # setxattrat: a structure of its own size
-        size = values[2]
-        if size < _XATTR_ARGS.size:
-            raise NaturalFailure(errno.EINVAL)
-        if size > PAGE_SIZE:
-            raise NaturalFailure(errno.E2BIG)
-        data = _bytes(reader, tid, values[1], size)
-        if any(data[_XATTR_ARGS.size :]):
-            raise NaturalFailure(errno.E2BIG)
+        data = _structure(reader, tid, values[1], values[2], _XATTR_ARGS.size)
         value, length, flags = _XATTR_ARGS.unpack_from(data)
+        _flags(row, registers)
     else:
         value, length, flags = values[1], values[2], values[3] & 0xFFFFFFFF
+    if flags & ~_XATTR_FLAGS:
+        raise NaturalFailure(errno.EINVAL)
+    name = _xattr_name(reader, tid, values[0])
     if length > XATTR_SIZE_MAX:
         raise NaturalFailure(errno.E2BIG)
     return name, _bytes(reader, tid, value, length), flags
@@ -282,17 +320,12 @@ def _xattr(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, 
 def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, ...]:
     """(request, structure) of the ioctls, (None, structure) of file_setattr(2)."""
     if row.fd is None:
-        size = values[1]
-        if size > PAGE_SIZE:
-            raise NaturalFailure(errno.E2BIG)
-        if size < 24:  # FILE_ATTR_SIZE_VER0
-            raise NaturalFailure(errno.EINVAL)
-        return None, _bytes(reader, tid, values[0], size)
+        return None, _structure(reader, tid, values[0], values[1], _FILE_ATTR_SIZE)
     request = values[0] & 0xFFFFFFFF
     if row.narrow and request == FLAG_REQUESTS["FS_IOC32_SETFLAGS"]:
         request = FLAG_REQUESTS[
             "FS_IOC_SETFLAGS"
         ]  # the same to the kernel (compat_sys_ioctl); other callers it tells ENOTTY
     # The number of FS_IOC_SETFLAGS speaks of a long; the kernel reads an int (ioctl_iflags(2)).
-    size = 4 if request & 0xFFFF == FS_IOC_SETFLAGS else 28
+    size = {FLAG_REQUESTS["FS_IOC_SETFLAGS"]: 4, FLAG_REQUESTS["FS_IOC_FSSETXATTR"]: 28}.get(request, 0)
     return request, _bytes(reader, tid, values[1], size)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from sydd.kernel import credentials
 from sydd.kernel.paths import (
     RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     probe_openat2,
@@ -35,6 +36,8 @@ O_OBJECT = os.O_PATH | os.O_CLOEXEC
 O_OBJECT_NOFOLLOW = O_OBJECT | os.O_NOFOLLOW
 O_DIRECTORY_OBJECT = O_OBJECT | os.O_DIRECTORY
 
+_SCOPED = RESOLVE_BENEATH | RESOLVE_IN_ROOT
+
 MAXIMUM_LINKS = 40
 DELETED = " (deleted)"
 
@@ -48,7 +51,7 @@ class Found(NamedTuple):
         parent: O_PATH descriptor of the directory that holds the entry; -1 when the object was looked up
         as such. name: last component in *parent*; empty when there is no parent.
         trailing_slash: whether the path ended in one.
-        named: whether *path* is a name in the file system tree, now.
+        named: whether *path* is a name in the file system tree, now; of an entry, whether its directory is.
     """
 
     path: str
@@ -57,6 +60,11 @@ class Found(NamedTuple):
     name: bytes = b""
     trailing_slash: bool = False
     named: bool = True
+
+    @property
+    def last(self) -> bytes:
+        """The entry's name as the caller wrote it: the kernel wants a directory where a slash follows."""
+        return self.name + b"/" if self.trailing_slash else self.name
 
     @property
     def anonymous(self) -> bool:
@@ -176,11 +184,10 @@ class Resolver:
         Raises:
             NaturalFailure: what the kernel would answer: ENOENT, ENOTDIR, ELOOP, EACCES, EXDEV, ENAMETOOLONG.
         """
-        fd = probe_openat2(
-            start, path, O_OBJECT if follow else O_OBJECT_NOFOLLOW, resolve | RESOLVE_NO_MAGICLINKS
-        )
+        flags = O_OBJECT if follow else O_OBJECT_NOFOLLOW
+        fd = probe_openat2(start, path, flags, _limits(resolve))
         if fd < 0:
-            if not resolve and (fd == -errno.ELOOP or (fd == -errno.ENOENT and _may_pass_proc(path))):
+            if not resolve and (fd == -errno.ELOOP or (fd in _MISSED and _passes_link(start, path))):
                 fd = walk(tid, start, path, follow=follow)
             if fd < 0:
                 raise NaturalFailure(-fd)
@@ -239,15 +246,9 @@ class Resolver:
                 raise NaturalFailure(errno.ENOTDIR)
             directory = self.describe(start)
         if name in (b".", b".."):
-            return Found(directory.path, -1, directory.fd, name, trailing)
-        if len(name) > 255:  # NAME_MAX
-            raise NaturalFailure(errno.ENAMETOOLONG)
-        if not directory.named:
-            raise NaturalFailure(errno.ENOENT)
-        if directory.path.startswith("/proc") and _is_missing_in_proc(directory, name):
-            raise NaturalFailure(errno.ENOENT)
+            return Found(directory.path, -1, directory.fd, name, trailing, directory.named)
         prefix = directory.path if directory.path != "/" else ""
-        return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing)
+        return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing, directory.named)
 
     def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
         """Where open(2) would create *path*, which does not exist: through dangling links.
@@ -260,11 +261,11 @@ class Resolver:
             if found.trailing_slash or found.parent < 0:
                 raise NaturalFailure(errno.EISDIR)
             if not follow:
-                return found
+                return in_existing_place(found)
             try:
                 target = os.readlink(found.name, dir_fd=found.parent)
             except OSError:
-                return found
+                return in_existing_place(found)
             if resolve & RESOLVE_NO_SYMLINKS:
                 raise NaturalFailure(errno.ELOOP)
             if resolve:
@@ -314,36 +315,51 @@ class Resolver:
         return path.startswith(self._own) and (path == self._own or path.startswith(self._own_below))
 
     def _directory(self, tid: int, start: int, path: bytes, resolve: int) -> Found:
-        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
+        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, _limits(resolve))
         if fd >= 0:
             self._opened.append(fd)
             found = self.describe(fd, walked=False)
             if not self._is_own(found.path):
                 return found
-        elif fd not in (-errno.ELOOP, -errno.ENOENT):
+        elif fd != -errno.ELOOP and (fd not in _MISSED or not _passes_link(start, path)):
             raise NaturalFailure(-fd)
-        elif fd == -errno.ENOENT and not _may_pass_proc(path):
-            raise NaturalFailure(errno.ENOENT)
         found = self.object(tid, start, path, follow=True, resolve=resolve)
         if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
             raise NaturalFailure(errno.ENOTDIR)
         return found
 
 
-def _is_missing_in_proc(directory: Found, name: bytes) -> bool:
-    """Whether procfs lacks *name*: a look-up there fails for whoever wants to create it, too."""
-    if directory.path != "/proc" and not directory.path.startswith("/proc/"):
-        return False
-    try:
-        os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return True
-    return False
+def in_existing_place(found: Found) -> Found:
+    """*found*, an entry that is to be made.
+
+    Raises:
+        NaturalFailure: ENOENT in a directory that has been removed, and in procfs, where looking a new name
+            up fails before anything is made.
+    """
+    if not found.named:
+        raise NaturalFailure(errno.ENOENT)
+    if found.path.startswith("/proc/") and found.parent >= 0:
+        try:
+            os.stat(found.name, dir_fd=found.parent, follow_symlinks=False)
+        except FileNotFoundError:
+            raise NaturalFailure(errno.ENOENT) from None
+        except OSError:
+            pass  # nor may it be looked up: the operation says so
+    return found
 
 
-def _may_pass_proc(path: bytes) -> bool:
-    """Whether a missing *path* may exist for the caller alone: /dev/fd and /dev/stdin lead there as well."""
-    return b"proc" in path or b"/dev/" in path or path[:3] in (b"fd/", b"std")
+_MISSED = (-errno.ENOENT, -errno.ENOTDIR)
+"""What comes of looking for the caller's own in the worker's directory of /proc."""
+
+
+def _passes_link(start: int, path: bytes) -> bool:
+    """Whether a symbolic link is on the way, such as /proc/self: what is missing may be the caller's."""
+    return probe_openat2(start, path, O_OBJECT, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
+
+
+def _limits(resolve: int) -> int:
+    """*resolve*, so that no magic link is followed: below a root of the caller's they are EXDEV anyhow."""
+    return resolve if resolve & _SCOPED else resolve | RESOLVE_NO_MAGICLINKS
 
 
 def _long_name(fd: int) -> str:

@@ -24,7 +24,7 @@ from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, LinkReader, probe_openat2
 from sydd.policy.access import FILE_ACCESSES, Access, Action
 from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
 from sydd.supervisor.request import AT_FDCWD
-from sydd.supervisor.target import (
+from sydd.supervisor.rights import (
     MAKE_DIR,
     MAKE_REG,
     MAKE_SPECIAL,

@@ -11,7 +11,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from sydd.kernel.landlock import FsRight
 from sydd.kernel.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.kernel.paths import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from sydd.policy.access import Access
@@ -23,6 +22,21 @@ from sydd.supervisor.request import (
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
     Request,
+)
+from sydd.supervisor.resolve import in_existing_place
+from sydd.supervisor.rights import (
+    EXECUTE,
+    MAKE_BY_TYPE,
+    MAKE_DIR,
+    MAKE_REG,
+    MAKE_SYM,
+    READ_DIR,
+    READ_FILE,
+    REFER,
+    REMOVE_DIR,
+    REMOVE_FILE,
+    TRUNCATE_RIGHT,
+    WRITE_FILE,
 )
 from sydd.syscalls.row import Operation
 
@@ -42,49 +56,6 @@ LINK, TRUNCATE, ATTRIBUTES, MKNOD = (
     int(bit) for bit in (Access.LINK, Access.TRUNCATE, Access.ATTRIBUTES, Access.MKNOD)
 )
 NET = int(Access.NET)
-
-READ_FILE, READ_DIR, WRITE_FILE = int(FsRight.READ_FILE), int(FsRight.READ_DIR), int(FsRight.WRITE_FILE)
-MAKE_DIR, MAKE_REG, MAKE_SYM = int(FsRight.MAKE_DIR), int(FsRight.MAKE_REG), int(FsRight.MAKE_SYM)
-REMOVE_DIR, REMOVE_FILE, REFER = int(FsRight.REMOVE_DIR), int(FsRight.REMOVE_FILE), int(FsRight.REFER)
-TRUNCATE_RIGHT, EXECUTE = int(FsRight.TRUNCATE), int(FsRight.EXECUTE)
-MAKE_SPECIAL = int(FsRight.MAKE_CHAR | FsRight.MAKE_BLOCK | FsRight.MAKE_FIFO | FsRight.MAKE_SOCK)
-_MAKE_BY_TYPE = {
-    0: MAKE_REG,
-    stat.S_IFREG: MAKE_REG,
-    stat.S_IFCHR: int(FsRight.MAKE_CHAR),
-    stat.S_IFBLK: int(FsRight.MAKE_BLOCK),
-    stat.S_IFIFO: int(FsRight.MAKE_FIFO),
-    stat.S_IFSOCK: int(FsRight.MAKE_SOCK),
-}
-
-
-READ_RIGHTS = READ_FILE | READ_DIR
-_NEW_NAME = MAKE_REG | MAKE_SYM | MAKE_SPECIAL
-_ANY_RIGHT = {
-    Operation.OPEN: READ_RIGHTS | WRITE_FILE | TRUNCATE_RIGHT | MAKE_REG,
-    Operation.MKDIR: MAKE_DIR,
-    Operation.MKNOD: MAKE_REG | MAKE_SPECIAL,
-    Operation.SYMLINK: MAKE_SYM,
-    Operation.UNLINK: REMOVE_DIR | REMOVE_FILE,
-    Operation.RENAME: REMOVE_DIR | REMOVE_FILE | REFER | _NEW_NAME | MAKE_DIR,
-    Operation.LINK: REFER | _NEW_NAME,
-    Operation.TRUNCATE: TRUNCATE_RIGHT,
-}
-
-
-def rights_at_most(request: Request) -> int | None:
-    """Every right that the kernel may come to need, whatever another thread does to the paths meanwhile.
-
-    Returns:
-        None where Landlock does not know the operation, so that the kernel never holds it.
-    """
-    operation = request.row.operation
-    if operation is Operation.OPEN and not request.row.extra:  # the flags of openat2 are in memory, too
-        if request.flags & os.O_PATH:
-            return 0
-        if not request.flags & (O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT):
-            return READ_RIGHTS
-    return _ANY_RIGHT.get(operation)
 
 
 class Demand(NamedTuple):
@@ -185,9 +156,15 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
     else:
         start = resolver.start(tid, request.dirfd, path)
     if request.flags & os.O_CREAT and path.endswith(b"/"):
-        resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
-        raise NaturalFailure(errno.EISDIR)
+        found = resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
+        if found.name not in _NO_NAMES:
+            raise NaturalFailure(errno.EISDIR)
     return start
+
+
+_OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.SETFLAGS})
+"""Operations that take a descriptor in place of a path only when it is no O_PATH one, as removexattrat(2)
+does, which does not take AT_FDCWD either."""
 
 
 def _object(request: Request, resolver: Resolver) -> Found:
@@ -195,10 +172,16 @@ def _object(request: Request, resolver: Resolver) -> Found:
     tid = request.notification.tid
     path = request.path
     if request.row.fd is not None:
-        return resolver.open_file(tid, request.dirfd)
+        found = resolver.open_file(tid, request.dirfd)
+        if request.failure2:
+            raise NaturalFailure(request.failure2)
+        return found
     if path is None:
         return resolver.open_file(tid, request.dirfd)
     if not path and request.flags & AT_EMPTY_PATH:
+        operation = request.row.operation
+        if operation is Operation.REMOVEXATTR or (request.dirfd >= 0 and operation in _OF_OPEN_FILES):
+            return resolver.open_file(tid, request.dirfd)
         return resolver.describe(resolver.descriptor(tid, request.dirfd))
     if not path:
         raise NaturalFailure(errno.ENOENT)
@@ -217,22 +200,33 @@ def _entry(request: Request, resolver: Resolver, dirfd: int, path: bytes | None)
     return resolver.entry(tid, resolver.start(tid, dirfd, path), path)
 
 
+def _second_entry(request: Request, resolver: Resolver) -> Found:
+    """The new name of rename and link. What is wrong with its pointer counts only now."""
+    if request.failure2:
+        raise NaturalFailure(request.failure2)
+    return _entry(request, resolver, request.dirfd2, request.path2)
+
+
+def _new_entry(request: Request, resolver: Resolver) -> Found:
+    return in_existing_place(_entry(request, resolver, request.dirfd, request.path))
+
+
 def _mkdir(request: Request, resolver: Resolver) -> Target:
-    place = _entry(request, resolver, request.dirfd, request.path)
+    place = _new_entry(request, resolver)
     return Target((Demand(CREATE, place, 0, MAKE_DIR),))
 
 
 def _mknod(request: Request, resolver: Resolver) -> Target:
     kind = stat.S_IFMT(request.mode)
-    right = _MAKE_BY_TYPE.get(kind)
+    right = MAKE_BY_TYPE.get(kind)
     if right is None:
         raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
-    place = _entry(request, resolver, request.dirfd, request.path)
+    place = _new_entry(request, resolver)
     return Target((Demand(CREATE if right == MAKE_REG else MKNOD, place, 0, right),))
 
 
 def _symlink(request: Request, resolver: Resolver) -> Target:
-    place = _entry(request, resolver, request.dirfd, request.path)
+    place = _new_entry(request, resolver)
     return Target((Demand(CREATE, place, 0, MAKE_SYM),))
 
 
@@ -258,15 +252,31 @@ def _make_right(mode: int) -> int:
         return MAKE_DIR
     if stat.S_ISLNK(mode):
         return MAKE_SYM
-    return _MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
+    return MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
+
+
+_NO_NAMES = (b".", b"..", b"/")
+"""What a path may end in without naming an entry of a directory."""
+
+
+def _no_rename(request: Request, old: Found, new: Found) -> NaturalFailure:
+    """Why nothing can be renamed, in the kernel's order."""
+    devices = [(os.fstat(found.parent) if found.parent >= 0 else os.stat("/")).st_dev for found in (old, new)]
+    if devices[0] != devices[1]:
+        return NaturalFailure(errno.EXDEV)
+    if old.name in _NO_NAMES:
+        return NaturalFailure(errno.EBUSY)
+    if new.name in _NO_NAMES:
+        return NaturalFailure(errno.EEXIST if request.flags & RENAME_NOREPLACE else errno.EBUSY)
+    return NaturalFailure(errno.ENOENT)
 
 
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
-    new = _entry(request, resolver, request.dirfd2, request.path2)
-    mode = _kind_at(old)
-    if not mode:
-        raise NaturalFailure(errno.ENOENT)
+    new = _second_entry(request, resolver)
+    mode = 0 if old.name in _NO_NAMES or new.name in _NO_NAMES else _kind_at(old)
+    if not mode or not new.named:
+        raise _no_rename(request, old, new)
     replaced = _kind_at(new)
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
     old_rights = refer | (REMOVE_DIR if stat.S_ISDIR(mode) else REMOVE_FILE)
@@ -274,7 +284,7 @@ def _rename(request: Request, resolver: Resolver) -> Target:
     old_access, new_access = RENAME, CREATE
     if request.flags & RENAME_EXCHANGE:
         if not replaced:
-            raise NaturalFailure(errno.ENOENT)
+            raise _no_rename(request, old, new)
         old_access |= CREATE
         new_access |= RENAME
         old_rights |= _make_right(replaced)
@@ -297,7 +307,7 @@ def _link(request: Request, resolver: Resolver) -> Target:
     else:
         start = resolver.start(tid, request.dirfd, path)
         old = resolver.object(tid, start, path, follow=bool(request.flags & AT_SYMLINK_FOLLOW))
-    new = _entry(request, resolver, request.dirfd2, request.path2)
+    new = in_existing_place(_second_entry(request, resolver))
     mode = os.fstat(old.fd).st_mode
     # A second name gives whoever may write through it the content: the old name has to allow that as well.
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER

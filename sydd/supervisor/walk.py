@@ -49,8 +49,6 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
         while pending:
             name = pending.pop()
             last = not pending
-            if name == b".":
-                continue
             step = _step(tid, here, name)
             if step < 0:
                 return step
@@ -75,6 +73,7 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
                 os.close(here)
                 here = step
                 continue
+            must_be_directory = must_be_directory or (last and target.endswith(b"/"))
             pending.extend(part for part in reversed(target.split(b"/")) if part)
             if target[:1] == b"/":
                 os.close(here)

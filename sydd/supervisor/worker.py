@@ -34,9 +34,10 @@ from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
+from sydd.supervisor.rights import REMOVE_DIR, rights_at_most
 from sydd.supervisor.shortcut import Shortcuts
 from sydd.supervisor.signals import Signals
-from sydd.supervisor.target import REMOVE_DIR, Demand, Target, locate, rights_at_most
+from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
 from sydd.syscalls.rows import JUDGED_BY_REGISTERS, PR_SET_CHILD_SUBREAPER

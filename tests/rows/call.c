@@ -1,17 +1,19 @@
 /* Raw system calls as a script on stdin says them; what they gave, on stdout. Each case has a process of its own.
  *
  *   case ID            a new process; everything up to the next `case` belongs to it
+ *   end                runs the case now, and tells "ID done" after it: for who waits for the answer
  *   do NR ARGUMENT…    a call that prepares; told only when it fails, as "ID prepare ERRNO"
  *   call NR ARGUMENT…  the call in question, told as "ID call RESULT ERRNO"; a result below 0 is -1
  *   fd                 tells of the descriptor that it gave: number, flags, type, content, whether it can be written to
  *   out                tells the bytes of the call's buffer, as many as its result says, or all when that is 0
  *   cwd                tells the working directory
+ *   name               tells what /proc calls the descriptor that `call` gave
  *   fork do …          the same in a process of its own, which then ends
  *   ids NAME           tells user and group of a new file NAME, made by this thread and then by another one
  *
  * Arguments: #N a number; =HEX a string; &HEX bytes; ~ a bad pointer; >HEX a string whose end is the last byte before
  * an unmapped page; !HEX one that runs into that page; @N a buffer of N bytes to be filled; $ the result of the last
- * `do`; *HEX,FLAGS a struct xattr_args about these bytes.
+ * `do`; *HEX,FLAGS a struct xattr_args about these bytes; |HEX a string that lies across two pages.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -78,6 +80,11 @@ static uint64_t argument(const char *word)
         place = at_the_edge(size);
         memcpy(place, bytes, size);
         return (uintptr_t)place;
+    case '|':
+        size = unhex(word + 1, bytes) + 1;
+        place = at_the_edge(4096 + size / 2) + 4096 - size + size / 2;
+        memcpy(place, bytes, size);
+        return (uintptr_t)place;
     case '@':
         buffer_size = strtoul(word + 1, NULL, 0);
         buffer = calloc(1, buffer_size + 1);
@@ -136,6 +143,14 @@ static void tell_descriptor(int fd)
     }
     if (S_ISREG(about.st_mode))
         printf("%s written %zd position %ld\n", identity, write(fd, "W", 1), (long)lseek(fd, 0, SEEK_CUR));
+}
+
+static void tell_name(int fd)
+{
+    char link[64], name[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = fd < 0 ? 0 : readlink(link, name, sizeof name);
+    printf("%s name %.*s\n", identity, (int)(size < 0 ? 0 : size), name);
 }
 
 static pthread_barrier_t barrier;
@@ -204,6 +219,8 @@ static void run_case(char *script)
                 printf("%s out ", identity);
                 tell_bytes(buffer, result ? result : (long)buffer_size);
             }
+        } else if (!strcmp(line, "name")) {
+            tell_name((int)result);
         } else if (!strcmp(line, "cwd")) {
             char *where = getcwd(NULL, 0);
             printf("%s cwd %s\n", identity, where ? where : strerror(errno));
@@ -215,32 +232,45 @@ static void run_case(char *script)
     _exit(0);
 }
 
+static void start_case(char *script)
+{
+    char *end = strchr(script, '\n');
+    if (strncmp(script, "case ", 5) || !end)
+        return;
+    *end = 0;
+    identity = script + 5;
+    pid_t child = fork();
+    if (!child)
+        run_case(end + 1);
+    int status;
+    waitpid(child, &status, 0);
+    if (status)
+        printf("%s ended %d\n", identity, status);
+    fflush(stdout);
+}
+
 int main(void)
 {
-    size_t room = 1 << 20, size = 0;
+    char *line = NULL, *script = NULL;
+    size_t room = 0, line_room = 0, size = 0;
     ssize_t got;
-    char *script = malloc(room + 1);
-    while ((got = read(0, script + size, room - size)) > 0)
-        if ((size += (size_t)got) == room)
-            script = realloc(script, (room *= 2) + 1);
-    script[size] = 0;
-    for (char *next, *here = strstr(script, "case "); here; here = next) {
-        next = strstr(here + 1, "\ncase ");
-        if (next)
-            *next++ = 0;
-        char *end = strchr(here, '\n');
-        if (!end)
+    while ((got = getline(&line, &line_room, stdin)) > 0) {
+        int ends = !strcmp(line, "end\n");
+        if (size && (ends || !strncmp(line, "case ", 5))) {
+            start_case(script);
+            size = 0;
+        }
+        if (ends) {
+            printf("%s done\n", identity);
+            fflush(stdout);
             continue;
-        *end = 0;
-        identity = here + 5;
-        pid_t child = fork();
-        if (!child)
-            run_case(end + 1);
-        int status;
-        waitpid(child, &status, 0);
-        if (status)
-            printf("%s ended %d\n", identity, status);
-        fflush(stdout);
+        }
+        if (size + (size_t)got >= room)
+            script = realloc(script, room = 2 * (size + (size_t)got) + 1);
+        memcpy(script + size, line, (size_t)got + 1);
+        size += (size_t)got;
     }
+    if (size)
+        start_case(script);
     return 0;
 }

@@ -1,0 +1,1 @@
+"""Random input against a plain kernel as oracle."""

@@ -1,0 +1,229 @@
+"""Calls with pointers, sizes and flags that no program would use: the same errno, no hang, no stumbling."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sydd.plan.plan import Engine
+from sydd.syscalls.row import Operation, Row
+from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
+from tests.fuzz.arena import Arena, Result, Setting
+from tests.fuzz.test_paths import SETTINGS
+from tests.fuzz.trees import Entry
+from tests.rows.script import BAD, KNOWN, call, data, number, opened, string
+from tests.syscalls.signatures import SIGNATURES
+
+DENYING = Setting(("deny read ${cwd}/t/d/**", "allow net any"), Engine.SUPERVISOR)
+"""Under it nothing may be written, and not everything read."""
+
+TREE = [
+    Entry(0, b"d", "directory", b""),
+    Entry(1, b"f", "file", b""),
+    Entry(0, b"f", "file", b""),
+    Entry(0, b"l", "link", b"d/f"),
+    Entry(0, b"loop", "link", b"loop"),
+]
+HELD = (
+    opened(b".", os.O_RDONLY),
+    opened(b"f", os.O_RDONLY),
+    opened(b"d/f", os.O_PATH),
+    f"do {KNOWN['inotify_init1']} #0",
+)
+
+ADDRESSES = (
+    0,
+    1,
+    0x1000,
+    0xDEAD000,
+    0x7FFF_FFFF_F000,
+    0x8000_0000_0000,
+    1 << 63,
+    0xFFFF_8880_0000_0000,
+    (1 << 64) - 1,
+)
+"""Of nothing, of the kernel, and of what cannot be an address."""
+
+_words = st.sampled_from(
+    (b"f", b"d/f", b"l", b"loop", b"new", b"d/", b".", b"", b"n" * 255, b"n" * 256, b"user.a")
+)
+_long = st.sampled_from((4094, 4095, 4096, 5000, 70000)).map(
+    lambda size: b"./" * (size // 2) + b"f" * (size % 2)
+)
+_texts = st.one_of(_words, _words, _words, _long)
+_bytes = st.one_of(
+    st.binary(max_size=40),
+    st.builds(
+        struct.pack, st.just("=QQQ"), *[st.sampled_from((0, 1, 0o100, 0o102, 0o644, 8, 1 << 31, 1 << 40))] * 3
+    ),
+    st.builds(struct.pack, st.just("=qqqq"), *[st.sampled_from((0, 5, -1, 999_999, 10**9, 0x3FFFFFFF))] * 4),
+    st.sampled_from((bytes(24), bytes(32), bytes(25), bytes(4096), bytes(24) + b"x", bytes(5000))),
+)
+_pointers = st.one_of(
+    st.sampled_from(ADDRESSES).map(number),
+    st.just(BAD),
+    _texts.map(string),
+    _texts.map(lambda text: ">" + text.hex()),
+    _texts.filter(len).map(lambda text: "!" + text.hex()),
+    _words.map(lambda text: "|" + text.hex()),
+    _bytes.map(data),
+    _bytes.map(lambda content: ">" + content.hex()),
+    st.just("@512"),
+)
+_descriptors = st.sampled_from((-100, -100, 3, 4, 5, 6, 0, 99, -1, 1 << 31, (1 << 32) + 3, 1 << 63)).map(
+    number
+)
+_sizes = st.sampled_from(
+    (0, 1, 7, 8, 16, 23, 24, 25, 32, 256, 4096, 4097, 65536, 65537, 1 << 31, 1 << 32, 1 << 63, -1)
+)
+_bits = st.lists(st.integers(0, 63), max_size=3).map(lambda bits: sum({1 << bit for bit in bits}))
+_flags = st.one_of(
+    _bits, st.sampled_from((0, 0, 0, 0x100, 0x200, 0x400, 0x1000, 0o100, 0o102, 0o1000, 0x410000))
+)
+_anything = st.one_of(_pointers, _pointers, _sizes.map(number), _flags.map(number))
+_requests = st.builds(
+    lambda request, more: number(request | more << 32),
+    st.sampled_from([*FLAG_REQUESTS.values()]),
+    st.integers(0, 1),
+)
+
+_POINTERS = frozenset(
+    [
+        "argv",
+        "buf",
+        "dirent",
+        "envp",
+        "handle",
+        "how",
+        "list",
+        "mnt_id",
+        "name",
+        "oldname",
+        "statbuf",
+        "times",
+        "uaddr",
+        "uargs",
+        "ufattr",
+        "umyaddr",
+        "usockvec",
+        "utimes",
+        "uservaddr",
+        "value",
+        "arg",
+        "buffer",
+        "addr",
+    ]
+)
+"""Names that the kernel gives to arguments that are addresses."""
+
+_LEFT_OUT = frozenset({"execve", "execveat", "prctl"})
+"""A program that is executed tells nothing more; some operations of prctl(2) no process gets over."""
+
+
+def _register(row: Row, place: int) -> st.SearchStrategy[str]:
+    """Values of one argument of *row*."""
+    if place in (row.path, row.path2):
+        return _pointers
+    if place in (row.dirfd, row.dirfd2, row.fd):
+        return _descriptors
+    if place in (row.flags, row.mode):
+        return _flags.map(number)
+    if row.name == "ioctl" and place == 1:
+        return _requests
+    names = SIGNATURES.get(row.name, ())
+    if place < len(names) and names[place] in _POINTERS:
+        return _anything
+    # Not an address, which differs from program to program.
+    return st.one_of(_sizes.map(number), _flags.map(number))
+
+
+def _script(row: Row, arguments: tuple[str, ...]) -> list[str]:
+    return [*HELD, call(row.name, *arguments)]
+
+
+def scripts(row: Row) -> st.SearchStrategy[list[str]]:
+    """Calls of one row with arbitrary arguments."""
+    registers = st.tuples(*(_register(row, place) for place in range(6)))
+    return registers.map(lambda arguments: _script(row, arguments))
+
+
+TRIED = [row for row in ROWS if row.name in KNOWN and row.name not in _LEFT_OUT]
+
+
+@pytest.fixture(scope="module")
+def sessions(place: Arena) -> Iterator[Arena]:
+    """The programs: two settings that allow everything, one that allows nothing."""
+    with place.open({**SETTINGS, "denying": DENYING}) as arena:
+        yield arena
+
+
+def _answer(result: Result) -> tuple[int, int]:
+    """Result and errno of the one call; what a signal ended has none."""
+    for line in result.lines:
+        if line.startswith("call "):
+            _, value, number_of_error = line.split()
+            return int(value), int(number_of_error)
+    raise AssertionError(f"no answer: {result.lines}")
+
+
+def is_known(row: Row, script: list[str], natively: tuple[int, int], got: tuple[int, int]) -> bool:
+    """Whether a difference is one that docs/security.md names."""
+    if row.name in ("fsetxattr", "fremovexattr"):  # AT_FDCWD is a descriptor to some kernels
+        return got == (-1, errno.EBADF) and number(-100) in script[-1]
+    # Device nodes are refused by the filter, before anything is looked at.
+    return row.operation is Operation.MKNOD and got == (-1, errno.EPERM) and natively[0] < 0
+
+
+def check(sessions: Arena, row: Row, script: list[str]) -> None:
+    """Fail when a session says something else, or a denying one something for which there is no reason."""
+    expected, results = sessions.results(TREE, script)
+    denied = results.pop("denying")
+    natively = _answer(expected)
+    if row.operation is Operation.REFUSED:
+        assert {_answer(got) for got in (*results.values(), denied)} == {(-1, row.errno)}
+        return
+    for name, got in results.items():
+        answer = _answer(got)
+        assert answer == natively or is_known(row, script, natively, answer), (
+            f"{name}: {answer}, not {natively}"
+        )
+        assert got.tree == expected.tree, name
+    answer = _answer(denied)
+    assert answer in (natively, (-1, errno.EACCES)) or is_known(row, script, natively, answer), (
+        f"denied: {answer}"
+    )
+
+
+_common = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.parametrize("row", TRIED, ids=lambda row: row.name)
+def test_malformed(row: Row, sessions: Arena) -> None:
+    """A few calls of each row, always the same."""
+
+    @settings(_common, max_examples=20, derandomize=True)
+    @given(scripts(row))
+    def one(script: list[str]) -> None:
+        check(sessions, row, script)
+
+    one()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("row", TRIED, ids=lambda row: row.name)
+def test_many_malformed(row: Row, sessions: Arena) -> None:
+    """New calls of each row each time."""
+
+    @settings(_common, max_examples=500)
+    @given(scripts(row))
+    def one(script: list[str]) -> None:
+        check(sessions, row, script)
+
+    one()
