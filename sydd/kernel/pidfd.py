@@ -1,4 +1,4 @@
-"""Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2)."""
+"""Process descriptors: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2); signals to one thread."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ PIDFD_NONBLOCK = os.O_NONBLOCK
 PIDFD_THREAD = os.O_EXCL
 """It is about one thread instead of the process (Linux 6.9)."""
 
+_tkill = _gate.bind_syscall(ctypes.c_int, ctypes.c_int)
 _open = _gate.bind_syscall(ctypes.c_int, ctypes.c_uint)
 _getfd = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_uint)
 _send_signal = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint)
@@ -55,3 +56,16 @@ def pidfd_send_signal(pidfd: int, sig: int) -> None:
         OSError: ESRCH when it is gone, EPERM.
     """
     _gate.check(_send_signal(_numbers.PIDFD_SEND_SIGNAL, pidfd, sig, None, 0), "pidfd_send_signal")
+
+
+def signal_thread(tid: int, sig: int) -> None:
+    """Send a signal to one thread, as tkill(2) does: the kernel's own signals go to the thread that is at fault.
+
+    Args:
+        tid: the thread.
+        sig: the signal.
+
+    Raises:
+        OSError: ESRCH when it is gone, EPERM.
+    """
+    _gate.check(_tkill(_numbers.TKILL, tid, sig), "tkill")

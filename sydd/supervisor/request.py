@@ -32,6 +32,7 @@ XATTR_SIZE_MAX = 65536
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
 FS_IOC_SETFLAGS = 0x6602
+UTIME_OMIT = (1 << 30) - 2
 
 _DONT_FOLLOW = {"inotify_add_watch": 0x0200_0000, "fanotify_mark": 0x4}
 
@@ -203,7 +204,7 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
         case Operation.REMOVEXATTR:
             return (_xattr_name(reader, tid, values[0]),)
         case Operation.SETFLAGS:
-            return _set_flags(reader, tid, row, values)
+            return _set_flags(reader, tid, row, _int(registers[0]), values)
         case _:
             return tuple(values)
 
@@ -213,7 +214,11 @@ def _times(reader: Reader, tid: int, address: int, layout: Times | None) -> byte
     if not address:
         return None
     if layout is Times.TIMESPEC:
-        return _bytes(reader, tid, address, _TIMESPEC_PAIR.size)
+        times = _bytes(reader, tid, address, _TIMESPEC_PAIR.size)
+        _, accessed, _, modified = _TIMESPEC_PAIR.unpack(times)
+        if accessed == modified == UTIME_OMIT:
+            raise NaturalFailure(0)  # the kernel does not even look at the path
+        return times
     if layout is Times.UTIMBUF:
         accessed, modified = _SECONDS_PAIR.unpack(_bytes(reader, tid, address, _SECONDS_PAIR.size))
         return _TIMESPEC_PAIR.pack(accessed, 0, modified, 0)
@@ -252,7 +257,7 @@ def _xattr(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, 
     return name, _bytes(reader, tid, value, length), flags
 
 
-def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, ...]:
+def _set_flags(reader: Reader, tid: int, row: Row, fd: int, values: list[int]) -> tuple[Any, ...]:
     """(request, structure) of the ioctls, (None, structure) of file_setattr(2)."""
     if row.fd is None:
         size = values[1]
@@ -264,4 +269,9 @@ def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[A
     request = values[0] & 0xFFFFFFFF
     # The number of FS_IOC_SETFLAGS speaks of a long; the kernel reads an int (ioctl_iflags(2)).
     size = 4 if request & 0xFFFF == FS_IOC_SETFLAGS else 28
-    return request, _bytes(reader, tid, values[1], size)
+    try:
+        return request, _bytes(reader, tid, values[1], size)
+    except NaturalFailure:
+        if os.path.lexists(f"/proc/{tid}/fd/{fd}"):
+            raise
+        raise NaturalFailure(errno.EBADF) from None  # which is looked at first

@@ -60,6 +60,9 @@ _MAKE_BY_TYPE = {
 }
 
 
+_NO_NAMES = frozenset({b".", b"..", b"/"})
+"""Last components that name no entry of a directory."""
+
 READ_RIGHTS = READ_FILE | READ_DIR
 _NEW_NAME = MAKE_REG | MAKE_SYM | MAKE_SPECIAL
 _ANY_RIGHT = {
@@ -186,7 +189,7 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
         start = resolver.descriptor(tid, request.dirfd)
     else:
         start = resolver.start(tid, request.dirfd, path)
-    if request.flags & os.O_CREAT and path.endswith(b"/"):
+    if request.flags & os.O_CREAT and path.endswith(b"/") and path.strip(b"/"):
         resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
         raise NaturalFailure(errno.EISDIR)
     return start
@@ -266,6 +269,9 @@ def _make_right(mode: int) -> int:
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
     new = _entry(request, resolver, request.dirfd2, request.path2)
+    if not {old.name, new.name}.isdisjoint(_NO_NAMES):
+        exists = request.flags & RENAME_NOREPLACE and old.name not in _NO_NAMES
+        raise NaturalFailure(errno.EEXIST if exists else errno.EBUSY)
     mode = _kind_at(old)
     if not mode:
         raise NaturalFailure(errno.ENOENT)
@@ -309,7 +315,8 @@ def _link(request: Request, resolver: Resolver) -> Target:
 
 
 def _truncate(request: Request, resolver: Resolver) -> Target:
-    return Target((Demand(TRUNCATE, _object(request, resolver), TRUNCATE_RIGHT),))
+    found = _object(request, resolver)
+    return Target((Demand(0 if found.anonymous else TRUNCATE, found, TRUNCATE_RIGHT),))
 
 
 def _attributes(request: Request, resolver: Resolver) -> Target:
