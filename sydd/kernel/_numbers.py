@@ -20,6 +20,7 @@ if MACHINE == "x86_64":
     SETFSGID = 123
     CAPGET = 125
     CAPSET = 126
+    TKILL = 200
 elif MACHINE == "aarch64":
     UTIMENSAT = 88
     FCHOWNAT = 54
@@ -30,6 +31,7 @@ elif MACHINE == "aarch64":
     SETFSGID = 152
     CAPGET = 90
     CAPSET = 91
+    TKILL = 130
 else:
     raise ImportError(f"sydd knows the syscall numbers of x86_64 and aarch64, not of {MACHINE}")
 

@@ -117,6 +117,28 @@ def _field(data: bytes, label: bytes) -> bytes:
     return data[start : data.index(b"\n", start)]
 
 
+def is_interrupted(tid: int) -> bool:
+    """Whether a signal waits for a task alone to return to user space.
+
+    One for the whole process counts for its first thread, which the kernel prefers; for others it may be that
+    another thread takes it.
+
+    Raises:
+        OSError: ESRCH when it is gone or has ended.
+    """
+    try:
+        with open(f"/proc/{tid}/status", "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise OSError(ESRCH, f"there is no task {tid}, or /proc hides it") from None
+    if b"\nSigPnd:\t" not in data:
+        raise OSError(ESRCH, f"task {tid} has ended")
+    pending = int(_field(data, b"\nSigPnd:\t"), 16)
+    if int(_field(data, b"\nTgid:\t")) == tid:
+        pending |= int(_field(data, b"\nShdPnd:\t"), 16)
+    return bool(pending & ~int(_field(data, b"\nSigBlk:\t"), 16))
+
+
 def current() -> Credentials:
     """The credentials that the calling thread has now, assumed ones included."""
     return of_task(threading.get_native_id())

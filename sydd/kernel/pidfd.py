@@ -12,6 +12,7 @@ PIDFD_NONBLOCK = os.O_NONBLOCK
 PIDFD_THREAD = os.O_EXCL
 """It is about one thread instead of the process (Linux 6.9)."""
 
+_tkill = _gate.bind_syscall(ctypes.c_int, ctypes.c_int)
 _open = _gate.bind_syscall(ctypes.c_int, ctypes.c_uint)
 _getfd = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_uint)
 _tgkill = _gate.bind_syscall(ctypes.c_int, ctypes.c_int, ctypes.c_int)
@@ -67,3 +68,16 @@ def tgkill(process: int, thread: int, sig: int) -> None:
         OSError: ESRCH when there is no such thread, EPERM, EINVAL.
     """
     _gate.check(_tgkill(_numbers.TGKILL, process, thread, sig), "tgkill")
+
+
+def signal_thread(tid: int, sig: int) -> None:
+    """Send a signal to one thread, as tkill(2): the kernel's own signals go to the thread that is at fault.
+
+    Args:
+        tid: the thread.
+        sig: the signal.
+
+    Raises:
+        OSError: ESRCH when it is gone, EPERM.
+    """
+    _gate.check(_tkill(_numbers.TKILL, tid, sig), "tkill")

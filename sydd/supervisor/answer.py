@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     Attributes:
         kind: its form.
         value: the errno, the return value, or the descriptor that the caller gets a copy of.
-        flags: O_CLOEXEC for a descriptor that closes on exec, else 0.
+        flags: of a descriptor: O_CLOEXEC where it closes on exec, and its access mode.
     """
 
     kind: Kind

@@ -2,6 +2,10 @@
 
 Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps
 in open(2) could not. It shares the listener, answers by itself, and dies with the worker.
+
+A signal for the caller does not reach it while its call is here (WAIT_KILLABLE_RECV), so the process looks
+for one now and then. With ERESTARTSYS the kernel then does what it does natively: handlers run, and the open
+starts anew or is EINTR, as sigaction(2) was told.
 """
 
 from __future__ import annotations
@@ -10,8 +14,20 @@ import contextlib
 import errno
 import os
 import signal
+from typing import TYPE_CHECKING
 
-from sydd.kernel import pidfd, prctl, seccomp
+from sydd.kernel import credentials, pidfd, prctl, seccomp
+from sydd.kernel.paths import probe_openat2
+from sydd.supervisor.request import AT_FDCWD
+
+if TYPE_CHECKING:
+    from sydd.supervisor.notification import Notification
+
+ERESTARTSYS = 512
+"""include/linux/errno.h; the kernel puts EINTR in its place, or calls again, before the caller sees it."""
+
+LOOK_SECONDS = 0.02
+"""How long a signal may wait until the caller hears it."""
 
 MAXIMUM_WAITING = 256
 """Opens that may wait at a time; one more is told EAGAIN, as if the kernel were out of resources."""
@@ -28,11 +44,11 @@ class WaitingRoom:
         self._listener = listener
         self._processes: dict[int, int] = {}  # cookie to pidfd
 
-    def open(self, cookie: int, path: str, flags: int, fd_flags: int) -> None:
-        """Open *path* in a process of its own and give the descriptor to the caller behind *cookie*.
+    def open(self, notification: Notification, path: str, flags: int, fd_flags: int) -> None:
+        """Open *path* in a process of its own and give the descriptor to the caller.
 
         Args:
-            cookie: id of the notification.
+            notification: the call.
             path: leads to the object as long as the descriptors of the request are open.
             flags: for open(2).
             fd_flags: O_CLOEXEC or 0, for the caller's descriptor.
@@ -47,22 +63,33 @@ class WaitingRoom:
         # object.
         pid = os.fork()
         if pid:
-            self._processes[cookie] = pidfd.pidfd_open(pid)
+            self._processes[notification.id] = pidfd.pidfd_open(pid)
             return
         try:
+            # The worker's own way to hear of signals is shared with it.
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGALRM, lambda _number, _frame: None)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             prctl.set_parent_death_signal(signal.SIGKILL)
-            self._wait(cookie, path, flags, fd_flags)
+            self._wait(notification, os.fsencode(path), flags, fd_flags)
         finally:
             os._exit(0)
 
-    def _wait(self, cookie: int, path: str, flags: int, fd_flags: int) -> None:
-        try:
-            fd = os.open(path, flags)
-        except OSError as failure:
-            seccomp.send(self._listener, seccomp.RESP.pack(cookie, 0, -(failure.errno or errno.EIO), 0))
-            return
-        seccomp.add_fd(self._listener, cookie, fd, seccomp.ADDFD_FLAG_SEND, 0, fd_flags)
+    def _wait(self, notification: Notification, path: bytes, flags: int, fd_flags: int) -> None:
+        cookie = notification.id
+        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
+        # Not os.open, which would call again by itself.
+        while (fd := probe_openat2(AT_FDCWD, path, flags, 0)) == -errno.EINTR:
+            if credentials.is_interrupted(notification.tid):
+                fd = -ERESTARTSYS
+                break
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        number = 0
+        if fd >= 0:
+            # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
+            number = seccomp.add_fd(self._listener, cookie, fd, 0, 0, fd_flags)
+            os.close(fd)
+        seccomp.send(self._listener, seccomp.RESP.pack(cookie, number, min(fd, 0), 0))
 
     def sweep(self) -> None:
         """End the processes whose callers have gone, and let go of those that are done."""

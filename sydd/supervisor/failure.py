@@ -9,7 +9,7 @@ class NaturalFailure(Exception):  # noqa: N818  # it is an outcome, not an error
     """The call would fail natively, too, before access is even asked for: a bad pointer, a loop, ENOENT.
 
     Args:
-        number: the errno that the kernel gives.
+        number: the errno that the kernel gives; 0 where it succeeds and there is nothing to do.
     """
 
     def __init__(self, number: int) -> None:

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import sys
 from typing import TYPE_CHECKING
 
-from sydd.kernel import metadata
+from sydd.kernel import credentials, metadata, pidfd
 from sydd.kernel.metadata import FS_IOC_SETFLAGS
 from sydd.kernel.names import renameat2
+from sydd.supervisor import limits, terminal
 from sydd.supervisor.answer import DONE, Answer, Kind, error
-from sydd.supervisor.openflags import O_LARGEFILE, O_TMPFILE_BIT
+from sydd.supervisor.openflags import O_ACCMODE, O_LARGEFILE, O_TMPFILE_BIT
 from sydd.supervisor.refusal import natural_errno
 from sydd.supervisor.request import AT_REMOVEDIR
 from sydd.syscalls.row import Operation
@@ -107,7 +109,7 @@ def object_path(found: Found) -> str:
 def _open(request: Request, target: Target) -> Answer:
     found = target.demands[0].found
     flags = request.flags
-    close_on_exec = flags & os.O_CLOEXEC
+    installed = flags & (os.O_CLOEXEC | O_ACCMODE)
     mode = request.mode & 0o7777
     if flags & os.O_PATH:
         # ADDFD takes no such descriptor. Of openat2 alone, whose flags another thread might change until the
@@ -118,24 +120,30 @@ def _open(request: Request, target: Target) -> Answer:
     if number:
         return error(number)
     ours = (flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)) | os.O_CLOEXEC | os.O_NOCTTY
+    if (target.creates or flags & os.O_TRUNC) and limits.table_is_full(request.notification.tid):
+        return error(errno.EMFILE)  # the kernel takes a number first, and leaves no trace without one
     if target.creates:
         if flags & O_TMPFILE_BIT and flags & os.O_DIRECTORY:
             fd = os.open(object_path(found), ours | (flags & os.O_EXCL), mode)
-            return Answer(Kind.DESCRIPTOR, fd, close_on_exec)
+            return Answer(Kind.DESCRIPTOR, fd, installed)
         try:
             fd = os.open(found.name, ours | os.O_CREAT | os.O_EXCL, mode, dir_fd=found.parent)
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise
             raise Changed from None
-        return Answer(Kind.DESCRIPTOR, fd, close_on_exec)
+        return Answer(Kind.DESCRIPTOR, fd, installed)
     about = os.fstat(found.fd)
     if stat.S_ISFIFO(about.st_mode) and not flags & os.O_NONBLOCK:
         raise MayBlock(object_path(found), ours)
+    if about.st_rdev == terminal.DEVICE and stat.S_ISCHR(about.st_mode):
+        return Answer(
+            Kind.DESCRIPTOR, os.open(terminal.terminal_of(request.notification.tid), ours), installed
+        )
     if about.st_size > LARGEST_NARROW and stat.S_ISREG(about.st_mode) and _wants_small(request):
         os.close(os.open(object_path(found), ours & ~os.O_TRUNC))  # who may not open it is told that first
         return error(errno.EOVERFLOW)
-    return Answer(Kind.DESCRIPTOR, os.open(object_path(found), ours), close_on_exec)
+    return Answer(Kind.DESCRIPTOR, os.open(object_path(found), ours), installed)
 
 
 def _wants_small(request: Request) -> bool:
@@ -187,7 +195,13 @@ def _link(_request: Request, target: Target) -> Answer:
 
 def _truncate(request: Request, target: Target) -> Answer:
     (length,) = request.extra
-    os.truncate(object_path(target.demands[0].found), length)
+    found = target.demands[0].found
+    tid = request.notification.tid
+    if limits.exceeds_size(tid, os.fstat(found.fd).st_size, length):
+        credentials.restore()  # another user's may not be enough to signal it
+        pidfd.signal_thread(tid, signal.SIGXFSZ)
+        return error(errno.EFBIG)
+    os.truncate(object_path(found), length)
     return DONE
 
 

@@ -77,14 +77,20 @@ def _create(request: Request, target: Target) -> int:
         return errno.EEXIST
     if found.trailing_slash and request.row.operation is not Operation.MKDIR:
         return errno.ENOENT
-    if request.row.operation is Operation.LINK and stat.S_ISDIR(_mode(target.demands[0].found) or 0):
-        return errno.EPERM
+    if request.row.operation is Operation.LINK:
+        old = os.fstat(target.demands[0].found.fd)
+        if old.st_dev != os.fstat(found.parent).st_dev:
+            return errno.EXDEV
+        if stat.S_ISDIR(old.st_mode):
+            return errno.EPERM
     return 0
 
 
 def _unlink(request: Request, target: Target) -> int:
     found = target.demands[0].found
     removing_directory = bool(request.flags & AT_REMOVEDIR)
+    if found.name == b"/":
+        return errno.EBUSY if removing_directory else errno.EISDIR
     if found.name == b".":
         return errno.EINVAL if removing_directory else errno.EISDIR
     if found.name == b"..":
@@ -92,11 +98,15 @@ def _unlink(request: Request, target: Target) -> int:
     mode = _mode(found)
     if mode is None:
         return errno.ENOENT
-    if removing_directory:
-        return 0 if stat.S_ISDIR(mode) else errno.ENOTDIR
-    if stat.S_ISDIR(mode):
-        return errno.EISDIR
-    return errno.ENOTDIR if found.trailing_slash else 0
+    number = 0
+    if removing_directory != stat.S_ISDIR(mode):
+        number = errno.ENOTDIR if removing_directory else errno.EISDIR
+    elif found.trailing_slash and not removing_directory:
+        number = errno.ENOTDIR
+    directory = f"/proc/self/fd/{found.parent}"
+    if number and not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        return errno.EACCES  # the directory is asked first
+    return number
 
 
 def _rename(request: Request, target: Target) -> int:

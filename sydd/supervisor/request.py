@@ -34,6 +34,8 @@ _FILE_ATTR_SIZE = 24  # FILE_ATTR_SIZE_VER0
 _XATTR_FLAGS = 0x3  # XATTR_CREATE, XATTR_REPLACE
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
+UTIME_OMIT = (1 << 30) - 2
+
 _DONT_FOLLOW = {"inotify_add_watch": 0x0200_0000, "fanotify_mark": 0x4}
 
 _TIMESPEC_PAIR = struct.Struct("=qqqq")
@@ -267,7 +269,7 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
         case Operation.REMOVEXATTR:
             return (_xattr_name(reader, tid, values[0]),)
         case Operation.SETFLAGS:
-            return _set_flags(reader, tid, row, values)
+            return _set_flags(reader, tid, row, _int(registers[0]), values)
         case _:
             return tuple(values)
 
@@ -277,8 +279,6 @@ def _times(reader: Reader, tid: int, address: int, row: Row) -> bytes | None:
     if not address:
         return None
     kind = row.times
-    if kind is Times.TIMESPEC and not row.narrow:
-        return _bytes(reader, tid, address, _TIMESPEC_PAIR.size)
     layout = _TIMES[kind, row.narrow]
     fields = layout.unpack(_bytes(reader, tid, address, layout.size))
     if kind is Times.UTIMBUF:
@@ -286,6 +286,8 @@ def _times(reader: Reader, tid: int, address: int, row: Row) -> bytes | None:
         return _TIMESPEC_PAIR.pack(accessed, 0, modified, 0)
     seconds, micro, seconds2, micro2 = fields
     if kind is not Times.TIMEVAL:
+        if micro == micro2 == UTIME_OMIT:
+            raise NaturalFailure(0)  # the kernel does not even look at the path
         return _TIMESPEC_PAIR.pack(*fields)
     if not (0 <= micro < 1_000_000 and 0 <= micro2 < 1_000_000):
         raise NaturalFailure(errno.EINVAL)
@@ -317,7 +319,7 @@ def _xattr(
     return name, _bytes(reader, tid, value, length), flags
 
 
-def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[Any, ...]:
+def _set_flags(reader: Reader, tid: int, row: Row, fd: int, values: list[int]) -> tuple[Any, ...]:
     """(request, structure) of the ioctls, (None, structure) of file_setattr(2)."""
     if row.fd is None:
         return None, _structure(reader, tid, values[0], values[1], _FILE_ATTR_SIZE)
@@ -328,4 +330,9 @@ def _set_flags(reader: Reader, tid: int, row: Row, values: list[int]) -> tuple[A
         ]  # the same to the kernel (compat_sys_ioctl); other callers it tells ENOTTY
     # The number of FS_IOC_SETFLAGS speaks of a long; the kernel reads an int (ioctl_iflags(2)).
     size = {FLAG_REQUESTS["FS_IOC_SETFLAGS"]: 4, FLAG_REQUESTS["FS_IOC_FSSETXATTR"]: 28}.get(request, 0)
-    return request, _bytes(reader, tid, values[1], size)
+    try:
+        return request, _bytes(reader, tid, values[1], size)
+    except NaturalFailure:
+        if os.path.lexists(f"/proc/{tid}/fd/{fd}"):
+            raise
+        raise NaturalFailure(errno.EBADF) from None  # which is looked at first

@@ -317,7 +317,8 @@ def _link(request: Request, resolver: Resolver) -> Target:
 
 
 def _truncate(request: Request, resolver: Resolver) -> Target:
-    return Target((Demand(TRUNCATE, _object(request, resolver), TRUNCATE_RIGHT),))
+    found = _object(request, resolver)
+    return Target((Demand(0 if found.anonymous else TRUNCATE, found, TRUNCATE_RIGHT),))
 
 
 def _attributes(request: Request, resolver: Resolver) -> Target:

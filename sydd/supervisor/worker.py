@@ -28,6 +28,7 @@ from sydd.supervisor.idmap import in_own_ids
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
+from sydd.supervisor.openflags import O_ACCMODE
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
@@ -332,7 +333,7 @@ class Worker:
         try:
             return perform(request, target)
         except MayBlock as wait:
-            self._waiting.open(notification.id, wait.path, wait.flags, request.flags & os.O_CLOEXEC)
+            self._waiting.open(notification, wait.path, wait.flags, request.flags & os.O_CLOEXEC)
             return LATER
 
     def _natural(self, row: Row, request: Request | None, number: int) -> Answer:
@@ -398,16 +399,21 @@ class Worker:
 
     def _install(self, cookie: int, answer: Answer) -> None:
         """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
+        # Of what is open for writing our copy is closed before the caller goes on: else a program that it has
+        # just written would be busy (ETXTBSY), or a FIFO still have a writer, after its own close.
+        writable = answer.flags & O_ACCMODE
+        how = 0 if writable else seccomp.ADDFD_FLAG_SEND
+        number = error = 0
         try:
-            seccomp.add_fd(
-                self._listener, cookie, answer.value, seccomp.ADDFD_FLAG_SEND, 0, answer.flags & os.O_CLOEXEC
-            )
+            number = seccomp.add_fd(self._listener, cookie, answer.value, how, 0, answer.flags & os.O_CLOEXEC)
         except OSError as failure:
             if failure.errno == errno.ENOENT:
                 return
-            seccomp.send(self._listener, _RESPONSE(cookie, 0, -(failure.errno or errno.EIO), 0))
+            error = failure.errno or errno.EIO
         finally:
             os.close(answer.value)
+        if writable or error:
+            seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))
 
     def _kill(self, notification: Notification) -> None:
         """End the whole process that asked, then let the call fail: it does not return from it."""
