@@ -121,15 +121,29 @@ def run(arguments: argparse.Namespace) -> int:
             _tell_nested(ready, arguments)
         if arguments.verbose:
             _tell_layers(ready)
-        return _launch(ready, command, stream, arguments)
+        name = f"{ready.policy.name}-{os.getpid()}"
+        status = _keep()
+        return _launch(ready, command, stream, arguments, name) if status is None else status
 
 
-def _launch(ready: Prepared, command: list[str], stream: TextIO | None, arguments: argparse.Namespace) -> int:
+def _keep() -> int | None:
+    from sydd.session import keeper
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        return keeper.keep()
+    except (keeper.SupervisorKilledError, OSError) as error:
+        raise Failure(str(error), EXIT_FAILED) from None
+
+
+def _launch(
+    ready: Prepared, command: list[str], stream: TextIO | None, arguments: argparse.Namespace, name: str
+) -> int:
     from sydd.session import embedded
     from sydd.supervisor.journal import Journal
 
     journal = Journal(stream, _tell_event if arguments.verbose else None)
-    name = f"{ready.policy.name}-{os.getpid()}"
     try:
         outcome = embedded.run(ready, command, journal, name=name)
     except embedded.SessionError as error:
