@@ -122,7 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.verbose:
             _tell_layers(ready)
         name = f"{ready.policy.name}-{os.getpid()}"
-        status = _keep()
+        # Of a session that joins another one, the other's keeper and supervisor take care.
+        status = None if ready.plan.engine.value == "nested" else _keep()
         return _launch(ready, command, stream, arguments, name) if status is None else status
 
 
