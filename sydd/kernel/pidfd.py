@@ -59,7 +59,7 @@ def pidfd_send_signal(pidfd: int, sig: int) -> None:
 
 
 def signal_thread(tid: int, sig: int) -> None:
-    """Send a signal to one thread, as tkill(2) does: the kernel's own signals go to the thread that is at fault.
+    """Send a signal to one thread, as tkill(2) does; the kernel's own go to the thread that is at fault.
 
     Args:
         tid: the thread.

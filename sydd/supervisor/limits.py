@@ -25,7 +25,7 @@ def table_is_full(tid: int) -> bool:
 
 
 def exceeds_size(tid: int, size: int, length: int) -> bool:
-    """Whether making a file of *size* bytes *length* bytes long goes over RLIMIT_FSIZE: EFBIG, with SIGXFSZ."""
+    """Whether a file of *size* bytes may not become *length* bytes long: EFBIG, with SIGXFSZ."""
     if length <= size:
         return False
     most = _soft_limit(tid, resource.RLIMIT_FSIZE, b"Max file size")
@@ -36,7 +36,7 @@ def _soft_limit(tid: int, number: int, label: bytes) -> int:
     try:
         return resource.prlimit(tid, number)[0]
     except PermissionError:
-        # Of another user, in a session of root: the worker has that one's credentials now, but not its real uid.
+        # Of another user, in a session of root: the worker has its credentials now, but not its real uid.
         with open(f"/proc/{tid}/limits", "rb") as file:
             (line,) = (line for line in file if line.startswith(label))
         word = line[len(label) :].split()[0]

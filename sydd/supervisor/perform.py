@@ -133,7 +133,8 @@ def _open(request: Request, target: Target) -> Answer:
     if stat.S_ISFIFO(about.st_mode) and not flags & os.O_NONBLOCK:
         raise MayBlock(object_path(found), ours)
     if about.st_rdev == terminal.DEVICE and stat.S_ISCHR(about.st_mode):
-        return Answer(Kind.DESCRIPTOR, os.open(terminal.terminal_of(request.notification.tid), ours), installed)
+        path = terminal.terminal_of(request.notification.tid)
+        return Answer(Kind.DESCRIPTOR, os.open(path, ours), installed)
     return Answer(Kind.DESCRIPTOR, os.open(object_path(found), ours), installed)
 
 
