@@ -71,7 +71,7 @@ def tgkill(process: int, thread: int, sig: int) -> None:
 
 
 def signal_thread(tid: int, sig: int) -> None:
-    """Send a signal to one thread, as tkill(2): the kernel's own signals go to the thread that is at fault.
+    """Send a signal to one thread, as tkill(2) does; the kernel's own go to the thread that is at fault.
 
     Args:
         tid: the thread.

@@ -25,7 +25,7 @@ def table_is_full(tid: int) -> bool:
 
 
 def exceeds_size(tid: int, size: int, length: int) -> bool:
-    """Whether making a file of *size* bytes *length* long goes over RLIMIT_FSIZE: EFBIG, with SIGXFSZ."""
+    """Whether a file of *size* bytes may not become *length* bytes long: EFBIG, with SIGXFSZ."""
     if length <= size:
         return False
     most = _soft_limit(tid, resource.RLIMIT_FSIZE, b"Max file size")

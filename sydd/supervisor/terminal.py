@@ -20,9 +20,7 @@ def terminal_of(tid: int) -> str:
         OSError: ENXIO when it has none, or one without a name here.
     """
     with open(f"/proc/{tid}/stat", "rb") as file:
-        _ppid, _group, session, terminal = (
-            int(word) for word in file.read().rpartition(b")")[2].split()[1:5]
-        )
+        session, terminal = (int(word) for word in file.read().rpartition(b")")[2].split()[3:5])
     if not terminal:
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
     if session == os.getsid(0):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.unprivileged import Unprivileged, make_home, remove_home
-from tests.transparency.acts import AS_ROOT, all_acts
+from tests.transparency.acts import all_acts
 from tests.transparency.tree import Node, snapshot
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -1,4 +1,4 @@
-"""Runs acts one by one, natively or in a session: `inside.py RESULTS NAME…` in the directory with their trees."""
+"""Runs acts one by one, natively or in a session: `inside RESULTS NAME…` where their trees are."""
 
 from __future__ import annotations
 

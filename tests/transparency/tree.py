@@ -63,7 +63,8 @@ def _below(directory: int, prefix: str, found: dict[str, Node]) -> None:
 def _node(name: str, directory: int | None) -> Node:
     about = os.stat(name, dir_fd=directory, follow_symlinks=False)
     kind = stat.S_IFMT(about.st_mode)
-    content, attributes = "", {}
+    content = ""
+    attributes: dict[str, bytes] = {}
     if kind == stat.S_IFLNK:
         content = os.readlink(name, dir_fd=directory)
     elif kind in (stat.S_IFREG, stat.S_IFDIR):

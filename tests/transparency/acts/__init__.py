@@ -10,7 +10,17 @@ import importlib
 import inspect
 from collections.abc import Callable
 
-MODULES = ("opens", "names", "metadata", "descriptors", "content", "signals", "processes", "sockets", "programs")
+MODULES = (
+    "opens",
+    "names",
+    "metadata",
+    "descriptors",
+    "content",
+    "signals",
+    "processes",
+    "sockets",
+    "programs",
+)
 AS_ROOT = ("identities",)
 """Modules whose acts need root: they change who they are."""
 

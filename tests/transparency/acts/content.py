@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 
-from tests.transparency.acts.tell import LIBC, attempt, child, ended, opened, raw, read, say, write
+from tests.transparency.acts.tell import attempt, child, ended, opened, raw, read, say, write
 
 FICLONE = 0x40049409
 MEGABYTE = 1 << 20
@@ -35,7 +35,16 @@ def truncations() -> None:
     os.mkdir("d")
     os.mkfifo("fifo")
     os.symlink("file", "link")
-    for name, length in (("file", 4), ("link", 20), ("d", 0), ("fifo", 0), ("missing", 0), ("", 0), ("file", -1), ("file/", 1)):
+    for name, length in (
+        ("file", 4),
+        ("link", 20),
+        ("d", 0),
+        ("fifo", 0),
+        ("missing", 0),
+        ("", 0),
+        ("file", -1),
+        ("file/", 1),
+    ):
         attempt(f"{name} {length}", os.truncate, name, length)
     say(read("file"))
     os.chmod("file", 0o400)
@@ -77,7 +86,10 @@ def mappings() -> None:
     shared.resize(4096) if hasattr(shared, "resize") else None
     reading = os.open("file", os.O_RDONLY)
     attempt("writable mapping of a read-only file", lambda: len(mmap.mmap(reading, 4096)))
-    attempt("executable", lambda: len(mmap.mmap(reading, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC, flags=mmap.MAP_PRIVATE)))
+    attempt(
+        "executable",
+        lambda: len(mmap.mmap(reading, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC, flags=mmap.MAP_PRIVATE)),
+    )
     writing = os.open("file", os.O_WRONLY)
     attempt("of write-only", lambda: len(mmap.mmap(writing, 4096)))
 
@@ -96,7 +108,7 @@ def copies_in_the_kernel() -> None:
 
 
 def flushes() -> None:
-    """fsync and the like, of files and directories."""
+    """Fsync and the like, of files and directories."""
     fd = os.open("file", os.O_CREAT | os.O_RDWR | os.O_SYNC)
     os.write(fd, b"x")
     directory = opened("directory", ".", os.O_RDONLY)
@@ -109,14 +121,13 @@ def flushes() -> None:
 
 
 def memory_files() -> None:
-    """memfd with seals, executed as well."""
+    """Memfd with seals, executed as well."""
     fd = os.memfd_create("m", os.MFD_ALLOW_SEALING)
     os.write(fd, b"#!/bin/sh\necho from memory\n")
     attempt("seal", fcntl.fcntl, fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
     attempt("shrink", os.ftruncate, fd, 0)
     attempt("by path", os.truncate, f"/proc/self/fd/{fd}", 0)
     attempt("chmod", os.fchmod, fd, 0o700)
-    LIBC.execveat.argtypes = None
     program = os.memfd_create("p", 0)
     os.write(program, read("/bin/true"))
     os.fchmod(program, 0o755)
@@ -144,8 +155,10 @@ def shared_memory() -> None:
     with lock:
         say(value.value)
     memory = shared.SharedMemory(create=True, size=4096)
+    assert memory.buf is not None
     memory.buf[:5] = b"hello"
     again = shared.SharedMemory(memory.name)
+    assert again.buf is not None
     say(bytes(again.buf[:5]))
     again.close()
     memory.close()

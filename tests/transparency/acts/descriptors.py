@@ -16,7 +16,7 @@ from tests.transparency.acts.tell import LIBC, attempt, child, ended, opened, sa
 
 
 def record_locks() -> None:
-    """fcntl locks keep others out, belong to the process, and end with any close."""
+    """Fcntl locks keep others out, belong to the process, and end with any close."""
     write("file", "0123456789")
     fd = os.open("file", os.O_RDWR)
     other = os.open("file", os.O_RDWR)
@@ -39,7 +39,7 @@ def record_locks() -> None:
 
 
 def whole_file_locks() -> None:
-    """flock belongs to the open file: shared by dup and fork, not by a second open."""
+    """Flock belongs to the open file: shared by dup and fork, not by a second open."""
     write("file")
     first, second = os.open("file", os.O_RDONLY), os.open("file", os.O_RDONLY)
     fcntl.flock(first, fcntl.LOCK_EX)
@@ -92,7 +92,9 @@ def inherited_by_a_program() -> None:
     opened_by_c = LIBC.open(b"file", os.O_RDWR)
     say(os.get_inheritable(opened_by_c))
     show = "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1])"
-    done = subprocess.run([sys.executable, "-ISc", show], capture_output=True, text=True, close_fds=False, check=True)
+    done = subprocess.run(
+        [sys.executable, "-ISc", show], capture_output=True, text=True, close_fds=False, check=True
+    )
     say(done.stdout)
 
 
@@ -119,7 +121,12 @@ def sent_to_another() -> None:
 def copies() -> None:
     """dup, dup2, dup3, F_DUPFD share one open file."""
     fd = os.open("file", os.O_CREAT | os.O_RDWR)
-    for copy in (os.dup(fd), os.dup2(fd, 90), os.dup2(fd, 91, inheritable=False), fcntl.fcntl(fd, fcntl.F_DUPFD, 95)):
+    for copy in (
+        os.dup(fd),
+        os.dup2(fd, 90),
+        os.dup2(fd, 91, inheritable=False),
+        fcntl.fcntl(fd, fcntl.F_DUPFD, 95),
+    ):
         os.write(copy, b"x")
         say(os.lseek(fd, 0, os.SEEK_CUR), os.get_inheritable(copy), os.path.sameopenfile(fd, copy))
 
@@ -152,12 +159,22 @@ def inotify() -> None:
     write("d/old", "again")
     os.close(os.open("d/old", os.O_RDONLY))
     for what, call, *arguments in (
-        ("chmod", os.chmod, "d/new", 0o600), ("utime", os.utime, "d/new", (1, 2)), ("rename", os.rename, "d/new", "d/newer"),
-        ("truncate", os.truncate, "d/newer", 0), ("link", os.link, "d/newer", "d/hard"), ("unlink", os.unlink, "d/hard"),
-        ("mkdir", os.mkdir, "d/sub"), ("rmdir", os.rmdir, "d/sub"), ("symlink", os.symlink, "x", "d/symbolic"),
-        ("mkfifo", os.mkfifo, "d/fifo"), ("setxattr", os.setxattr, "d/newer", "user.x", b"y"), ("list", os.listdir, "d"),
-        ("out", os.rename, "d/newer", "out"), ("in", os.rename, "out", "d/in"), ("chown", os.chown, "d/in", -1, -1),
-    ):  # fmt: skip
+        ("chmod", os.chmod, "d/new", 0o600),
+        ("utime", os.utime, "d/new", (1, 2)),
+        ("rename", os.rename, "d/new", "d/newer"),
+        ("truncate", os.truncate, "d/newer", 0),
+        ("link", os.link, "d/newer", "d/hard"),
+        ("unlink", os.unlink, "d/hard"),
+        ("mkdir", os.mkdir, "d/sub"),
+        ("rmdir", os.rmdir, "d/sub"),
+        ("symlink", os.symlink, "x", "d/symbolic"),
+        ("mkfifo", os.mkfifo, "d/fifo"),
+        ("setxattr", os.setxattr, "d/newer", "user.x", b"y"),
+        ("list", os.listdir, "d"),
+        ("out", os.rename, "d/newer", "out"),
+        ("in", os.rename, "out", "d/in"),
+        ("chown", os.chown, "d/in", -1, -1),
+    ):
         call(*arguments)
         # When the last close of the worker's own descriptor comes is not the caller's business.
         if what != "chmod":

@@ -27,7 +27,11 @@ def another_user() -> None:
         os.setgroups([7, 8])
         os.setresgid(1002, 1003, 1002)
         os.setresuid(1001, 1004, 1001)
-        say(tried("of-root", os.O_RDONLY), tried("new", os.O_CREAT | os.O_WRONLY), tried("open-to-all/new", os.O_CREAT | os.O_RDWR))
+        say(
+            tried("of-root", os.O_RDONLY),
+            tried("new", os.O_CREAT | os.O_WRONLY),
+            tried("open-to-all/new", os.O_CREAT | os.O_RDWR),
+        )
         attempt("sticky", os.unlink, "open-to-all/of-root")
         attempt("sticky rename", os.rename, "open-to-all/of-root", "open-to-all/taken")
         attempt("mkdir", os.mkdir, "open-to-all/d")
@@ -64,7 +68,7 @@ def one_thread_alone() -> None:
 
 
 def groups_of_directories() -> None:
-    """A set-group-id directory of another group gives it on; a file loses the bit where its maker has not the group."""
+    """A set-group-id directory gives its group on; a file of who is not of the group loses the bit."""
     os.mkdir("d")
     os.chown("d", 0, 1010)
     os.chmod("d", 0o2777)
@@ -89,7 +93,13 @@ def owners() -> None:
     """To anybody, by path, link and descriptor; bits and capabilities fall."""
     write("file")
     os.chmod("file", 0o6755)
-    attempt("capability", os.setxattr, "file", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+    attempt(
+        "capability",
+        os.setxattr,
+        "file",
+        "security.capability",
+        bytes.fromhex("0100000200040000000000000000000000000000"),
+    )
     say(sorted(os.listxattr("file")))
     os.chown("file", 1020, 1021)
     say(f"{os.stat('file').st_mode:o}", sorted(os.listxattr("file")))
@@ -102,7 +112,7 @@ def owners() -> None:
 
 
 def without_a_capability() -> None:
-    """root without CAP_DAC_OVERRIDE, CAP_CHOWN and CAP_FOWNER is held by modes."""
+    """Root without CAP_DAC_OVERRIDE, CAP_CHOWN and CAP_FOWNER is held by modes."""
     write("mine")
     os.chmod("mine", 0)
     write("other")
@@ -124,7 +134,7 @@ def without_a_capability() -> None:
 
 
 def dropped_for_a_while() -> None:
-    """seteuid there and back."""
+    """Seteuid there and back."""
     os.chmod(".", 0o777)
     os.seteuid(1040)
     write("as-1040")

@@ -160,7 +160,9 @@ def inode_flags() -> None:
         attempt(f"nodump {name}", fcntl.ioctl, fd, put, struct.pack("Q", value | 0x40))
         attempt(f"get {name}", fcntl.ioctl, fd, get, buffer)
         say(int.from_bytes(buffer[:4], "little") == value | 0x40)
-        attempt(f"immutable {name}", fcntl.ioctl, fd, put, struct.pack("Q", value | 0x10)) if os.getuid() else None
+        attempt(
+            f"immutable {name}", fcntl.ioctl, fd, put, struct.pack("Q", value | 0x10)
+        ) if os.getuid() else None
         extended = bytearray(28)
         attempt(f"fsgetxattr {name}", fcntl.ioctl, fd, 0x801C581F, extended)
         attempt(f"fssetxattr {name}", fcntl.ioctl, fd, 0x401C5820, bytes(extended))

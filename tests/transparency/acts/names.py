@@ -12,27 +12,72 @@ AT_SYMLINK_FOLLOW, AT_EMPTY_PATH, AT_REMOVEDIR = 0x400, 0x1000, 0x200
 
 
 def directories() -> None:
-    """mkdir and rmdir, with slashes, dots and what is in the way."""
+    """Mkdir and rmdir, with slashes, dots and what is in the way."""
     write("file")
     os.symlink("nowhere", "dangling")
     os.mkdir("full")
     write("full/inside")
     os.symlink("full", "to-full")
-    for name in ("d", "d/", "d//e/", "d/e/f", "file", "file/x", "dangling", "dangling/", "to-full/new", ".", "..", "/", ""):
+    for name in (
+        "d",
+        "d/",
+        "d//e/",
+        "d/e/f",
+        "file",
+        "file/x",
+        "dangling",
+        "dangling/",
+        "to-full/new",
+        ".",
+        "..",
+        "/",
+        "",
+    ):
         attempt(f"mkdir {name}", os.mkdir, name)
-    for name in ("d", "d/e/", "d/e", "d", "file", "dangling", "full", "to-full", "to-full/", ".", "..", "d/.", "d/..", "", "/"):
+    for name in (
+        "d",
+        "d/e/",
+        "d/e",
+        "d",
+        "file",
+        "dangling",
+        "full",
+        "to-full",
+        "to-full/",
+        ".",
+        "..",
+        "d/.",
+        "d/..",
+        "",
+        "/",
+    ):
         attempt(f"rmdir {name}", os.rmdir, name)
 
 
 def removals() -> None:
-    """unlink of files, links, directories, FIFOs; files that are still open live on."""
+    """Unlink of files, links, directories, FIFOs; files that are still open live on."""
     write("file", "alive")
     os.mkdir("d")
     os.mkfifo("fifo")
     os.symlink("d", "to-d")
     os.symlink("nowhere", "dangling")
     fd = os.open("file", os.O_RDWR)
-    for name in ("file", "d", "d/", "fifo", "to-d/", "to-d", "dangling", "missing", "missing/x", "fifo", ".", "..", "", "/"):
+    for name in (
+        "file",
+        "d",
+        "d/",
+        "fifo",
+        "to-d/",
+        "to-d",
+        "dangling",
+        "missing",
+        "missing/x",
+        "fifo",
+        ".",
+        "..",
+        "",
+        "/",
+    ):
         attempt(f"unlink {name}", os.unlink, name)
     say(os.read(fd, 9), os.fstat(fd).st_nlink)
     raw("flag", "unlinkat", -100, b"d", 0x100)
@@ -62,7 +107,15 @@ def renames() -> None:
             make(old, f"{number}-{flag}/old")
             make(new, f"{number}-{flag}/new")
             where = f"{number}-{flag}"
-            raw(f"{old} {new} {flag}", "renameat2", -100, f"{where}/old".encode(), -100, f"{where}/new".encode(), flag)
+            raw(
+                f"{old} {new} {flag}",
+                "renameat2",
+                -100,
+                f"{where}/old".encode(),
+                -100,
+                f"{where}/new".encode(),
+                flag,
+            )
         for slash in (("old/", "new"), ("old", "new/"), ("old/", "new/")):
             where = f"{number}-{slash[0]}-{slash[1]}".replace("/", "s")
             os.mkdir(where)
@@ -99,7 +152,15 @@ def hard_links() -> None:
     os.symlink("nowhere", "dangling")
     for name in ("file", "d", "fifo", "link", "dangling", "missing", "file/", "link/", "", "."):
         for flag in (0, AT_SYMLINK_FOLLOW, 0x8):
-            raw(f"{name} {flag}", "linkat", -100, name.encode(), -100, f"d/{name.strip('/.')}-{flag}".encode(), flag)
+            raw(
+                f"{name} {flag}",
+                "linkat",
+                -100,
+                name.encode(),
+                -100,
+                f"d/{name.strip('/.')}-{flag}".encode(),
+                flag,
+            )
     for new in ("file", "d", "link", "new/", "missing/x", "", ".", "n" * 256):
         attempt(f"to {new[:9]}", os.link, "file", new)
     fd = os.open("file", os.O_RDONLY)
@@ -124,7 +185,7 @@ def symbolic_links() -> None:
 
 
 def special_files() -> None:
-    """mknod of every type, and mkfifo where something is."""
+    """Mknod of every type, and mkfifo where something is."""
     for kind in ("S_IFREG", "S_IFIFO", "S_IFSOCK", "S_IFDIR", "S_IFLNK"):
         attempt(kind, os.mknod, kind, getattr(stat, kind) | 0o640)
     attempt("0", os.mknod, "zero", 0o600)
@@ -149,7 +210,7 @@ def listing() -> None:
 
 
 def working_directories() -> None:
-    """chdir and fchdir, to what can be entered and what cannot."""
+    """Chdir and fchdir, to what can be entered and what cannot."""
     os.mkdir("d")
     write("file")
     os.symlink("d", "to-d")
@@ -173,7 +234,19 @@ def looking() -> None:
     os.mkdir("d")
     os.symlink("nowhere", "dangling")
     os.symlink("file", "link")
-    for name in ("file", "file/", "d", "d/", "dangling", "link", "link/", "missing", "", "/dev/null", "/proc/self/exe"):
+    for name in (
+        "file",
+        "file/",
+        "d",
+        "d/",
+        "dangling",
+        "link",
+        "link/",
+        "missing",
+        "",
+        "/dev/null",
+        "/proc/self/exe",
+    ):
         attempt(f"stat {name}", lambda path: oct(os.stat(path).st_mode), name)
         attempt(f"lstat {name}", lambda path: oct(os.lstat(path).st_mode), name)
         for mode in (os.F_OK, os.R_OK, os.W_OK, os.X_OK, os.R_OK | os.X_OK):

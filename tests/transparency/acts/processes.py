@@ -22,7 +22,7 @@ def ends() -> None:
     """By status and by signal."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for status in (0, 1, 7, 127, 255):
-        ended(child(lambda status=status: os._exit(status)))
+        ended(child(os._exit, status))
     for name in ("INT", "QUIT", "ILL", "ABRT", "FPE", "SEGV", "PIPE", "ALRM", "TERM", "KILL", "SYS", "BUS"):
 
         def die(name: str = name) -> None:
@@ -41,18 +41,22 @@ def spawned() -> None:
         (os.POSIX_SPAWN_DUP2, 1, 2),
         (os.POSIX_SPAWN_CLOSE, 0),
     ]
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "echo spawned; ls /proc/self/fd | wc -l; exit 3"], {}, file_actions=actions)
+    pid = os.posix_spawn(
+        "/bin/sh", ["sh", "-c", "echo spawned; ls /proc/self/fd | wc -l; exit 3"], {}, file_actions=actions
+    )
     ended(pid)
     say(read("out"))
     attempt("missing", os.posix_spawn, "missing", ["x"], {})
     wrong = [(os.POSIX_SPAWN_OPEN, 1, "missing/out", os.O_WRONLY, 0)]
     attempt("wrong action", os.posix_spawn, "/bin/true", ["x"], {}, file_actions=wrong)
-    ended(os.posix_spawn("/bin/sh", ["sh", "-c", "kill -TERM $$"], {}, setpgroup=0, setsigdef=[signal.SIGTERM]))
+    ended(
+        os.posix_spawn("/bin/sh", ["sh", "-c", "kill -TERM $$"], {}, setpgroup=0, setsigdef=[signal.SIGTERM])
+    )
 
 
 def executed() -> None:
     """Programs, scripts, what is neither; by path, by descriptor."""
-    write("script", "#!/bin/sh\necho script \"$0\" \"$@\"\n")
+    write("script", '#!/bin/sh\necho script "$0" "$@"\n')
     write("nested", "#!./script given\n")
     write("missing-interpreter", "#!/nowhere/at/all\n")
     write("no-format", "neither nor\n")
@@ -63,8 +67,21 @@ def executed() -> None:
     os.symlink("self", "self")
     for name in ("script", "nested", "missing-interpreter", "no-format", "empty"):
         os.chmod(name, 0o755)
-    for name in ("script", "nested", "missing-interpreter", "no-format", "empty", "not-executable", "directory", "link",
-                 "self", "missing", "script/", "", "n" * 256):  # fmt: skip
+    for name in (
+        "script",
+        "nested",
+        "missing-interpreter",
+        "no-format",
+        "empty",
+        "not-executable",
+        "directory",
+        "link",
+        "self",
+        "missing",
+        "script/",
+        "",
+        "n" * 256,
+    ):
 
         def run(name: str = name) -> None:
             attempt(f"exec {name[:9]}", os.execve, f"./{name}" if name else "", [name, "argument"], {})
@@ -90,11 +107,45 @@ def itself() -> None:
     """What a process sees of itself in /proc."""
     say(os.readlink("/proc/self") == str(os.getpid()), os.readlink("/proc/self/cwd") == os.getcwd())
     say(os.readlink("/proc/self/root"), os.readlink("/proc/self/exe") == os.path.realpath(sys.executable))
-    say(os.listdir("/proc/self/task") == [str(os.getpid())], os.readlink("/proc/thread-self").endswith(str(os.getpid())))
-    for name in ("cmdline", "environ", "maps", "status", "stat", "mounts", "limits", "io", "smaps_rollup", "oom_score_adj",
-                 "mountinfo", "cgroup", "loginuid", "comm", "auxv", "statm", "wchan", "syscall", "stack", "pagemap", "mem"):  # fmt: skip
+    say(
+        os.listdir("/proc/self/task") == [str(os.getpid())],
+        os.readlink("/proc/thread-self").endswith(str(os.getpid())),
+    )
+    for name in (
+        "cmdline",
+        "environ",
+        "maps",
+        "status",
+        "stat",
+        "mounts",
+        "limits",
+        "io",
+        "smaps_rollup",
+        "oom_score_adj",
+        "mountinfo",
+        "cgroup",
+        "loginuid",
+        "comm",
+        "auxv",
+        "statm",
+        "wchan",
+        "syscall",
+        "stack",
+        "pagemap",
+        "mem",
+    ):
         say(name, tried(f"/proc/self/{name}", os.O_RDONLY), tried(f"/proc/thread-self/{name}", os.O_RDONLY))
-    for name in ("cpuinfo", "meminfo", "loadavg", "uptime", "version", "stat", "filesystems", "sys/kernel/pid_max", "net/dev"):
+    for name in (
+        "cpuinfo",
+        "meminfo",
+        "loadavg",
+        "uptime",
+        "version",
+        "stat",
+        "filesystems",
+        "sys/kernel/pid_max",
+        "net/dev",
+    ):
         say(name, tried(f"/proc/{name}", os.O_RDONLY))
     pid = child(signal.pause)
     asleep(pid)
@@ -113,7 +164,13 @@ def surroundings() -> None:
     say(os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))
     for name in ("NOFILE", "NPROC", "STACK", "FSIZE", "MEMLOCK", "AS", "DATA", "CPU"):
         say(name, resource.getrlimit(getattr(resource, f"RLIMIT_{name}")))
-    say(os.getresuid(), os.getresgid(), os.getgroups(), f"{os.umask(0):o}", signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    say(
+        os.getresuid(),
+        os.getresgid(),
+        os.getgroups(),
+        f"{os.umask(0):o}",
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+    )
     say([number for number in range(1, 32) if signal.getsignal(number) is signal.SIG_IGN])
 
 
@@ -129,7 +186,7 @@ def threads_and_forks() -> None:
     for thread in threads:
         thread.start()
     for number in range(20):
-        ended(child(lambda number=number: write(f"child-{number}")))
+        ended(child(write, f"child-{number}"))
     stop.set()
     for thread in threads:
         thread.join()
@@ -227,13 +284,18 @@ def groups_and_sessions() -> None:
 
 
 def names_of_threads() -> None:
-    """prctl and /proc/self/comm tell and set the name of a thread."""
+    """Prctl and /proc/self/comm tell and set the name of a thread."""
     raw("prctl", "prctl", 15, b"renamed")
     say(read("/proc/self/comm"), read("/proc/thread-self/comm"))
     raw("dumpable", "prctl", 3)
     raw("subreaper", "prctl", 36, 1)
-    pid = child(lambda: (os.fork() or (time.sleep(0.05), os._exit(3))) and os._exit(0))
-    ended(pid)
+
+    def leave_a_child() -> None:
+        if not os.fork():
+            time.sleep(0.05)
+            os._exit(3)
+
+    ended(child(leave_a_child))
     say(os.waitstatus_to_exitcode(os.wait()[1]))
 
 
@@ -242,7 +304,12 @@ def terminal() -> None:
     pid, master = pty.fork()
     if not pid:
         # The child says to its own terminal.
-        say(os.ttyname(0) == os.ttyname(1), os.isatty(0), os.tcgetpgrp(0) == os.getpid(), os.getsid(0) == os.getpid())
+        say(
+            os.ttyname(0) == os.ttyname(1),
+            os.isatty(0),
+            os.tcgetpgrp(0) == os.getpid(),
+            os.getsid(0) == os.getpid(),
+        )
         tty = os.open("/dev/tty", os.O_RDWR)
         say(os.tcgetpgrp(tty) == os.getpid(), tried(os.ttyname(0), os.O_RDWR))
         os.write(tty, b"to the terminal\n")
@@ -263,9 +330,13 @@ def terminal() -> None:
 
     until(b"> ")
     for line, answer in (
-        ("stty size\n", b"40 100\r\n> "), ("echo $((1 + 1))\n", b"\n2\r\n> "), ("echo direct > /dev/tty\n", b"direct\r\n> "),
-        ("read x < /dev/tty; echo got $x\n", b"\n"), ("typed\n", b"got typed\r\n> "), ("sleep 100\n", b"\n"),
-    ):  # fmt: skip
+        ("stty size\n", b"40 100\r\n> "),
+        ("echo $((1 + 1))\n", b"\n2\r\n> "),
+        ("echo direct > /dev/tty\n", b"direct\r\n> "),
+        ("read x < /dev/tty; echo got $x\n", b"\n"),
+        ("typed\n", b"got typed\r\n> "),
+        ("sleep 100\n", b"\n"),
+    ):
         os.write(master, line.encode())
         until(answer)
     while os.tcgetpgrp(master) == pid:
@@ -317,15 +388,22 @@ def terminal_taken_by_opening() -> None:
 
 def many_children() -> None:
     """Two hundred at once, each with a file."""
-    pids = [child(lambda number=number: write(f"file-{number}", str(number))) for number in range(200)]
+    pids = [child(write, f"file-{number}", str(number)) for number in range(200)]
     say({os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids})
 
 
 def pipelines() -> None:
-    """subprocess with pipes, a working directory, an environment, a session, a timeout."""
+    """Subprocess with pipes, a working directory, an environment, a session, a timeout."""
     os.mkdir("d")
-    done = subprocess.run(["sh", "-c", "cat; pwd -P; echo $X >&2; exit 4"], input=b"in", capture_output=True, cwd="d",
-                          env={"X": "y"}, start_new_session=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["sh", "-c", "cat; pwd -P; echo $X >&2; exit 4"],
+        input=b"in",
+        capture_output=True,
+        cwd="d",
+        env={"X": "y"},
+        start_new_session=True,
+        check=False,
+    )
     say(done.returncode, done.stdout.replace(os.environ["ACT"].encode(), b""), done.stderr)
     try:
         subprocess.run(["sleep", "100"], timeout=0.05, check=False)
@@ -339,7 +417,9 @@ def pipelines() -> None:
 
 def static_program() -> None:
     """A program without libraries, which makes its calls itself."""
-    write("p.c", """
+    write(
+        "p.c",
+        """
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -352,7 +432,8 @@ int main(void) {
     waitpid(pid, &status, 0);
     return WEXITSTATUS(status);
 }
-""")
+""",
+    )
     subprocess.run(["cc", "-static", "-o", "p", "p.c"], check=True)
     ended(child(lambda: os.execve("./p", ["p"], {})))
     say(read("by-static"))

@@ -34,7 +34,11 @@ def fifo_of_two() -> None:
 def fifo_without_waiting() -> None:
     """O_NONBLOCK: a reader gets it, a writer ENXIO; O_RDWR never waits."""
     os.mkfifo("fifo")
-    say(tried("fifo", os.O_WRONLY | os.O_NONBLOCK), tried("fifo", os.O_RDONLY | os.O_NONBLOCK), tried("fifo", os.O_RDWR))
+    say(
+        tried("fifo", os.O_WRONLY | os.O_NONBLOCK),
+        tried("fifo", os.O_RDONLY | os.O_NONBLOCK),
+        tried("fifo", os.O_RDWR),
+    )
     reader = os.open("fifo", os.O_RDONLY | os.O_NONBLOCK)
     say(tried("fifo", os.O_WRONLY | os.O_NONBLOCK), tried("fifo", os.O_WRONLY))
     attempt("read", os.read, reader, 1)
@@ -50,16 +54,16 @@ def fifo_interrupted() -> None:
         raw("open", "open", b"fifo", flags)
     signal.setitimer(signal.ITIMER_REAL, 0.1)
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def enough(*_: object) -> None:
-        raise Enough
+        raise EnoughError
 
     signal.signal(signal.SIGALRM, enough)
     try:
         os.open("fifo", os.O_RDONLY)
-    except Enough:
+    except EnoughError:
         say("an exception came through")
 
 
@@ -104,7 +108,14 @@ def fifo_ignored_and_blocked() -> None:
     pid = child(wait)
     os.read(reader, 1)
     asleep(pid)
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH, signal.SIGCONT):
+    for number in (
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGCHLD,
+        signal.SIGURG,
+        signal.SIGWINCH,
+        signal.SIGCONT,
+    ):
         os.kill(pid, number)
     with open("fifo", "wb"):
         ended(pid)
@@ -114,7 +125,21 @@ def fifo_killed() -> None:
     """Each deadly signal ends a process in a waiting open."""
     os.mkfifo("fifo")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name in ("HUP", "INT", "QUIT", "ILL", "ABRT", "FPE", "SEGV", "PIPE", "ALRM", "TERM", "USR1", "KILL", "XCPU"):
+    for name in (
+        "HUP",
+        "INT",
+        "QUIT",
+        "ILL",
+        "ABRT",
+        "FPE",
+        "SEGV",
+        "PIPE",
+        "ALRM",
+        "TERM",
+        "USR1",
+        "KILL",
+        "XCPU",
+    ):
         ready, told = os.pipe()
 
         def wait(told: int = told, name: str = name) -> None:
@@ -182,11 +207,15 @@ def storm() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     for turn in range(300):
         for what, *arguments in (
-            ("mkdir", f"d{turn}".encode(), 0o755), ("creat", f"f{turn}".encode(), 0o644),
-            ("rename", f"f{turn}".encode(), f"d{turn}/f".encode()), ("symlink", b"x", f"l{turn}".encode()),
-            ("chmod", f"d{turn}/f".encode(), 0o600), ("link", f"d{turn}/f".encode(), f"h{turn}".encode()),
-            ("unlink", f"l{turn}".encode()), ("truncate", f"h{turn}".encode(), ctypes.c_long(5)),
-        ):  # fmt: skip
+            ("mkdir", f"d{turn}".encode(), 0o755),
+            ("creat", f"f{turn}".encode(), 0o644),
+            ("rename", f"f{turn}".encode(), f"d{turn}/f".encode()),
+            ("symlink", b"x", f"l{turn}".encode()),
+            ("chmod", f"d{turn}/f".encode(), 0o600),
+            ("link", f"d{turn}/f".encode(), f"h{turn}".encode()),
+            ("unlink", f"l{turn}".encode()),
+            ("truncate", f"h{turn}".encode(), ctypes.c_long(5)),
+        ):
             value = getattr(LIBC, what)(*arguments)
             if value < 0:
                 failed.append((what, turn, ctypes.get_errno()))

@@ -31,7 +31,7 @@ def by_port_of_its_own() -> None:
 
 
 def datagrams() -> None:
-    """sendto and sendmsg with a name."""
+    """Sendto and sendmsg with a name."""
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("127.0.0.1", 0))
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -67,7 +67,7 @@ def local_names() -> None:
 
 
 def waiting() -> None:
-    """accept and connect that wait, and that do not."""
+    """Accept and connect that wait, and that do not."""
     server = socket.create_server(("127.0.0.1", 0))
     address = server.getsockname()
     thread = threading.Thread(target=lambda: socket.create_connection(address).sendall(b"late"))
@@ -86,7 +86,9 @@ def families() -> None:
     """Families that there are not are said not to be."""
     for family in (socket.AF_UNIX, socket.AF_INET, 45, 99):
         for kind in (socket.SOCK_STREAM, 77):
-            attempt(f"{family:d} {kind}", lambda family=family, kind=kind: socket.socket(family, kind).close())
+            attempt(
+                f"{family:d} {kind}", lambda family=family, kind=kind: socket.socket(family, kind).close()
+            )
     attempt("protocol", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 17).close())
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
         left, right = socket.socketpair(socket.AF_UNIX, kind)

@@ -50,7 +50,7 @@ def opened(what: str, path: Any, flags: int, mode: int = 0o666, **named: Any) ->
 
 
 def tried(path: Any, flags: int, mode: int = 0o666, **named: Any) -> str:
-    """"ok", or the errno with which an open fails."""
+    """What an open comes to: "ok", or the errno."""
     try:
         os.close(os.open(path, flags, mode, **named))
     except OSError as failure:
@@ -78,13 +78,13 @@ def read(path: str) -> bytes:
         return file.read()
 
 
-def child(function: Callable[[], Any]) -> int:
+def child(function: Callable[..., Any], *arguments: Any) -> int:
     """Run *function* in a forked child; returns its pid."""
     pid = os.fork()
     if pid:
         return pid
     try:
-        function()
+        function(*arguments)
     except BaseException as failure:  # noqa: BLE001  # said, since the parent compares output
         say("the child failed:", type(failure).__name__, failure)
         os._exit(99)

@@ -1,0 +1,1 @@
+"""Tools of builds and of people who debug them, tried for real."""
