@@ -33,6 +33,8 @@ class Answer(NamedTuple):
 
 CONTINUE = Answer(Kind.CONTINUE)
 DONE = Answer(Kind.VALUE, 0)
+LEFT = Answer(Kind.CONTINUE)
+"""Like CONTINUE, but the kernel may well refuse: it says nothing about the next such call."""
 LATER = Answer(Kind.LATER)
 KILL = Answer(Kind.KILL)
 

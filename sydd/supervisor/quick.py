@@ -58,18 +58,19 @@ class QuickWays:
         self._free: dict[str, bool] = {}
 
     def by_number(
-        self, rows: Mapping[int, Row], shortcuts: Shortcuts | None, *, own_ids: bool
+        self, rows: Mapping[int, Row], shortcuts: Shortcuts | None, *, looked_at: bool
     ) -> dict[int, Way]:
         """The quick way of each call that has one, by its number.
 
         Args:
             rows: the syscall table of the machine's own ABI.
             shortcuts: what is known of directories; None where the kernel holds nothing.
-            own_ids: whether a user id may be another one for a caller, in a user namespace of its own.
+            looked_at: whether modes or ids have to be looked at: those of a caller in a user namespace of its
+                own mean something else, and modes by which a program runs as its owner may be refused.
         """
         ways = {}
         for number, row in rows.items():
-            way = None if own_ids else self._of_descriptor(row)
+            way = None if looked_at else self._of_descriptor(row)
             if way is None and shortcuts is not None:
                 way = self._of_name(row, shortcuts)
             if way is not None:

@@ -80,6 +80,19 @@ _SPECIAL = (b"", b".", b"..")
 _RENAME_RIGHTS = _WRITE_RIGHTS | MAKE_SPECIAL | REFER
 
 
+CHANGING = frozenset(
+    {
+        Operation.SYMLINK,
+        Operation.LINK,
+        Operation.RENAME,
+        Operation.UNLINK,
+        Operation.MKDIR,
+        Operation.MKNOD,
+    }
+)
+"""Operations after which a name may be something else than it was."""
+
+
 class _Directory(NamedTuple):
     """A directory, as far as the short way needs to know it.
 

@@ -43,6 +43,7 @@ from sydd.syscalls.row import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sydd.plan.coverage import Coverage
     from sydd.supervisor.resolve import Found, Resolver
 
 # Plain integers: the operators of IntFlag cost a microsecond each, and these stand on the path of every call.
@@ -86,6 +87,15 @@ class Target(NamedTuple):
 
     demands: tuple[Demand, ...]
     creates: bool = False
+
+
+def granted(target: Target, coverage: Coverage) -> bool:
+    """Whether the kernel grants every right that *target* needs where its objects are."""
+    for demand in target.demands:
+        rights = demand.rights | demand.entry_rights
+        if not (coverage.grants_entry if demand.entry_rights else coverage.grants)(demand.found.path, rights):
+            return False
+    return True
 
 
 def locate(request: Request, resolver: Resolver) -> Target:

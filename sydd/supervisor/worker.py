@@ -18,30 +18,27 @@ from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.plan.plan import Enforcement, Engine
 from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
-from sydd.supervisor.answer import CONTINUE, KILL, LATER, Answer, Kind
+from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer, Kind
 from sydd.supervisor.blocking import WaitingRoom
-from sydd.supervisor.confined import SelfConfined
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
 from sydd.supervisor.narrow import narrowed
-from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
 from sydd.supervisor.openflags import O_ACCMODE
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
+from sydd.supervisor.processes import ABOUT_PROCESSES, Processes
 from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, rights_at_most
-from sydd.supervisor.shortcut import Shortcuts
-from sydd.supervisor.signals import Signals
-from sydd.supervisor.target import Demand, Target, locate
+from sydd.supervisor.shortcut import CHANGING, Shortcuts
+from sydd.supervisor.target import Demand, Target, granted, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import JUDGED_BY_REGISTERS, PR_SET_CHILD_SUBREAPER
 from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
@@ -67,7 +64,7 @@ class Worker:
     """
 
     def __init__(self, context: Context, listener: int, journal: Journal, *, receive_ends: bool) -> None:
-        self._context = context
+        self._context, self._restrict = context, context.plan.restrict
         self._listener = listener
         self._journal = journal
         self._receive_ends = receive_ends
@@ -75,7 +72,7 @@ class Worker:
         self._reader = Reader()
         self._resolver = Resolver()
         self._waiting = WaitingRoom(listener)
-        self._signals = Signals(listener, self._reader)
+        self._processes = Processes(context, listener, self._reader)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
         self._recorder = Recorder(context, listener, journal, enforcing=not self._auditing)
@@ -85,15 +82,12 @@ class Worker:
         # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
         # it sees into them; a call that may change those is notified.
         self._one_identity = True
-        own_namespaces = self._own_namespaces = context.plan.restrict.own_namespaces
-        self._confined = SelfConfined(context.command, own_namespaces=own_namespaces)
         self._arch = AUDIT_ARCH[context.plan.arch]
         self._quick: dict[int, Way] = {}
         if not self._auditing:
+            looked_at = self._restrict.own_namespaces or self._restrict.keeps_identity
             ways = QuickWays(listener, context.matcher, self._reader, self._resolver.descriptors)
-            self._quick = ways.by_number(context.rows[self._arch], self._shortcuts, own_ids=own_namespaces)
-        self._neighbours = Neighbours(own_namespaces=own_namespaces)
-        self._keeps_identity = context.plan.restrict.keeps_identity
+            self._quick = ways.by_number(context.rows[self._arch], self._shortcuts, looked_at=looked_at)
         self._launching = True
         self._restricted = Access(0)
         for entry in context.plan.accesses:
@@ -110,7 +104,7 @@ class Worker:
             self._loop()
         finally:
             self._waiting.close()
-            self._signals.close()
+            self._processes.close()
             self._resolver.end()
 
     def _loop(self) -> None:
@@ -175,17 +169,11 @@ class Worker:
             return CONTINUE
         if operation is Operation.REFUSED or operation is Operation.SOCKET:
             return self._flat(notification, row)
-        if operation is Operation.SIGNAL:
-            return self._signal(notification, row)
-        if operation in JUDGED_BY_REGISTERS:
-            return self._about_others(notification, row)
-        if operation is Operation.CONFINE:
-            self._confined.enters(notification.tid)
-            return CONTINUE
+        if operation in ABOUT_PROCESSES:
+            return self._about_processes(notification, row)
         self._resolver.caller = notification.tid
         if operation is Operation.IDENTITY:
-            if row.name == "prctl" and notification.registers[0] & 0xFFFFFFFF == PR_SET_CHILD_SUBREAPER:
-                self._confined.adopts(notification.tid)
+            if self._processes.notes(notification, row):
                 return CONTINUE
             if self._one_identity and not keeps(row, notification.registers):
                 self._one_identity = False
@@ -205,9 +193,9 @@ class Worker:
             credentials.restore()
             self._resolver.close()
 
-    def _signal(self, notification: Notification, row: Row) -> Answer:
+    def _about_processes(self, notification: Notification, row: Row) -> Answer:
         try:
-            return self._signals.answer(notification, row, one_identity=self._one_identity)
+            return self._processes.answer(notification, row, one_identity=self._one_identity)
         except Stranger as failure:
             request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
             return self._refuse_stranger(request, failure, Access(0))
@@ -222,7 +210,7 @@ class Worker:
         request = None
         try:
             request = read_request(notification, row, self._reader)
-            if self._shortcuts is not None and row.operation in _CHANGING:
+            if self._shortcuts is not None and row.operation in CHANGING:
                 self._shortcuts.forget()
             for _ in range(RETRIES):
                 try:
@@ -272,22 +260,14 @@ class Worker:
             number = self._gain(request, target)
             if number:
                 return answers.error(number)
-        if operation is Operation.CHMOD and self._keeps_identity and gives_identity(request, target):
+        if self._restrict.keeps_identity and operation is Operation.CHMOD and gives_identity(request, target):
             return answers.error(errno.EPERM)
         at_most = rights_at_most(request)
-        coverage = self._coverage
-        if at_most is not None and coverage.may_continue(at_most):
-            for demand in target.demands:
-                rights = demand.rights | demand.entry_rights
-                path = demand.found.path
-                if demand.entry_rights and not coverage.grants_entry(path, rights):
-                    break
-                if not demand.entry_rights and not coverage.grants(path, rights):
-                    break
-            else:
-                return CONTINUE
-        if at_most is not None and self._confined.holds(request.notification.tid):
-            return CONTINUE if coverage.may_continue(at_most) else answers.error(errno.EACCES)
+        held = at_most is not None and self._coverage.may_continue(at_most)
+        if held and granted(target, self._coverage):
+            return CONTINUE
+        if at_most is not None and self._processes.is_confined(request.notification.tid):
+            return LEFT if held else answers.error(errno.EACCES)
         return self._perform(request, target)
 
     def _learn(self, request: Request, target: Target) -> None:
@@ -324,7 +304,7 @@ class Worker:
 
     def _perform(self, request: Request, target: Target) -> Answer:
         notification = request.notification
-        if self._own_namespaces and request.row.operation is Operation.CHOWN:
+        if self._restrict.own_namespaces and request.row.operation is Operation.CHOWN:
             request = in_own_ids(request)
         if request.row.operation in CREATING:
             os.umask(credentials.of_task(notification.tid).umask)
@@ -361,15 +341,6 @@ class Worker:
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
-
-    def _about_others(self, notification: Notification, row: Row) -> Answer:
-        """Calls on processes and IPC objects: the session's own go on, others are refused."""
-        answer = self._neighbours.answer(notification, row)
-        if answer is not None:
-            return answer
-        request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
-        self._recorder.record(request, Verdict(Action.DENY), stranger=True)
-        return answers.error(row.errno)
 
     def _send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""
@@ -421,19 +392,6 @@ class Worker:
         if seccomp.id_valid(self._listener, notification.id):
             os.kill(group, signal.SIGKILL)
         seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
-
-
-_CHANGING = frozenset(
-    {
-        Operation.SYMLINK,
-        Operation.LINK,
-        Operation.RENAME,
-        Operation.UNLINK,
-        Operation.MKDIR,
-        Operation.MKNOD,
-    }
-)
-"""Operations after which a name may be something else than it was."""
 
 
 def _translated(number: int | None) -> int:
