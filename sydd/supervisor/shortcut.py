@@ -37,6 +37,7 @@ from sydd.supervisor.rights import (
     WRITE_FILE,
 )
 from sydd.supervisor.verdict import singles
+from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
     from sydd.plan.coverage import Coverage

@@ -84,6 +84,7 @@ def attempts(where):
         ("rename", lambda: os.rename("gap/old", "gap/moved-" + where)),
         ("symlink", lambda: os.symlink("x", "gap/link-" + where)),
         ("unlink", lambda: os.unlink("gap/victim")),
+        ("write", lambda: open("gap/kept", "r+").close()),
     ):
         try:
             act()
@@ -93,7 +94,7 @@ def attempts(where):
     print(where, *done, flush=True)
 
 os.mkdir("gap")
-for name in ("old", "victim"):
+for name in ("old", "victim", "kept"):
     open("gap/" + name, "w").close()
 r, w = os.pipe()
 if not os.fork():
@@ -127,7 +128,7 @@ def test_nobody_performs_what_a_domain_forbids(session: Session, engine: str) ->
     assert sorted(done.stdout.splitlines()) == [
         "child",
         "confined",
-        "free open mkdir rename symlink unlink",
+        "free open mkdir rename symlink unlink write",
         "orphan",
     ]
 
