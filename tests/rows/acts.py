@@ -39,6 +39,7 @@ _OUT = ("out",)
 _ADDRESS = data(struct.pack("=H", 2) + struct.pack(">H", 0) + bytes([127, 0, 0, 1]) + bytes(8))
 _CWD = ("cwd",)
 _NO_PROCESS = number(2**30)  # more than there can be
+_QUEUED = data(struct.pack("=iii116x", 0, 0, -1))
 _NO_KEY = number(0x5DD5DD)
 _SCHED_ATTR = data(struct.pack("=IIQiIQQQ", 48, 0, 0, 0, 0, 0, 0, 0))
 
@@ -271,6 +272,16 @@ ACTS: dict[str, list[Act]] = {
         Act("adopting", b"file", "#36 #1 #0 #0 #0"),
     ],
     "landlock_restrict_self": [Act("no ruleset", b"file", f"{number(-1)} #0")],
+    "kill": [Act("nobody", b"file", f"{_NO_PROCESS} #0"), Act("own group", b"file", "#0 #0")],
+    "tkill": [Act("nobody", b"file", f"{_NO_PROCESS} #0"), Act("nonsense", b"file", f"{number(-1)} #0")],
+    "tgkill": [
+        Act("nobody", b"file", f"{_NO_PROCESS} {_NO_PROCESS} #0"),
+        Act("nonsense", b"file", "#0 #0 #0"),
+    ],
+    "rt_sigqueueinfo": [Act("nobody", b"file", f"{_NO_PROCESS} #0 {_QUEUED}")],
+    "rt_tgsigqueueinfo": [Act("nobody", b"file", f"{_NO_PROCESS} {_NO_PROCESS} #0 {_QUEUED}")],
+    "pidfd_send_signal": [Act("no descriptor", b"file", f"#99 #0 {NULL} #0")],
+    "fcntl": [Act("no descriptor", b"file", "#99 #8 #0"), Act("nobody", b"file", "#1 #8 #0")],
     "setpriority": [
         Act("own", b"file", "#0 #0 #7"),
         Act("nobody", b"file", f"#0 {_NO_PROCESS} #7"),
