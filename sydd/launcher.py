@@ -58,6 +58,7 @@ class Launch:
         capabilities: those that may be kept, bit N for capability N; -1 for all.
         limits: (resource, soft, hard) as setrlimit(2) takes them.
         signals: signal mask for the command.
+        ignored_signals: signals that the command finds ignored.
         default_signals: signals that the supervisor ignores but found at their default.
     """
 
@@ -69,6 +70,7 @@ class Launch:
         "directory",
         "environment",
         "filter_flags",
+        "ignored_signals",
         "keep",
         "limits",
         "program",
@@ -91,6 +93,7 @@ class Launch:
         self.limits: Sequence[tuple[int, int, int]] = ()
         self.signals: Iterable[int] = ()
         self.default_signals: Sequence[int] = ()
+        self.ignored_signals: Sequence[int] = ()
 
 
 def become(launch: Launch) -> NoReturn:
@@ -156,8 +159,15 @@ def _prepare(launch: Launch) -> None:
         resource.setrlimit(which, (soft, hard))
     if launch.umask >= 0:
         os.umask(launch.umask)
+    # A handler of the process that forked this one would run here, in that one's code, as soon as a signal
+    # that came meanwhile is let in.
+    for handled in signal.valid_signals():
+        if callable(signal.getsignal(handled)):
+            signal.signal(handled, signal.SIG_DFL)
     for number in launch.default_signals:
         signal.signal(number, signal.SIG_DFL)
+    for number in launch.ignored_signals:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _confine(launch: Launch) -> None:

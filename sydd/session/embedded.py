@@ -142,6 +142,7 @@ class _Session:
         self._ending = False
         self._alone = False  # no child is left, of those either that had lost their parent
         self._failure = ""
+        self._ignored: tuple[int, ...] = ()
         # What is only recorded is not changed.
         self._capabilities = -1 if prepared.plan.engine is Engine.AUDIT else KEPT_MASK
         self._served = threading.Event()
@@ -150,6 +151,9 @@ class _Session:
 
     def run(self) -> Outcome:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+        # Inherited as ignored, it would never come, and no child would have a status; the command gets it so.
+        children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._ignored = (signal.SIGCHLD,) if children is signal.SIG_IGN else ()
         prctl.set_child_subreaper()
         try:
             self._start(before)
@@ -161,6 +165,7 @@ class _Session:
             # A signal that came with the end must not be delivered late.
             while signal.sigtimedwait(WAITED_FOR, 0) is not None:
                 pass
+            signal.signal(signal.SIGCHLD, children)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         handled = self._worker.handled if self._worker else 0
         return Outcome(EXIT_FAILED if self._status is None else self._status, self._failure, handled)
@@ -231,6 +236,7 @@ class _Session:
         )
         launch.signals = mask
         # Python ignores these two; a command that inherits that would not die of a closed pipe.
+        launch.ignored_signals = self._ignored
         launch.default_signals = (signal.SIGPIPE, signal.SIGXFSZ)
         return launch
 

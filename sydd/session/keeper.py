@@ -35,6 +35,7 @@ def keep() -> int | None:
         OSError: the process cannot be forked.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+    children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would not tell of the end
     prctl.set_child_subreaper()
     keeper = os.getpid()
     supervisor = os.fork()
@@ -42,12 +43,14 @@ def keep() -> int | None:
         prctl.set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != keeper:
             os._exit(EXIT_FAILED)
+        signal.signal(signal.SIGCHLD, children)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return None
     # Its environment is as the caller's, tokens included.
     prctl.set_dumpable(on=False)
     status = _wait(supervisor)
     prctl.set_child_subreaper(on=False)
+    signal.signal(signal.SIGCHLD, children)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if status >= 0:
         return status

@@ -5,6 +5,8 @@ Source: socket(2), include/linux/socket.h.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
 TYPE_MASK = 0xF
@@ -24,6 +26,21 @@ def describe_socket(registers: tuple[int, ...]) -> str:
     except ValueError:
         kind_word = f"type {kind}"
     return f"{family_word} {kind_word}"
+
+
+def descriptor_errno(tid: int, register: int) -> int:
+    """What the kernel finds wrong with the descriptor of connect(2) or bind(2) before it reads the address.
+
+    Returns:
+        EBADF, ENOTSOCK, or 0 for a socket and for what cannot be seen.
+    """
+    try:
+        link = os.readlink(f"/proc/{tid}/fd/{register & 0xFFFFFFFF}")
+    except FileNotFoundError:
+        return errno.EBADF
+    except OSError:
+        return 0
+    return 0 if link.startswith("socket:") else errno.ENOTSOCK
 
 
 def is_name_service(registers: tuple[int, ...]) -> bool:

@@ -36,6 +36,7 @@ from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
+from sydd.supervisor.sockets import descriptor_errno
 from sydd.supervisor.target import Demand, Target, granted, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
@@ -334,6 +335,13 @@ class Worker:
             action, rule = self._context.matcher.decide(access, "")
             if action is Action.ALLOW:
                 return CONTINUE
+            number = (
+                descriptor_errno(notification.tid, notification.registers[row.fd])
+                if row.fd is not None
+                else 0
+            )
+            if number:
+                return CONTINUE if self._auditing else answers.error(number)
         request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
         self._recorder.record(request, Verdict(action, access, None, rule))
         if self._auditing or action.permits:

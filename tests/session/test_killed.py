@@ -115,6 +115,17 @@ def supervisor_once_there(process: subprocess.Popen[str]) -> int:
         return supervisor
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_while_it_begins(session: Session, number: signal.Signals) -> None:
+    """A signal that comes before the command is executed ends it; nothing of the supervisor runs in it."""
+    for _ in range(4):
+        with session.start("sleep", "1000") as process:
+            supervisor_once_there(process)
+            process.send_signal(number)
+            assert process.wait(PATIENCE) == 128 + number
+    assert [name for name in os.listdir(session.home) if name.startswith("sydd-")] == []
+
+
 BUILD = """
 import os, random, subprocess, sys
 victim, secret = sys.argv[1:]

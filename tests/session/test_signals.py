@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -185,3 +186,30 @@ def test_two_sessions_do_not_know_each_other(session: Session) -> None:
             assert other.poll() is None
         finally:
             other.kill()
+
+
+IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_ends_of_children_ignored(session: Session) -> None:
+    """Who launches may ignore SIGCHLD, as some daemons do: the session ends, the command inherits it."""
+    code = """
+print(next(line.split()[1] for line in open('/proc/self/status') if 'SigIgn' in line))
+raise SystemExit(3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", IGNORING, *session.command(sys.executable, "-I", "-S", "-c", code)],
+        cwd=session.work,
+        env=session.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        **session.user.identity(),
+    )
+    assert done.returncode == 3, done.stderr
+    assert int(done.stdout, 16) >> signal.SIGCHLD - 1 & 1
