@@ -100,6 +100,22 @@ _ACTS_32: dict[str, list[Act]] = {
     "readdir": [Act("directory", b"", "D @1024 #1", "list", held=(b"d/empty", os.O_RDONLY), every=True)],
     "fanotify_mark": [Act("no group", b"file", "#99 #1 #2 #0 D P", "")],
     "socketcall": _socketcall(),
+    "ipc": [
+        Act(label, b"file", arguments)
+        for label, arguments in (
+            ("shmat of no id", f"#21 {number(-1)} #0 #0 {NULL}"),
+            ("shmctl of no id", f"#24 {number(-1)} #0 #0 {NULL}"),
+            ("semop of no id", f"#1 {number(-1)} #1 #0 {data(bytes(6))}"),
+            ("semctl of no id", f"#3 {number(-1)} #0 #0 {data(bytes(4))}"),
+            ("msgctl of no id", f"#14 {number(-1)} #0 #0 {NULL}"),
+            ("no such key", "#23 #0x5eadbee #1 #0"),
+            ("nonsense size", "#23 #0 #0 #0600"),
+            ("a version", "#0x10017 #0x5eadbee #1 #0"),
+            ("unknown call", "#99 #0 #0 #0"),
+        )
+    ],
+    "semtimedop_time64": ACTS["semtimedop"],
+    "fcntl64": ACTS["fcntl"],
     "setuid32": ACTS["setuid"],
     "setgid32": ACTS["setgid"],
     "setreuid32": ACTS["setreuid"],
