@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sydd.syscalls.row import Row
 
 _ARGUMENTS = struct.Struct("=3I")
-"""Of each call of MULTIPLEX that has a row: family, type, protocol; descriptor, address, length."""
+"""Of each call of socketcall that has a row: family, type, protocol; descriptor, address, length."""
 
 _BY_ARCH = {abi.audit_arch: abi.name for abi in ABIS.values()}
 
@@ -31,7 +31,8 @@ def narrowed(notification: Notification, row: Row, reader: Reader) -> tuple[Noti
     """The call with registers as the kernel takes them, a multiplexer's as the call that it stands for.
 
     What a multiplexer's arguments say may be changed before the kernel reads it: it is good for telling what
-    was asked, and not for a decision. Which call it is stands in a register.
+    was asked, and not for a decision. Which call it is stands in a register. Ids of 16 bits become those that
+    they stand for.
 
     Raises:
         NaturalFailure: EFAULT, EINVAL.
@@ -49,7 +50,18 @@ def narrowed(notification: Notification, row: Row, reader: Reader) -> tuple[Noti
         else:
             registers = (*registers[1:], 0)
         row = part
+    if row.short_ids:
+        registers = tuple(
+            _short_id(register) if place in row.extra else register
+            for place, register in enumerate(registers)
+        )
     return notification._replace(registers=registers), row
+
+
+def _short_id(register: int) -> int:
+    """A user or group of 16 bits; the highest stands for -1 (linux/highuid.h)."""
+    register &= 0xFFFF
+    return WORD if register == 0xFFFF else register
 
 
 def _arguments(reader: Reader, tid: int, address: int) -> tuple[int, ...]:

@@ -46,6 +46,7 @@ _TIMES: dict[tuple[Times | None, bool], struct.Struct] = {
     (Times.UTIMBUF, True): struct.Struct("=ii"),
     (Times.TIMEVAL, False): _TIMESPEC_PAIR,
     (Times.TIMEVAL, True): struct.Struct("=iiii"),
+    (Times.TIMESPEC, False): _TIMESPEC_PAIR,
     (Times.TIMESPEC, True): struct.Struct("=iiii"),
     (Times.TIMESPEC_64, True): struct.Struct("=qI4xqI4x"),
 }
@@ -161,12 +162,6 @@ def _length(row: Row, values: list[int]) -> int:
     return _int(values[0]) if row.narrow else _long(values[0])
 
 
-def _short_id(register: int) -> int:
-    """A user or group of 16 bits; the highest stands for -1 (linux/highuid.h)."""
-    register &= 0xFFFF
-    return -1 if register == 0xFFFF else register
-
-
 def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: int) -> bytes | None:
     if not address:
         if row.operation is Operation.UTIME and row.dirfd is not None and dirfd != AT_FDCWD:
@@ -259,8 +254,6 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
         case Operation.MKNOD:
             return (values[0] & 0xFFFFFFFF,)
         case Operation.CHOWN:
-            if row.short_ids:
-                return (_short_id(values[0]), _short_id(values[1]))
             return (_int(values[0]), _int(values[1]))
         case Operation.UTIME:
             return (_times(reader, tid, values[0], row),)

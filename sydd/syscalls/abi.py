@@ -40,9 +40,9 @@ class Abi:
 _SHORT = {"short_ids": True}
 _NARROW: dict[str, dict[str, Any]] = {
     # 16 bits for each id; the same with 32 in the name has 32 (kernel/uid16.c).
-    "chown": _SHORT,
-    "lchown": _SHORT,
-    "fchown": _SHORT,
+    **dict.fromkeys(("chown", "lchown", "fchown"), _SHORT),
+    **dict.fromkeys(("setuid", "setreuid", "setresuid", "setfsuid"), _SHORT),
+    **dict.fromkeys(("setgid", "setregid", "setresgid", "setfsgid"), _SHORT),
     # The mask of 64 bits takes two registers (fs/notify/fanotify/fanotify_user.c).
     "fanotify_mark": {"dirfd": 4, "path": 5},
 }

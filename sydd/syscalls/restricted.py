@@ -396,7 +396,10 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         "number, which a register holds, stays allowed",
         errno=EPERM,
         rules=(
-            ArgumentRule(call="fcntl", forms=(((equals(1, F_SETOWN_EX),), EPERM),), otherwise=0),
+            *(
+                ArgumentRule(call=call, forms=(((equals(1, F_SETOWN_EX),), EPERM),), otherwise=0)
+                for call in ("fcntl", "fcntl64")
+            ),
             ArgumentRule(
                 call="ioctl",
                 forms=(((equals(1, FIOSETOWN),), EPERM), ((equals(1, SIOCSPGRP),), EPERM)),

@@ -80,7 +80,7 @@ class Row:
         times: layout of the times of UTIME.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
         errno: what REFUSED calls return, and those on what is not the session's.
-        short_ids: whether ids have 16 bits (CHOWN).
+        short_ids: whether ids have 16 bits (CHOWN, IDENTITY).
         narrow: whether pointers and longs have 32 bits; said by the ABI, not by the rows.
     """
 

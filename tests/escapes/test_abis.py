@@ -8,13 +8,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import struct
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from sydd.syscalls.table import native, number
 from tests.escapes.arena import Arena
+from tests.escapes.test_neighbours import contents, made
+from tests.escapes.test_signals import runs
 from tests.support.compiler import compile_for, needs
 
 X86 = pytest.mark.skipif(native() != "x86_64", reason="needs x86-64")
@@ -252,6 +256,64 @@ def test_x32(nr: int, arena: Arena) -> None:
     arena.confined(arena.program("foreign", "x32", str(nr), f"={arena.outside}/planted", "#0700"))
     assert not arena.touched()
     assert arena.status == 128 + 31
+
+
+IPC = {
+    "ipc shm": ("shm", ("ipc #21 {id} #0 @0 #0x50000000", "open =seven #0", "read $ #0x50000000 #1")),
+    "ipc sem": ("sem", (f"ipc #3 {{id}} #0 #16 {words(struct.pack('=i', 7))}",)),
+    "ipc msg": ("msg", (f"ipc #11 {{id}} #1 #0 {words(struct.pack('=iB', 1, 7))}",)),
+    "a version": ("sem", (f"ipc #0x10003 {{id}} #0 #16 {words(struct.pack('=i', 7))}",)),
+    "semctl": ("sem", ("semctl {id} #0 #16 #7",)),
+    "msgsnd": ("msg", (f"msgsnd {{id}} {words(struct.pack('=iB', 1, 7))} #1 #0",)),
+}
+"""Calls that put 7 into an object of System V IPC."""
+
+
+@X86
+@pytest.mark.parametrize("name", IPC)
+def test_ipc(name: str, way: tuple[str, str], arena: Arena) -> None:
+    """Objects of the user, by the call that stands for all of them and by those of its own."""
+    kind, calls = IPC[name]
+    with made(kind, 0) as number:
+        argv = command(arena, way, *(line.replace("{id}", f"#{number}") for line in calls))
+        arena.attempt(argv, contents(kind, number), prepare=lambda: arena.plant("seven", "\7"))
+
+
+STOP = int(signal.SIGSTOP)
+INFO = words(struct.pack("=3i", STOP, 0, -1) + bytes(116))
+
+
+@X86
+@pytest.mark.parametrize(
+    "call", [f"kill {{pid}} #{STOP}", f"tkill {{pid}} #{STOP}", f"rt_sigqueueinfo {{pid}} #{STOP} {INFO}"]
+)
+def test_signal(call: str, way: tuple[str, str], arena: Arena) -> None:
+    """Stop a process of the user outside the session."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, bufsize=0, start_new_session=True) as process:
+        argv = command(arena, way, call.replace("{pid}", f"#{process.pid}"))
+        try:
+            arena.native(argv)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            process.send_signal(signal.SIGCONT)
+            arena.confined(argv)
+            assert arena.status == 0
+            assert runs(process), arena.output
+        finally:
+            process.kill()
+
+
+@X86
+@pytest.mark.parametrize("name", ["fcntl", "fcntl64"])
+def test_owner_of_a_descriptor(name: str, way: tuple[str, str], arena: Arena) -> None:
+    """F_SETOWN_EX: whose it is lies in memory. Where Landlock holds the signal itself, that may be said."""
+    argv = command(
+        arena, way, "creat =own #0600", f"{name} $ #15 {words(struct.pack('=2i', 1, os.getpid()))}"
+    )
+    arena.native(argv)
+    assert arena.output.split()[-1] == "0"
+    arena.confined(argv)
+    assert arena.output.split()[-1] == ("0" if arena.engine == "hybrid" else str(-errno.EPERM))
 
 
 RACES = {

@@ -289,6 +289,11 @@ def test_restricted_variants(arch: str) -> None:
     refused = {call: group for group in RESTRICTIONS for call in group.calls}
     for name in own & {name for name in own if original(name) in refused}:
         assert plan.decide(number(arch, name)) == errno_of(refused[original(name)].errno), name
+    rules = {(group.name, rule.call): rule.forms for group in RESTRICTIONS for rule in group.rules}
+    for group_name, call in list(rules):
+        for name in own:
+            if original(name) == call:
+                assert rules.get((group_name, name)) == rules[group_name, call], name
 
 
 def test_multiplexed_calls_are_not_restricted() -> None:

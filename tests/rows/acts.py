@@ -36,6 +36,7 @@ _NODUMP = struct.pack("=I", 0x40)
 _GETFLAGS = (call("ioctl", number(3), number(0x80086601), "@4"), "out")
 _ATTR = data(struct.pack("=QIIII", 0x80, 0, 0, 0, 0))  # FS_XFLAG_NODUMP
 _OUT = ("out",)
+_QUEUED = data(struct.pack("=3i", 10, 0, -1) + bytes(116))  # siginfo_t of sigqueue(3)
 _ADDRESS = data(struct.pack("=H", 2) + struct.pack(">H", 0) + bytes([127, 0, 0, 1]) + bytes(8))
 _CWD = ("cwd",)
 _NO_PROCESS = number(2**30)  # more than there can be
@@ -270,6 +271,16 @@ ACTS: dict[str, list[Act]] = {
         Act("drop a capability", b"file", "#24 #1 #0 #0 #0"),
         Act("no secure bits", b"file", "#28 #0 #0 #0 #0"),
         Act("adopting", b"file", "#36 #1 #0 #0 #0"),
+    ],
+    "kill": [Act("nobody", b"file", f"{_NO_PROCESS} #0"), Act("own group", b"file", "#0 #0")],
+    "tkill": [Act("nobody", b"file", f"{_NO_PROCESS} #0"), Act("nonsense", b"file", "#0 #0")],
+    "tgkill": [Act("nobody", b"file", f"{_NO_PROCESS} {_NO_PROCESS} #0")],
+    "rt_sigqueueinfo": [Act("nobody", b"file", f"{_NO_PROCESS} #10 {_QUEUED}")],
+    "rt_tgsigqueueinfo": [Act("nobody", b"file", f"{_NO_PROCESS} {_NO_PROCESS} #10 {_QUEUED}")],
+    "pidfd_send_signal": [Act("no descriptor", b"file", f"#99 #0 {NULL} #0")],
+    "fcntl": [
+        Act("nobody owns it", b"", "D #8 #0", held=(b"d/file", os.O_RDONLY)),
+        Act("no descriptor", b"file", "#99 #8 #0"),
     ],
     "landlock_restrict_self": [Act("no ruleset", b"file", f"{number(-1)} #0")],
     "kill": [Act("nobody", b"file", f"{_NO_PROCESS} #0"), Act("own group", b"file", "#0 #0")],

@@ -101,10 +101,18 @@ _ACTS_32: dict[str, list[Act]] = {
     "fanotify_mark": [Act("no group", b"file", "#99 #1 #2 #0 D P", "")],
     "socketcall": _socketcall(),
     "ipc": [
-        Act("no such queue", b"file", f"#13 {number(0x5DD5DD)} #0 #0 {NULL} #0"),
-        Act("no such memory", b"file", f"#23 {number(0x5DD5DD)} #1 #0 {NULL} #0"),
-        Act("no such id", b"file", f"#14 {number(-1)} #0 #0 {NULL} #0"),
-        Act("unknown", b"file", f"#99 #0 #0 #0 {NULL} #0"),
+        Act(label, b"file", arguments)
+        for label, arguments in (
+            ("shmat of no id", f"#21 {number(-1)} #0 #0 {NULL}"),
+            ("shmctl of no id", f"#24 {number(-1)} #0 #0 {NULL}"),
+            ("semop of no id", f"#1 {number(-1)} #1 #0 {data(bytes(6))}"),
+            ("semctl of no id", f"#3 {number(-1)} #0 #0 {data(bytes(4))}"),
+            ("msgctl of no id", f"#14 {number(-1)} #0 #0 {NULL}"),
+            ("no such key", "#23 #0x5eadbee #1 #0"),
+            ("nonsense size", "#23 #0 #0 #0600"),
+            ("a version", "#0x10017 #0x5eadbee #1 #0"),
+            ("unknown call", "#99 #0 #0 #0"),
+        )
     ],
     "semtimedop_time64": ACTS["semtimedop"],
     "fcntl64": ACTS["fcntl"],
