@@ -246,7 +246,7 @@ class Resolver:
                 raise NaturalFailure(errno.ENOTDIR)
             directory = self.describe(start)
         if name in (b".", b".."):
-            return Found(directory.path, -1, directory.fd, name, trailing, directory.named)
+            return Found(directory.path, -1, directory.fd, name, trailing)
         prefix = directory.path if directory.path != "/" else ""
         return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing, directory.named)
 

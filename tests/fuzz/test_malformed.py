@@ -153,7 +153,14 @@ def scripts(row: Row) -> st.SearchStrategy[list[str]]:
     return registers.map(lambda arguments: _script(row, arguments))
 
 
-TRIED = [row for row in ROWS if row.name in KNOWN and row.name not in _LEFT_OUT]
+_ABOUT_PROCESSES = frozenset({Operation.SIGNAL, Operation.SCHEDULE})
+"""With random arguments these would reach whatever runs here."""
+
+TRIED = [
+    row
+    for row in ROWS
+    if row.name in KNOWN and row.name not in _LEFT_OUT and row.operation not in _ABOUT_PROCESSES
+]
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +214,7 @@ _common = settings(deadline=None, suppress_health_check=list(HealthCheck))
 def test_malformed(row: Row, sessions: Arena) -> None:
     """A few calls of each row, always the same."""
 
-    @settings(_common, max_examples=20, derandomize=True)
+    @settings(_common, max_examples=10, derandomize=True)
     @given(scripts(row))
     def one(script: list[str]) -> None:
         check(sessions, row, script)
