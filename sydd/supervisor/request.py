@@ -46,6 +46,7 @@ _TIMES: dict[tuple[Times | None, bool], struct.Struct] = {
     (Times.UTIMBUF, True): struct.Struct("=ii"),
     (Times.TIMEVAL, False): _TIMESPEC_PAIR,
     (Times.TIMEVAL, True): struct.Struct("=iiii"),
+    (Times.TIMESPEC, False): _TIMESPEC_PAIR,
     (Times.TIMESPEC, True): struct.Struct("=iiii"),
     (Times.TIMESPEC_64, True): struct.Struct("=qI4xqI4x"),
 }
