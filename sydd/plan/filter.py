@@ -21,15 +21,11 @@ from typing import NamedTuple
 from sydd.policy.access import Access, names
 from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
-from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS, Restriction
+from sydd.syscalls.process_rows import F_SETOWN, IDENTITY_OPERATIONS, PR_SET_CHILD_SUBREAPER, WHO_PROCESS
+from sydd.syscalls.restricted import DEFAULT_GROUPS, RESTRICTIONS
+from sydd.syscalls.restriction import Restriction
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.rows import (
-    F_SETOWN,
-    FLAG_REQUESTS,
-    IDENTITY_OPERATIONS,
-    PR_SET_CHILD_SUBREAPER,
-    WHO_PROCESS,
-)
+from sydd.syscalls.rows import FLAG_REQUESTS
 from sydd.syscalls.table import NUMBERS, parts, rows_by_number
 
 __all__ = [

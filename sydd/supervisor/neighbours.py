@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from sydd.kernel import credentials, sysvipc
 from sydd.supervisor.answer import CONTINUE, Answer, Kind, error
 from sydd.supervisor.procfs import in_session, members
+from sydd.syscalls.process_rows import WHO_PROCESS
 from sydd.syscalls.row import Operation
-from sydd.syscalls.rows import WHO_PROCESS
 
 if TYPE_CHECKING:
     from sydd.supervisor.notification import Notification

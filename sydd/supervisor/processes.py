@@ -9,8 +9,8 @@ from sydd.supervisor.confined import SelfConfined
 from sydd.supervisor.failure import Stranger
 from sydd.supervisor.neighbours import Neighbours
 from sydd.supervisor.signals import Signals
+from sydd.syscalls.process_rows import JUDGED_BY_REGISTERS, PR_SET_CHILD_SUBREAPER
 from sydd.syscalls.row import Operation
-from sydd.syscalls.rows import JUDGED_BY_REGISTERS, PR_SET_CHILD_SUBREAPER
 
 if TYPE_CHECKING:
     from sydd.kernel.memory import Reader

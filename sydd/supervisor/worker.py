@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, namespaces, seccomp
@@ -18,7 +17,7 @@ from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.plan.plan import Enforcement, Engine
 from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
-from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer, Kind
+from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, gives_identity, same_action
@@ -26,12 +25,12 @@ from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
-from sydd.supervisor.openflags import O_ACCMODE
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.processes import ABOUT_PROCESSES, Processes
 from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
+from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, rights_at_most
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
 RETRIES = 8
 """How often a request is resolved anew when names change under it, before the caller gets ESTALE."""
-
-_RESPONSE = seccomp.RESP.pack
 
 
 class Worker:
@@ -72,6 +69,7 @@ class Worker:
         self._rows = context.rows
         self._reader = Reader()
         self._resolver = Resolver()
+        self._replies = Replies(listener)
         self._waiting = WaitingRoom(listener)
         self._processes = Processes(context, listener, self._reader)
         self._coverage = context.plan.coverage()
@@ -132,10 +130,10 @@ class Worker:
             way = self._quick.get(fields[NUMBER])
             quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
             if quick is CONTINUE:
-                self._go_on(fields[ID])
+                self._replies.go_on(fields[ID])
                 continue
             notification = decode(fields)
-            self._send(notification, quick or self.answer(notification))
+            self._replies.send(notification, quick or self.answer(notification))
 
     def _hung_up(self, timeout: int | None) -> bool:
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in self._poll.poll(timeout))
@@ -335,11 +333,8 @@ class Worker:
             action, rule = self._context.matcher.decide(access, "")
             if action is Action.ALLOW:
                 return CONTINUE
-            number = (
-                descriptor_errno(notification.tid, notification.registers[row.fd])
-                if row.fd is not None
-                else 0
-            )
+            fd = 0 if row.fd is None else notification.registers[row.fd]
+            number = 0 if row.fd is None else descriptor_errno(notification.tid, fd)
             if number:
                 return CONTINUE if self._auditing else answers.error(number)
         request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
@@ -349,57 +344,6 @@ class Worker:
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
-
-    def _send(self, notification: Notification, answer: Answer) -> None:
-        """Answer; a caller that has gone in the meantime is no error."""
-        kind = answer.kind
-        cookie = notification.id
-        if kind is Kind.CONTINUE:
-            self._go_on(cookie)
-            return
-        try:
-            if kind is Kind.ERROR:
-                seccomp.send(self._listener, _RESPONSE(cookie, 0, -answer.value, 0))
-            elif kind is Kind.VALUE:
-                seccomp.send(self._listener, _RESPONSE(cookie, answer.value, 0, 0))
-            elif kind is Kind.DESCRIPTOR:
-                self._install(cookie, answer)
-            elif kind is Kind.KILL:
-                self._kill(notification)
-        except OSError as failure:
-            if failure.errno != errno.ENOENT:
-                raise
-
-    def _go_on(self, cookie: int) -> None:
-        try:
-            seccomp.send(self._listener, _RESPONSE(cookie, 0, 0, seccomp.USER_NOTIF_FLAG_CONTINUE))
-        except FileNotFoundError:
-            return  # the caller has gone
-
-    def _install(self, cookie: int, answer: Answer) -> None:
-        """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
-        # Of what is open for writing our copy is closed before the caller goes on: else a program that it has
-        # just written would be busy (ETXTBSY), or a FIFO still have a writer, after its own close.
-        writable = answer.flags & O_ACCMODE
-        how = 0 if writable else seccomp.ADDFD_FLAG_SEND
-        number = error = 0
-        try:
-            number = seccomp.add_fd(self._listener, cookie, answer.value, how, 0, answer.flags & os.O_CLOEXEC)
-        except OSError as failure:
-            if failure.errno == errno.ENOENT:
-                return
-            error = failure.errno or errno.EIO
-        finally:
-            os.close(answer.value)
-        if writable or error:
-            seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))
-
-    def _kill(self, notification: Notification) -> None:
-        """End the whole process that asked, then let the call fail: it does not return from it."""
-        group = credentials.of_task(notification.tid).tgid
-        if seccomp.id_valid(self._listener, notification.id):
-            os.kill(group, signal.SIGKILL)
-        seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
 
 
 def _translated(number: int | None) -> int:

@@ -9,11 +9,11 @@ A group is what a profile may lift as a whole; its reason is what the documentat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from errno import EACCES, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM
-from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK, S_ISGID, S_ISUID
+from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
+from sydd.syscalls.restriction import ArgumentRule, Restriction, identity_bits, only_own
 
 # linux/sched.h. CLONE_NEWTIME (0x80) lies where clone(2) has the exit signal: only unshare can say it.
 CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_PARENT = 0x200, 0x400, 0x4_0000, 0x8000
@@ -37,9 +37,6 @@ KEYBOARD_REQUESTS: dict[str, int] = {
     "KDSKBDIACRUC": 0x4BFB,
 }
 """ioctl(2) requests by which a key of a console types something else from then on (linux/kd.h)."""
-
-# asm-generic/fcntl.h: an open that makes a file and so looks at its mode.
-_O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
 # asm-generic/fcntl.h, asm-generic/sockios.h
 F_SETOWN_EX = 15
@@ -66,63 +63,6 @@ INODE_REQUESTS: dict[str, int] = {
     "BTRFS_IOC_SNAP_DESTROY_V2": 0x5000_943F,
 }
 """ioctl(2) requests that change an inode or a directory through a descriptor that is open for reading."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArgumentRule:
-    """A call of which some forms are harmless, told by arguments in registers.
-
-    Attributes:
-        call: its name.
-        forms: (tests, errno) in order; the first all of whose tests hold decides. errno 0: allowed.
-        otherwise: errno where none holds. 0: allowed.
-    """
-
-    call: str
-    forms: tuple[tuple[tuple[ArgTest, ...], int], ...]
-    otherwise: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restriction:
-    """Calls that are refused together, for one reason.
-
-    Attributes:
-        name: of the group.
-        reason: what the calls would open, in words for the documentation.
-        errno: what the calls return.
-        calls: refused in every form.
-        rules: calls refused in some forms.
-        by_default: whether it holds where the profile does not speak about the group.
-    """
-
-    name: str
-    reason: str
-    errno: int
-    calls: tuple[str, ...] = ()
-    rules: tuple[ArgumentRule, ...] = ()
-    by_default: bool = True
-
-
-def _only_own(call: str) -> ArgumentRule:
-    """*call*, whose first argument is a process, with 0 for the caller."""
-    return ArgumentRule(call=call, forms=(((equals(0, 0),), 0),), otherwise=EPERM)
-
-
-def _identity_bits(call: str, mode: int, flags: int | None = None) -> ArgumentRule:
-    """*call* with a mode that has the bits by which a program runs as its owner.
-
-    Args:
-        call: its name.
-        mode: the register of the mode.
-        flags: of an open, that of its flags: only where it makes a file, the mode means something.
-    """
-    bits = tuple(ArgTest(mode, bit, bit) for bit in (S_ISUID, S_ISGID))
-    making: tuple[tuple[ArgTest, ...], ...] = ((),)
-    if flags is not None:
-        making = tuple((ArgTest(flags, bit, bit),) for bit in (_O_CREAT, _O_TMPFILE))
-    forms = tuple(((*makes, bit), EPERM) for makes in making for bit in bits)
-    return ArgumentRule(call=call, forms=forms, otherwise=0)
 
 
 RESTRICTIONS: tuple[Restriction, ...] = (
@@ -188,7 +128,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             "pidfd_getfd",
             "kcmp",
         ),
-        rules=tuple(_only_own(call) for call in ("migrate_pages", "move_pages", "get_robust_list")),
+        rules=tuple(only_own(call) for call in ("migrate_pages", "move_pages", "get_robust_list")),
         by_default=False,
     ),
     Restriction(
@@ -329,11 +269,11 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         errno=ENOSYS,
         calls=("openat2",),
         rules=(
-            _identity_bits("open", 2, flags=1),
-            _identity_bits("openat", 3, flags=2),
-            _identity_bits("creat", 1),
-            _identity_bits("mknod", 1),
-            _identity_bits("mknodat", 2),
+            identity_bits("open", 2, flags=1),
+            identity_bits("openat", 3, flags=2),
+            identity_bits("creat", 1),
+            identity_bits("mknod", 1),
+            identity_bits("mknodat", 2),
         ),
         by_default=False,
     ),
@@ -342,10 +282,10 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         reason="the same, of a file that is there, where no supervisor tells directories from files",
         errno=EPERM,
         rules=(
-            _identity_bits("chmod", 1),
-            _identity_bits("fchmod", 1),
-            _identity_bits("fchmodat", 2),
-            _identity_bits("fchmodat2", 2),
+            identity_bits("chmod", 1),
+            identity_bits("fchmod", 1),
+            identity_bits("fchmodat", 2),
+            identity_bits("fchmodat2", 2),
         ),
         by_default=False,
     ),
@@ -354,7 +294,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         reason="the limits of another process of the user can be set as well: with RLIMIT_CPU that ends it; "
         "where there is a supervisor, it judges",
         errno=EPERM,
-        rules=(_only_own("prlimit64"),),
+        rules=(only_own("prlimit64"),),
         by_default=False,
     ),
     Restriction(

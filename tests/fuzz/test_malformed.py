@@ -153,7 +153,7 @@ def scripts(row: Row) -> st.SearchStrategy[list[str]]:
     return registers.map(lambda arguments: _script(row, arguments))
 
 
-_ABOUT_PROCESSES = frozenset({Operation.SIGNAL, Operation.SCHEDULE})
+_ABOUT_PROCESSES = frozenset({Operation.SIGNAL, Operation.PROCESS})
 """With random arguments these would reach whatever runs here."""
 
 TRIED = [

@@ -29,6 +29,7 @@ from sydd.policy.access import Access
 from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD
 from sydd.syscalls.numbers import HIGHEST
+from sydd.syscalls.process_rows import JUDGED_BY_REGISTERS, WHO_PROCESS
 from sydd.syscalls.restricted import (
     CLONE_FILES,
     CLONE_NEWNS,
@@ -41,7 +42,7 @@ from sydd.syscalls.restricted import (
     TIOCSTI,
 )
 from sydd.syscalls.row import Operation
-from sydd.syscalls.rows import FLAG_REQUESTS, JUDGED_BY_REGISTERS, ROWS, WHO_PROCESS
+from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
 from sydd.syscalls.rows32 import MULTIPLEXERS
 from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, native, number, parts, rows_by_name, rows_by_number
 from tests.support.forked import ChildError, in_child

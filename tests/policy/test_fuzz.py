@@ -30,7 +30,9 @@ _rules = st.lists(
     ),
     max_size=8,
 ).map("".join)
-_words = st.one_of(st.text(max_size=8), st.sampled_from(("cwd", "home", "a", "${a}", "${b}", "A_*", "0o22", "-1")))
+_words = st.one_of(
+    st.text(max_size=8), st.sampled_from(("cwd", "home", "a", "${a}", "${b}", "A_*", "0o22", "-1"))
+)
 _values: st.SearchStrategy[object] = st.recursive(
     st.one_of(_words, _rules, st.integers(-(2**70), 2**70), st.floats(), st.booleans(), st.datetimes()),
     lambda inner: st.one_of(
@@ -39,11 +41,16 @@ _values: st.SearchStrategy[object] = st.recursive(
     max_leaves=5,
 )
 _keys = st.sampled_from(
-    "name description extends mode rules variables environment limits umask keep_descriptors nonsense".split()
+    [
+        *("name", "description", "extends", "mode", "rules", "variables", "environment", "limits", "umask"),
+        *("keep_descriptors", "nonsense"),
+    ]
 )
-_inside = st.sampled_from("set keep drop pass core nofile cpu x".split())
+_inside = st.sampled_from(["set", "keep", "drop", "pass", "core", "nofile", "cpu", "x"])
 _documents = st.dictionaries(
-    _keys, st.one_of(_values, st.lists(_rules, max_size=4), st.dictionaries(_inside, _values, max_size=3)), max_size=5
+    _keys,
+    st.one_of(_values, st.lists(_rules, max_size=4), st.dictionaries(_inside, _values, max_size=3)),
+    max_size=5,
 )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sydd.syscalls.restricted import RESTRICTIONS, Restriction
+from sydd.syscalls.restricted import RESTRICTIONS
+from sydd.syscalls.restriction import Restriction
 from sydd.syscalls.row import Operation
 from sydd.syscalls.rows import ROWS
 

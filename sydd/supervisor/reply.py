@@ -1,0 +1,83 @@
+"""Answers on their way to the kernel.
+
+Source: seccomp_unotify(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from sydd.kernel import credentials, seccomp
+from sydd.supervisor.answer import Answer, Kind
+from sydd.supervisor.openflags import O_ACCMODE
+
+if TYPE_CHECKING:
+    from sydd.supervisor.notification import Notification
+
+_RESPONSE = seccomp.RESP.pack
+
+
+class Replies:
+    """Sends answers by one listener.
+
+    Args:
+        listener: its descriptor; stays the caller's to close.
+    """
+
+    def __init__(self, listener: int) -> None:
+        self._listener = listener
+
+    def send(self, notification: Notification, answer: Answer) -> None:
+        """Answer; a caller that has gone in the meantime is no error."""
+        kind = answer.kind
+        cookie = notification.id
+        if kind is Kind.CONTINUE:
+            self.go_on(cookie)
+            return
+        try:
+            if kind is Kind.ERROR:
+                seccomp.send(self._listener, _RESPONSE(cookie, 0, -answer.value, 0))
+            elif kind is Kind.VALUE:
+                seccomp.send(self._listener, _RESPONSE(cookie, answer.value, 0, 0))
+            elif kind is Kind.DESCRIPTOR:
+                self._install(cookie, answer)
+            elif kind is Kind.KILL:
+                self._kill(notification)
+        except OSError as failure:
+            if failure.errno != errno.ENOENT:
+                raise
+
+    def go_on(self, cookie: int) -> None:
+        """Let the kernel perform the call whose cookie this is."""
+        try:
+            seccomp.send(self._listener, _RESPONSE(cookie, 0, 0, seccomp.USER_NOTIF_FLAG_CONTINUE))
+        except FileNotFoundError:
+            return  # the caller has gone
+
+    def _install(self, cookie: int, answer: Answer) -> None:
+        """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
+        # Of what is open for writing our copy is closed before the caller goes on: else a program that it has
+        # just written would be busy (ETXTBSY), or a FIFO still have a writer, after its own close.
+        writable = answer.flags & O_ACCMODE
+        how = 0 if writable else seccomp.ADDFD_FLAG_SEND
+        number = error = 0
+        try:
+            number = seccomp.add_fd(self._listener, cookie, answer.value, how, 0, answer.flags & os.O_CLOEXEC)
+        except OSError as failure:
+            if failure.errno == errno.ENOENT:
+                return
+            error = failure.errno or errno.EIO
+        finally:
+            os.close(answer.value)
+        if writable or error:
+            seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))
+
+    def _kill(self, notification: Notification) -> None:
+        """End the whole process that asked, then let the call fail: it does not return from it."""
+        group = credentials.of_task(notification.tid).tgid
+        if seccomp.id_valid(self._listener, notification.id):
+            os.kill(group, signal.SIGKILL)
+        seccomp.send(self._listener, _RESPONSE(notification.id, 0, -errno.EPERM, 0))
