@@ -80,7 +80,6 @@ MODULES = (
     "test_urllib2_localnet",
     "test_ftplib",
     "test_pipes",
-    "test_multiprocessing_fork",
 )
 
 PROFILE = """
