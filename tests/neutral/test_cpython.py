@@ -80,7 +80,6 @@ MODULES = (
     "test_urllib2_localnet",
     "test_ftplib",
     "test_pipes",
-    "test_multiprocessing_fork",
 )
 
 PROFILE = """
@@ -92,11 +91,6 @@ rules = ["allow net any"]
 [environment]
 set = { TMPDIR = "${cwd}/tmp" }
 """
-
-KNOWN: dict[str, str] = {
-    "test.test_resource.ResourceTest.test_prlimit": "of another pid it is EPERM, also where there is none",
-}
-"""Tests that differ, with the reason; docs/security.md names them."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(8 * SECONDS)]
 
@@ -188,13 +182,10 @@ def test_each_outcome_is_as_natively(runner: Runner, module: str) -> None:
     for engine in ("hybrid", "supervisor"):
         confined = runner.run(module, engine)
         differing = differences(natively, confined)
-        if differing.keys() - KNOWN.keys():
+        if differing:
             # Tests of time, and of load, fail now and then by themselves.
             again = differences(runner.run(module, None), runner.run(module, engine))
             differing = {name: pair for name, pair in differing.items() if name in again}
-        unknown = differing.keys() - KNOWN.keys()
-        told = "\n".join(
-            f"{name}: {differing[name]}\n{confined.why.get(name, '')}" for name in sorted(unknown)
-        )
-        assert not unknown, f"{engine}:\n{told}"
-        print(f"{module} {engine}: {len(confined.found)} tests, {len(differing)} differ")  # noqa: T201
+        told = "\n".join(f"{name}: {pair}\n{confined.why.get(name, '')}" for name, pair in differing.items())
+        assert not differing, f"{engine}:\n{told}"
+        print(f"{module} {engine}: {len(confined.found)} tests, none differs")  # noqa: T201

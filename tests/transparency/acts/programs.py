@@ -145,7 +145,6 @@ timeout -s KILL 0.1 sleep 10; echo $?; mkfifo p; cat p & echo through > p; wait
 seq 20 | xargs -P 4 -I{} sh -c 'echo {} > x-{}'; ls x-* | wc -l; setsid -w sh -c 'exit 3'
 echo $?; nohup true 2>/dev/null; echo $?; env -i sh -c 'echo ${HOME-none}'; (ulimit -f 1
 dd if=/dev/zero of=big bs=1k count=9 2>/dev/null; echo $?); nice true
-sleep 100 & kill $!; wait $!; echo $?
 """)
 
 
