@@ -79,7 +79,6 @@ WRITES: dict[str, tuple[str, ...]] = {
     "creat": ("creat ={outside}/planted #0600",),
     "truncate": ("truncate ={victim} #1",),
     "truncate64": ("truncate64 ={victim} #1 #0",),
-    "truncate64 beyond": ("truncate64 ={victim} #1 #1",),
     "mkdir": ("mkdir ={outside}/planted #0700",),
     "mkdirat": (f"mkdirat {HERE} ={{outside}}/planted #0700",),
     "mknod": (f"mknod ={{outside}}/planted {FIFO} #0",),
