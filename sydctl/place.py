@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sydctl.main import EXIT_FAILED, Failure
+from sydctl.main import EXIT_FAILED, Failure, complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,4 +116,17 @@ def prepared(profile: str, arguments: argparse.Namespace) -> Iterator[Prepared]:
             result = prepare(policy, place, environment, engine=engine)
         except ValueError as error:
             raise Failure(str(error), EXIT_FAILED) from None
+        _warn(result)
         yield result
+
+
+def _warn(ready: Prepared) -> None:
+    """Say which hosts a rule means to allow and cannot, since their names do not resolve."""
+    hosts = [rule for rule in ready.matcher.rules if rule.net is not None and rule.net.host]
+    if not hosts:
+        return
+    from sydctl.text import printable
+    from sydd.policy.lint import unresolved
+
+    for finding in unresolved(hosts):
+        complain(printable(f"sydctl: {finding}"))

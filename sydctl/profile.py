@@ -222,6 +222,7 @@ def _findings(name: str, sets: Mapping[str, str], cwd: str) -> tuple[Finding, ..
     from sydd.policy.lint import findings
     from sydd.policy.variables import resolve
     from sydd.profiles.store import load
+    from sydd.session.hosts import addresses
     from sydd.session.prepare import Place, home_directory, user_name
 
     policy = load(name, sets)
@@ -230,9 +231,8 @@ def _findings(name: str, sets: Mapping[str, str], cwd: str) -> tuple[Finding, ..
     here = Place(cwd, home_directory(environment), os.path.realpath("/tmp"), user_name())  # noqa: S108
     variables = resolve(policy.variables, here.variables(), environment)
     policy.environment.apply(environment, variables)
-    return findings(
-        policy, bind_rules(policy.rules, variables, environment, os.path.realpath), os.path.exists
-    )
+    bound = bind_rules(policy.rules, variables, environment, os.path.realpath, look_up=addresses)
+    return findings(policy, bound, os.path.exists)
 
 
 def _print_json(value: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sydd.policy.access import Access, Action
+from sydd.policy.errors import PolicyError
 from sydd.policy.glob import PathGlob, expand, is_below
 from sydd.policy.rule import Rule
 from sydd.policy.variables import substitute
@@ -47,12 +48,22 @@ class BoundRule:
     net: NetPattern | None = None
 
 
+Lookup = Callable[[str], Sequence[str]]
+"""From a host name to its addresses, as text; none where it does not resolve."""
+
+
+def no_addresses(_host: str) -> tuple[str, ...]:
+    """The addresses of a host where names are not looked up: none."""
+    return ()
+
+
 def bind_rules(
     rules: Iterable[Rule],
     variables: Mapping[str, str],
     environment: Mapping[str, str],
     realpath: Callable[[str], str],
     trusted: Callable[[str], str] | None = None,
+    look_up: Lookup = no_addresses,
 ) -> tuple[BoundRule, ...]:
     """Bind *rules*, in their order, to a session.
 
@@ -67,14 +78,18 @@ def bind_rules(
         realpath: follows symbolic links of an absolute path; what does not exist stays as it is.
         trusted: the same for rules that permit something, where links that a hostile tree may hold must not
             be followed; by default realpath itself.
+        look_up: the addresses of a host name, as text; none where it does not resolve. Asked once for each
+            name: what it says holds as long as the rules are bound.
 
     Raises:
-        PolicyError: unknown variables, or values that make no path.
+        PolicyError: unknown variables, values that make no path, or a rule that forbids a host whose name
+            does not resolve, which nothing could uphold.
     """
     bound: list[BoundRule] = []
     # Cached, since most patterns share their parents.
     follow = functools.cache(realpath)
     follow_trusted = functools.cache(trusted) if trusted else follow
+    hosts = functools.cache(look_up)
     for index, rule in enumerate(rules):
         globs: tuple[PathGlob, ...] = ()
         net: NetPattern | None = None
@@ -82,7 +97,11 @@ def bind_rules(
         if rule.access & Access.NET:
             from sydd.policy.network import parse_net_pattern  # here: only rules about the network need it
 
-            net = parse_net_pattern(rule.pattern, variables, environment, rule.pattern_source, resolve)
+            place = rule.pattern_source
+            net = parse_net_pattern(rule.pattern, variables, environment, place, resolve, hosts)
+            if net.host and not net.networks and not rule.action.permits:
+                hint = "what it forbids cannot be known; write the address"
+                raise PolicyError(f"'{net.host}' does not resolve", place, hint)
         else:
             text = substitute(rule.pattern, variables, environment, rule.pattern_source)
             globs = canonical_globs(text, resolve)

@@ -14,6 +14,8 @@ from sydd.policy.globsyntax import (
     component_regex,
     components,
     escape,
+    flat_literal,
+    flat_regex,
     is_deep,
     literal,
     path_regex,
@@ -21,7 +23,7 @@ from sydd.policy.globsyntax import (
     tokenize,
 )
 
-__all__ = ["Kind", "PathGlob", "escape", "expand", "is_below", "name_matcher"]
+__all__ = ["Kind", "NameGlob", "PathGlob", "escape", "expand", "is_below"]
 
 
 class Kind(Enum):
@@ -47,14 +49,44 @@ def expand(text: str, source: Source | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys("".join(token.raw for token in tokens) for tokens in found))
 
 
-def name_matcher(text: str, source: Source | None = None) -> re.Pattern[str]:
-    """The expression (for `fullmatch`) of a glob on a name without slashes, as of an environment variable.
+class NameGlob:
+    """A glob on a name that is no path, as of an environment variable: a slash is a character like any other.
+
+    Args:
+        text: the pattern.
+        source: where the text begins; errors point into it.
+
+    Attributes:
+        text: the pattern.
+        literal: the one name that it matches; None if it has wildcards.
+        fullmatch: whether a name matches.
 
     Raises:
         PolicyError: see `globsyntax.tokenize`.
     """
-    found = alternatives(tokenize(text, source), source)
-    return re.compile("|".join(component_regex(tuple(tokens)) for tokens in found), re.DOTALL)
+
+    __slots__ = ("fullmatch", "literal", "text")
+
+    def __init__(self, text: str, source: Source | None = None) -> None:
+        found = [tuple(tokens) for tokens in alternatives(tokenize(text, source), source)]
+        self.text = text
+        self.literal = flat_literal(found[0]) if len(found) == 1 else None
+        self.fullmatch = re.compile("|".join(map(flat_regex, found)), re.DOTALL).fullmatch
+
+    def __repr__(self) -> str:
+        return f"NameGlob({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NameGlob) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def covers(self, other: NameGlob) -> bool:
+        """Whether every name that *other* matches matches; True is certain."""
+        if other.literal is not None:
+            return self.fullmatch(other.literal) is not None
+        return self.text in ("*", other.text)
 
 
 class PathGlob:

@@ -241,6 +241,32 @@ def component_regex(component: Component) -> str:
     return f"{pieces[0]}{middle}[^/]*{pieces[-1]}"
 
 
+def flat_literal(tokens: Component) -> str | None:
+    """As `literal`, of a name in which a slash is a character like any other."""
+    if all(token.kind in (LITERAL, SLASH) for token in tokens):
+        return "".join(token.value for token in tokens)
+    return None
+
+
+def flat_regex(tokens: Component) -> str:
+    """The expression (for `fullmatch`) of a name in which a slash is a character like any other.
+
+    `*` matches any characters, also none, `?` any one; `[]` matches no slash.
+    """
+    pieces = [""]
+    for token in tokens:
+        if token.kind == STAR:
+            pieces.append("")
+        elif token.kind == ONE:
+            pieces[-1] += "." if token.raw == "?" else token.value
+        else:
+            pieces[-1] += re.escape(token.value)
+    if len(pieces) == 1:
+        return pieces[0]
+    middle = "".join(f"(?>.*?{piece})" for piece in pieces[1:-1] if piece)
+    return f"{pieces[0]}{middle}.*{pieces[-1]}"
+
+
 def path_regex(parts: list[Component]) -> str:
     """The expression of a whole absolute pattern, for `re.match` with DOTALL."""
     groups: list[list[str]] = [[]]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Union
 
-from sydd.policy.access import bits, names
+from sydd.policy.access import Access, bits, names
 from sydd.policy.bind import PER_TASK, BoundRule
 from sydd.policy.errors import Source
 from sydd.policy.glob import Kind, PathGlob, is_below
 from sydd.policy.policy import Policy
 from sydd.policy.variables import references
+
+if TYPE_CHECKING:
+    from sydd.policy.network import NetPattern, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ def findings(
     for rule in bound:
         found += _missing(rule, exists)
         found += _per_task(rule)
+        found += unresolved([rule])
+        found += _nowhere(rule)
         found += _undecided(rule, bound)
     if policy.environment.pass_ and not policy.environment.drop:
         message = "[environment] pass without drop changes nothing: every variable is passed"
@@ -69,7 +74,7 @@ def _missing(rule: BoundRule, exists: Callable[[str], bool]) -> Iterator[Finding
     if "tmp" in references(rule.rule.pattern):
         return  # made when the session begins
     told: set[str] = set()
-    for glob in rule.globs:
+    for glob in _globs(rule):
         directory = glob.literal_prefix
         if any(is_below(directory, name) for name in PER_TASK):
             continue
@@ -86,13 +91,55 @@ def _missing(rule: BoundRule, exists: Callable[[str], bool]) -> Iterator[Finding
 
 def _per_task(rule: BoundRule) -> Iterator[Finding]:
     """A name that no canonical path has."""
-    for glob in rule.globs:
+    for glob in _globs(rule):
         for name in PER_TASK:
             if is_below(glob.literal_prefix, name):
                 message = f"the rule can never decide: no canonical path is below '{name}'"
                 hint = "it is a link to what is judged; write a rule about that, such as '/proc/*/…'"
                 yield Finding("warning", message, rule.rule.pattern_source, hint)
                 return
+
+
+def unresolved(bound: Iterable[BoundRule]) -> Iterator[Finding]:
+    """Rules that permit a host whose name does not resolve; one that forbids it cannot be bound."""
+    for rule in bound:
+        if rule.net is not None and rule.net.host and not rule.net.networks:
+            hint = "the rule allows nothing; names are looked up once, when the session begins"
+            message = f"'{rule.net.host}' does not resolve"
+            yield Finding("warning", message, rule.rule.pattern_source, hint)
+
+
+def _nowhere(rule: BoundRule) -> Iterator[Finding]:
+    """Addresses that can be bound and that nothing is sent to, in a rule about destinations alone."""
+    net = rule.net
+    if net is None or rule.access & Access.BIND:
+        return
+    from sydd.policy.address import BITS
+    from sydd.policy.network import NetKind
+
+    message = hint = ""
+    if net.networks and all(not item.number and item.length == BITS[item.version] for item in net.networks):
+        message = f"the rule can never decide: as a destination '{net.text.partition('!')[0]}' is loopback"
+        hint = "write a rule about loopback, or about bind"
+    elif net.kind is NetKind.UNNAMED:
+        message = "the rule can never decide: a socket without a name is no destination"
+        hint = "write a rule about bind"
+    if message:
+        yield Finding("warning", message, rule.rule.pattern_source, hint)
+
+
+def _globs(rule: BoundRule) -> tuple[PathGlob, ...]:
+    """The path patterns of a rule about files, or about sockets in the file system."""
+    return rule.globs if rule.net is None else rule.net.globs
+
+
+_Piece = Union["PathGlob", "Network", None]
+"""A path pattern or a network of a rule; None for all of a network rule that is about neither."""
+
+
+def _pieces(rule: BoundRule) -> Sequence[_Piece]:
+    """What a rule matches, in pieces that may be decided by different rules."""
+    return _globs(rule) or (rule.net and rule.net.networks) or (None,)
 
 
 def _undecided(rule: BoundRule, bound: Sequence[BoundRule]) -> Iterator[Finding]:
@@ -104,8 +151,8 @@ def _undecided(rule: BoundRule, bound: Sequence[BoundRule]) -> Iterator[Finding]
     deciders: dict[int, BoundRule] = {}
     for bit in bits(rule.access):
         speaking = [other for other in reversed(later) if bit in other.access]
-        for glob in rule.globs or (None,):
-            decider = next((other for other in speaking if _covers(other, rule, glob)), None)
+        for piece in _pieces(rule):
+            decider = next((other for other in speaking if _covers(other, rule, piece)), None)
             if decider is None:
                 return
             deciders[decider.index] = decider
@@ -129,15 +176,32 @@ def _comparable(rule: BoundRule, other: BoundRule) -> bool:
     return set(references(rule.rule.pattern)) == set(references(other.rule.pattern))
 
 
-def _covers(other: BoundRule, rule: BoundRule, glob: PathGlob | None) -> bool:
-    """Whether *other* surely matches all that *glob* of *rule* (None: its network pattern) does."""
-    if glob is None:
-        if other.net is None or rule.net is None:
+def _covers(other: BoundRule, rule: BoundRule, piece: _Piece) -> bool:
+    """Whether *other* surely matches all that *piece* of *rule* does."""
+    if rule.net is not None:
+        if other.net is None:
             return False
-        return other.net.is_any or other.net.text == rule.net.text
-    for candidate in other.globs:
-        if glob.kind is Kind.EXACT and candidate.matches(glob.literal_prefix):
+        if other.net.is_any or other.net.text == rule.net.text:
             return True
-        if candidate.text == glob.text or candidate.covers_subtree(glob.literal_prefix):
-            return True
-    return False
+        if other.net.kind is not rule.net.kind:
+            return False
+        if not isinstance(piece, PathGlob):
+            return _covers_net(other.net, rule.net, piece)
+    return isinstance(piece, PathGlob) and any(_covers_glob(glob, piece) for glob in _globs(other))
+
+
+def _covers_net(other: NetPattern, net: NetPattern, piece: Network | None) -> bool:
+    """As `_covers`, of patterns of one kind, not of paths."""
+    if piece is not None:
+        within = other.ports[0] <= net.ports[0] and net.ports[1] <= other.ports[1]
+        return within and any(network.covers(piece) for network in other.networks)
+    if net.name is not None:
+        return other.name is not None and other.name.covers(net.name)
+    return other.family == net.family and not net.host
+
+
+def _covers_glob(candidate: PathGlob, glob: PathGlob) -> bool:
+    """Whether *candidate* surely matches all that *glob* does."""
+    if glob.kind is Kind.EXACT and candidate.matches(glob.literal_prefix):
+        return True
+    return candidate.text == glob.text or candidate.covers_subtree(glob.literal_prefix)

@@ -1,8 +1,7 @@
 """Which rule decides, compiled once per session.
 
-`decide` is on the way of every supervised system call, so its cost does not grow with the number of rules:
-exact patterns and subtrees are dictionary look-ups of the path and its ancestors, and a glob is tried only
-when the path lies below its literal prefix and its rule comes after the best one found so far.
+`decide` is on the way of every supervised system call, so its cost does not grow with the number of rules
+(see `pathtable.py`; `addresstable.py` for network addresses).
 
 Tables are indexed by the bit length of an access: hashing an `IntFlag` runs Python code, `bit_length` does
 not.
@@ -10,12 +9,19 @@ not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sydd.policy.access import DEFAULT_ALLOWED, Access, Action, bits
 from sydd.policy.bind import BoundRule
-from sydd.policy.glob import Kind, PathGlob
+from sydd.policy.decision import Decision
+from sydd.policy.glob import PathGlob
+from sydd.policy.pathtable import PathTable
+
+if TYPE_CHECKING:
+    from sydd.policy.address import Address
+    from sydd.policy.addresstable import AddressTable
+    from sydd.policy.reach import Reach
 
 CACHED_PATHS: Final = 2048
 """Paths remembered per access; when there are more, all are forgotten."""
@@ -23,98 +29,30 @@ CACHED_PATHS: Final = 2048
 LONGEST_CACHED: Final = 256
 """Characters; longer paths are rare and would make the cache's size the confined program's choice."""
 
-_Match = Callable[[str], object]
-
-
-class Decision(NamedTuple):
-    """What happens to an access.
-
-    Attributes:
-        action: never None; the default one where no rule matches.
-        rule: the rule that decided, None for the default.
-    """
-
-    action: Action
-    rule: BoundRule | None
-
 
 class _Table:
     """The rules of one access.
 
     Attributes:
-        exact: the last rule for a path.
-        below: for a directory the last rule about its subtree (-1: none) and the globs with that literal
-            prefix, last first, as pairs of index and match function.
-        longest: length of the longest key of `below`.
+        paths: the patterns.
         floor: index of the last rule that matches anything at all (`net any`), else -1.
         decisions: by index; the last one, at -1, is the default.
         cache: decisions by path.
     """
 
-    __slots__ = ("below", "cache", "decisions", "exact", "floor", "longest")
+    __slots__ = ("cache", "decisions", "floor", "paths")
 
     def __init__(self, bit: Access, rules: Sequence[BoundRule]) -> None:
-        self.exact: dict[str, int] = {}
-        self.floor = -1
         self.cache: dict[str, Decision] = {}
-        subtrees: dict[str, int] = {}
-        globs: dict[str, list[tuple[int, _Match]]] = {}
         default = Decision(Action.ALLOW if bit in DEFAULT_ALLOWED else Action.DENY, None)
         self.decisions = [Decision(rule.action, rule) for rule in rules] + [default]
-        for place, rule in enumerate(rules):
-            if bit not in rule.access:
-                continue
-            if rule.net is not None and rule.net.is_any:
-                self.floor = place
-            for glob in rule.globs:
-                if glob.kind is Kind.EXACT:
-                    self.exact[glob.literal_prefix] = place
-                elif glob.kind is Kind.SUBTREE:
-                    subtrees[glob.literal_prefix] = place
-                else:
-                    globs.setdefault(glob.literal_prefix, []).insert(0, (place, glob.regex.match))
-        self.below: dict[str, tuple[int, tuple[tuple[int, _Match], ...]]] = {
-            path: (subtrees.get(path, -1), tuple(globs.get(path, ()))) for path in {*subtrees, *globs}
-        }
-        self.longest = max(map(len, self.below), default=0)
+        spoken = [(place, rule) for place, rule in enumerate(rules) if bit in rule.access]
+        self.floor = max((place for place, rule in spoken if rule.net and rule.net.is_any), default=-1)
+        self.paths = PathTable((place, rule.globs) for place, rule in spoken)
 
     def find(self, path: str) -> Decision:
         """The decision about *path*, without the cache."""
-        best = max(self.exact.get(path, -1), self.floor)
-        look_up = self.below.get
-        longest = self.longest
-        candidates: list[tuple[tuple[int, _Match], ...]] = []
-        entry = look_up("/")
-        end = 0
-        size = len(path)
-        while True:
-            if entry is not None:
-                best = max(best, entry[0])
-                if entry[1]:
-                    candidates.append(entry[1])
-            if end >= size or end >= longest:
-                break
-            # the next ancestor, at last the path itself; never further than the longest key, however deep
-            # the path
-            end = path.find("/", end + 1)
-            if end < 0:
-                end = size
-            if end > longest:
-                break
-            entry = look_up(path[:end])
-        return self.decisions[_best(candidates, best, path) if candidates else best]
-
-
-def _best(candidates: list[tuple[tuple[int, _Match], ...]], best: int, path: str) -> int:
-    """The highest index, from *best* on, of the globs in *candidates* that match *path*."""
-    for globs in candidates:
-        for place, match in globs:
-            if place <= best:
-                break
-            if match(path):
-                best = place
-                break
-    return best
+        return self.decisions[self.paths.find(path, self.floor)]
 
 
 class _Pattern(NamedTuple):
@@ -139,8 +77,7 @@ class Matcher:
     """The rules of a session, ready to be asked.
 
     Args:
-        rules: bound rules in their order; the last that matches decides. Of network rules only `any` is
-            matched here.
+        rules: bound rules in their order; the last that matches decides.
     """
 
     def __init__(self, rules: Sequence[BoundRule]) -> None:
@@ -149,12 +86,13 @@ class Matcher:
         self._tables: list[_Table] = [_Table(bit, self.rules) for bit in (every[0], *every)]
         self._patterns: list[_Pattern] = _patterns(self.rules)
         self._uniform: dict[tuple[int, str], Action | None] = {}
+        self._addresses: dict[int, AddressTable] = {}
 
     def decide(self, access: Access, path: str) -> Decision:
         """What happens to one access.
 
         Args:
-            access: a single bit.
+            access: a single bit. Of network rules only `any` is matched here.
             path: canonical, absolute.
         """
         table = self._tables[access.bit_length()]
@@ -167,12 +105,32 @@ class Matcher:
                 table.cache[path] = decision
         return decision
 
+    def decide_address(self, access: Access, address: Address) -> Decision:
+        """What happens to one access to a network address.
+
+        Args:
+            access: CONNECT, BIND or SEND.
+            address: of a UNIX one the path is canonical, and absolute.
+        """
+        table = self._addresses.get(access.bit_length())
+        if table is None:
+            from sydd.policy.addresstable import AddressTable  # here: few sessions judge addresses
+
+            table = self._addresses[access.bit_length()] = AddressTable(access, self.rules)
+        return table.decide(address)
+
+    def reach(self, mask: Access) -> Reach:
+        """Which socket families may get an access in *mask*, of CONNECT, BIND and SEND, at all."""
+        from sydd.policy.reach import reach
+
+        return reach(self.rules, mask)
+
     def uniform(self, mask: Access, directory: str) -> Action | None:
         """The one action for every access in *mask* on every path at or below *directory*.
 
         Args:
             mask: one or more accesses.
-            directory: canonical, absolute; itself included.
+            directory: canonical, absolute; itself included. Of network accesses "/" stands for every address.
 
         Returns:
             None if the action differs or cannot be known.

@@ -1,27 +1,27 @@
 """Network patterns: addresses with ports, and sockets that have no address.
 
-`ADDR[/LEN][!PORT[-PORT]]`, `loopback[!PORT…]`, `local[!PORT…]`, `any`, `unix:PATHGLOB`, `@GLOB` (abstract),
-`unix:unnamed`, `netlink:NAME`.
+`ADDR[/LEN][!PORT[-PORT]]`, `HOST[!PORT…]`, `loopback[!PORT…]`, `local[!PORT…]`, `any`, `unix:PATHGLOB`,
+`@GLOB` (abstract), `unix:unnamed`, `netlink:NAME`, `family:NAME`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sydd.policy.address import BITS, ip_text, needs_scope, unmapped
 from sydd.policy.errors import PolicyError, Source
-from sydd.policy.glob import PathGlob, name_matcher
+from sydd.policy.families import ADDRESSED, FAMILIES, NETLINK_PROTOCOLS
+from sydd.policy.glob import NameGlob, PathGlob
 from sydd.policy.globsyntax import check, problem
 from sydd.policy.variables import VARIABLE, check_references, substitute
 from sydd.policy.words import did_you_mean
 
 if TYPE_CHECKING:
     import ipaddress
-
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ALL_PORTS: Final = (0, 65535)
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
@@ -35,32 +35,19 @@ LOCAL: Final = (
     "fc00::/7",
 )
 GROUPS: Final = {"loopback": LOOPBACK, "local": LOCAL}
-NETLINK: Final = {
-    "route": 0,
-    "usersock": 2,
-    "sock_diag": 4,
-    "nflog": 5,
-    "xfrm": 6,
-    "selinux": 7,
-    "iscsi": 8,
-    "audit": 9,
-    "fib_lookup": 10,
-    "connector": 11,
-    "netfilter": 12,
-    "dnrtmsg": 14,
-    "kobject_uevent": 15,
-    "generic": 16,
-    "scsitransport": 18,
-    "ecryptfs": 19,
-    "rdma": 20,
-    "crypto": 21,
-    "smc": 22,
-}
-"""Families of linux/netlink.h."""
 
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _BRACKETS = re.compile(r"\[([^\]]*)\]((?:/.*)?)")
-_NAMED: Final = ("any", "loopback", "local", "unix:unnamed")
+_SCOPE = re.compile(r"%([^/]*)")
+_LABEL: Final = r"(?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+# The last label begins with a letter: `127.1` and `0x7f.1` are numbers to getaddrinfo(3).
+_HOST = re.compile(rf"(?:[a-z0-9_]{_LABEL}\.)*[a-z]{_LABEL}\.?")
+_LONGEST_HOST: Final = 253
+_NAMED: Final = ("any", "loopback", "local", "localhost", "unix:unnamed")
+_FORMS: Final = (
+    "write ADDRESS[/LENGTH][!PORT[-PORT]], a host name, loopback, local, any, unix:PATH, @NAME, netlink:NAME"
+    " or family:NAME"
+)
 
 
 class NetKind(Enum):
@@ -72,6 +59,36 @@ class NetKind(Enum):
     ABSTRACT = "abstract"
     UNNAMED = "unnamed"
     NETLINK = "netlink"
+    FAMILY = "family"
+
+
+class Network(NamedTuple):
+    """Addresses with a common prefix.
+
+    Attributes:
+        version: 4 or 6.
+        number: the first of them.
+        length: bits of the prefix.
+        scope: index of the interface; 0 for every one.
+    """
+
+    version: int
+    number: int
+    length: int
+    scope: int = 0
+
+    def __str__(self) -> str:
+        return f"{ip_text(self.version, self.number, self.scope)}/{self.length}"
+
+    def covers(self, other: Network) -> bool:
+        """Whether every address of *other* is one of these."""
+        shift = BITS[self.version] - self.length
+        return (
+            self.version == other.version
+            and self.length <= other.length
+            and self.number >> shift == other.number >> shift
+            and self.scope in (0, other.scope)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +100,19 @@ class NetPattern:
         kind: which of the other attributes count.
         networks: INET: any of these.
         ports: INET: lowest and highest port.
+        host: INET: the name whose addresses the networks are; empty where addresses were written.
         globs: UNIX: canonical path patterns, any of these.
-        name: ABSTRACT: an expression for `fullmatch` on the name without the NUL.
-        family: NETLINK: its number.
+        name: ABSTRACT: matches the name without the NUL.
+        family: NETLINK: the protocol; FAMILY: the family; by number.
     """
 
     text: str
     kind: NetKind
     networks: tuple[Network, ...] = ()
     ports: tuple[int, int] = ALL_PORTS
+    host: str = ""
     globs: tuple[PathGlob, ...] = ()
-    name: re.Pattern[str] | None = None
+    name: NameGlob | None = None
     family: int = -1
 
     @property
@@ -134,6 +153,7 @@ def parse_net_pattern(
     environment: Mapping[str, str],
     source: Source,
     realpath: Callable[[str], str] = lambda path: path,
+    look_up: Callable[[str], Sequence[str]] = lambda _host: (),
 ) -> NetPattern:
     """Read a network pattern.
 
@@ -143,6 +163,7 @@ def parse_net_pattern(
         environment: what `${env:NAME}` looks in.
         source: where *text* begins.
         realpath: see `bind.bind_rules`; for socket paths.
+        look_up: see `bind.bind_rules`; for host names.
 
     Raises:
         PolicyError: pointing at the wrong part.
@@ -159,18 +180,45 @@ def parse_net_pattern(
         if text == "@":
             raise PolicyError("no name after '@'", source, "write '@*' for every abstract socket")
         inside = Source(source.file, source.line, source.column + 1 if source.column else 0)
-        return NetPattern(text, NetKind.ABSTRACT, name=name_matcher(text[1:], inside))
+        return NetPattern(text, NetKind.ABSTRACT, name=NameGlob(text[1:], inside))
     if text.startswith("netlink:"):
-        name = text.removeprefix("netlink:")
-        if name not in NETLINK:
-            hint = did_you_mean(name, NETLINK, f"families are {', '.join(NETLINK)}")
-            raise problem(f"unknown netlink family '{name}'", source, len("netlink:"), hint)
-        return NetPattern(text, NetKind.NETLINK, family=NETLINK[name])
+        return NetPattern(text, NetKind.NETLINK, family=_netlink(text, source))
+    if text.startswith("family:"):
+        return NetPattern(text, NetKind.FAMILY, family=_family(text, source))
     address, mark, ports = text.partition("!")
-    networks = _networks(address, source)
-    return NetPattern(
-        text, NetKind.INET, networks, _ports(ports, source, len(address) + 1) if mark else ALL_PORTS
-    )
+    host = _host(address)
+    if host:
+        networks = tuple(dict.fromkeys(_resolved(found) for found in look_up(host)))
+    else:
+        networks = _networks(address, source)
+    low_high = _ports(ports, source, len(address) + 1) if mark else ALL_PORTS
+    return NetPattern(text, NetKind.INET, networks, low_high, host)
+
+
+def _netlink(text: str, source: Source) -> int:
+    """The netlink protocol of `netlink:NAME` or `netlink:NUMBER`."""
+    name = text.removeprefix("netlink:")
+    if name.isascii() and name.isdigit() and int(name) < 32:  # MAX_LINKS
+        return int(name)
+    if name not in NETLINK_PROTOCOLS:
+        hint = did_you_mean(name, NETLINK_PROTOCOLS, f"families are {', '.join(NETLINK_PROTOCOLS)}")
+        raise problem(f"unknown netlink family '{name}'", source, len("netlink:"), hint)
+    return NETLINK_PROTOCOLS[name]
+
+
+def _family(text: str, source: Source) -> int:
+    """The family of `family:NAME` or `family:NUMBER`."""
+    name = text.removeprefix("family:")
+    if name.isascii() and name.isdigit() and 0 < int(name) <= 0xFFFF:  # sa_family_t
+        number = int(name)
+        if number in ADDRESSED:
+            message = f"family {number} has patterns for its addresses"
+            raise problem(message, source, len("family:"), f"as in '{ADDRESSED[number]}'")
+        return number
+    if name not in FAMILIES:
+        hint = did_you_mean(name, FAMILIES, f"families are {', '.join(FAMILIES)}, or a number")
+        raise problem(f"unknown socket family '{name}'", source, len("family:"), hint)
+    return FAMILIES[name]
 
 
 def _unix(
@@ -193,37 +241,89 @@ def _unix(
     return NetPattern("unix:" + path, NetKind.UNIX, globs=canonical_globs(path, realpath))
 
 
-def _networks(address: str, source: Source) -> tuple[Network, ...]:
-    """The networks that the part before `!` stands for."""
+def _host(address: str) -> str:
+    """The host name that *address* is, in lower case; empty if it is none.
+
+    It has a dot, or is `localhost`: a word without one is a misspelt keyword more often than a host.
+    """
+    name = address.lower()
+    if "." not in name and name != "localhost":
+        return ""
+    return name if len(name.removesuffix(".")) <= _LONGEST_HOST and _HOST.fullmatch(name) else ""
+
+
+def _resolved(text: str) -> Network:
+    """The network of the one address that a host name stands for."""
     import ipaddress  # here: profiles whose only network rule is `any` start without it
 
+    ip = ipaddress.ip_address(text)
+    version, number = unmapped(ip.version, int(ip))
+    return Network(version, number, BITS[version])
+
+
+def _networks(address: str, source: Source) -> tuple[Network, ...]:
+    """The networks that the part before `!` stands for."""
+    import ipaddress
+
     if address in GROUPS:
-        return tuple(ipaddress.ip_network(text) for text in GROUPS[address])
+        return tuple(_network(ipaddress.ip_network(text)) for text in GROUPS[address])
     found = _BRACKETS.fullmatch(address)
     bare = found[1] + found[2] if found else address
+    scope = _SCOPE.search(bare)
+    if scope is not None:
+        bare = bare[: scope.start()] + bare[scope.end() :]
     try:
-        return (ipaddress.ip_network(bare),)
+        network = _network(ipaddress.ip_network(bare))
     except ValueError:
-        pass
+        raise _no_network(address, bare, source) from None
+    return (network._replace(scope=_scope(scope[1], network, address, source)) if scope else network,)
+
+
+def _network(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Network:
+    """*network*; an IPv4 one where all its addresses are IPv4-mapped."""
+    number, length = int(network.network_address), network.prefixlen
+    if length < BITS[6] - BITS[4]:
+        return Network(network.version, number, length)
+    version, number = unmapped(network.version, number)
+    return Network(version, number, length - BITS[network.version] + BITS[version])
+
+
+def _scope(text: str, network: Network, address: str, source: Source) -> int:
+    """The interface's index behind `%`."""
+    offset = address.find("%") + 1
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 32):
+        hint = "write the index that 'ip link' shows; names are not looked up"
+        raise problem(f"'{text}' is no index of an interface", source, offset, hint)
+    if network.version == 4 or network.length < 10 or not needs_scope(network.number):
+        hint = "they are fe80::/10 and the multicast addresses of a link"
+        raise problem("only link-local addresses have an interface", source, offset, hint)
+    return int(text)
+
+
+def _no_network(address: str, bare: str, source: Source) -> PolicyError:
+    """What is wrong with *address*; *bare* is it without brackets and interface."""
+    import ipaddress
+
     plain, _, length = bare.partition("/")
     try:
         ip = ipaddress.ip_address(plain)
     except ValueError:
         hint = did_you_mean(address, _NAMED)
-        if not hint and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}", address):
-            hint = "names are not resolved; write the address"
-        elif not hint and re.fullmatch(r"[\d.]+:[\d-]+", address):
+        if not address.isascii():
+            hint = "write a host name in its ASCII form, which begins with 'xn--'"
+        elif _host(plain):
+            hint = "a host name has no prefix length"
+        elif re.fullmatch(r"[\w.-]*[a-z][\w.-]*:[\d-]+|[\d.]+:[\d-]+", address):
             hint = f"a port comes after '!': '{address.replace(':', '!')}'"
         elif not hint:
-            hint = (
-                "write ADDRESS[/LENGTH][!PORT[-PORT]], loopback, local, any, unix:PATH, @NAME or netlink:NAME"
-            )
-        raise PolicyError(f"'{address}' is no network address", source, hint) from None
+            single = re.fullmatch(r"[a-z][a-z0-9-]*", address)
+            hint = f"for a host of that name write '{address}.', with a dot behind it" if single else _FORMS
+        return PolicyError(f"'{address}' is no network address", source, hint)
     if not length.isdigit() or int(length) > ip.max_prefixlen:
         hint = f"0 to {ip.max_prefixlen}"
-        raise problem(f"'{length}' is no prefix length", source, address.find("/") + 1, hint)
+        return problem(f"'{length}' is no prefix length", source, address.find("/") + 1, hint)
     network = ipaddress.ip_network(bare, strict=False)
-    raise PolicyError(f"'{address}' has bits after its prefix", source, f"did you mean '{network}'?")
+    return PolicyError(f"'{address}' has bits after its prefix", source, f"did you mean '{network}'?")
 
 
 def _ports(text: str, source: Source, offset: int) -> tuple[int, int]:

@@ -59,16 +59,15 @@ class Environment:
         Raises:
             PolicyError: a value refers to a variable that is unknown or unset.
         """
-        from sydd.policy.glob import name_matcher
+        from sydd.policy.glob import NameGlob
 
-        passed = [name_matcher(text).fullmatch for text in self.pass_]
-        dropped = [name_matcher(text).fullmatch for text in self.drop]
-        result = {}
-        for name, value in environment.items():
-            # A wildcard stops at slashes, and names may have some: npm_config_//registry.example/:_authToken.
-            word = name.replace("/", "\0")
-            if any(match(word) for match in passed) or not any(match(word) for match in dropped):
-                result[name] = value
+        passed = [NameGlob(text).fullmatch for text in self.pass_]
+        dropped = [NameGlob(text).fullmatch for text in self.drop]
+        result = {
+            name: value
+            for name, value in environment.items()
+            if any(match(name) for match in passed) or not any(match(name) for match in dropped)
+        }
         for setting in self.set:
             result[setting.name] = substitute_value(setting.value, variables, environment, setting.source)
         return result

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sydd.policy.errors import PolicyError, Source
-from sydd.policy.glob import name_matcher
+from sydd.policy.glob import NameGlob
 from sydd.policy.limits import parse_limit
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
 from sydd.policy.restrict import CHOICES, Restrict
@@ -206,7 +206,7 @@ class _Reader:
                     message = f"'{text}' is no glob on the name of an environment variable"
                     raise PolicyError(message, self.value(*way), "as in 'AWS_*'")
                 try:
-                    name_matcher(text, Source(self.file, 1, 1))
+                    NameGlob(text, Source(self.file, 1, 1))
                 except PolicyError as error:
                     raise self.moved(error, way) from None
         settings = []

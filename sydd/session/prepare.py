@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sydd.policy.glob import is_below
 from sydd.policy.matcher import Matcher
 from sydd.policy.suggest import allowing_rule
 from sydd.policy.variables import resolve
+from sydd.session.hosts import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,7 +138,8 @@ def bind(
         linked = linked or real != path
         return real
 
-    loose = Matcher(bind_rules(policy.rules, variables, environment, follow))
+    hosts = functools.cache(addresses)  # one answer for both
+    loose = Matcher(bind_rules(policy.rules, variables, environment, follow, look_up=hosts))
     if not linked:
         return loose
 
@@ -149,7 +152,7 @@ def bind(
     def trusted(path: str) -> str:
         return tree.trusted_realpath(path, hostile)
 
-    return Matcher(bind_rules(policy.rules, variables, environment, tree.realpath, trusted))
+    return Matcher(bind_rules(policy.rules, variables, environment, tree.realpath, trusted, hosts))
 
 
 def prepare(
@@ -170,7 +173,8 @@ def prepare(
         arch: machine to compile for, as uname(2) says it; None for this one.
 
     Raises:
-        PolicyError: a rule or value refers to a variable that is unknown or unset.
+        PolicyError: a rule or value refers to a variable that is unknown or unset, or a rule forbids a host
+            whose name does not resolve.
         ValueError: the engine asked for does not exist here, or nothing here enforces what the policy asks.
     """
     variables = resolve(policy.variables, place.variables(), environment)

@@ -83,3 +83,31 @@ def test_error_points_into_the_pattern() -> None:
     with pytest.raises(PolicyError) as caught:
         globs("deny read /x/${hoem}", home="/h")
     assert str(caught.value) == "f:1:14: unknown variable '${hoem}' (did you mean 'home'?)"
+
+
+def test_hosts_are_looked_up_once() -> None:
+    """All rules about a host mean the same addresses; one that is IPv4-mapped is the IPv4 address."""
+    asked = []
+
+    def look_up(host: str) -> tuple[str, ...]:
+        asked.append(host)
+        return ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1")
+
+    rules = [parse_rule(text, Source("f")) for text in ("allow connect a.example!80", "deny send A.example")]
+    first, second = bind_rules(rules, {}, {}, realpath, look_up=look_up)
+    assert asked == ["a.example"]
+    assert first.net is not None
+    assert second.net is not None
+    assert first.net.networks == second.net.networks
+    assert [str(network) for network in first.net.networks] == ["192.0.2.1/32", "2001:db8::1/128"]
+
+
+def test_a_host_that_does_not_resolve() -> None:
+    """A rule that permits it allows nothing; one that forbids it would let everything pass: an error."""
+    (bound,) = bind_rules([parse_rule("allow connect a.example", Source("f"))], {}, {}, realpath)
+    assert bound.net is not None
+    assert bound.net.networks == ()
+    with pytest.raises(PolicyError) as caught:
+        bind_rules([parse_rule("deny connect a.example", Source("f", 1, 1))], {}, {}, realpath)
+    expected = "f:1:14: 'a.example' does not resolve (what it forbids cannot be known; write the address)"
+    assert str(caught.value) == expected

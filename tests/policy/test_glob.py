@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sydd.policy.errors import PolicyError, Source
-from sydd.policy.glob import Kind, PathGlob, escape, expand, is_below, name_matcher
+from sydd.policy.glob import Kind, NameGlob, PathGlob, escape, expand, is_below
 from sydd.policy.globsyntax import check
 from tests.policy.oracle import matching
 from tests.policy.strategies import NAMES, UNIVERSE, patterns
@@ -163,8 +163,13 @@ def test_relative_pattern_is_an_error() -> None:
         ("*SECRET*", "MY_SECRET", True),
         ("*_TOKEN", "TOKEN", False),
         ("{A,B}", "B", True),
+        ("*", "", True),
+        ("*", "a/b\n", True),
+        ("/a?[x-z]", "/a/y", True),
+        ("a*b*b", "ab/b", True),
+        ("a*b*b", "ab", False),
     ],
 )
 def test_names(pattern: str, name: str, matches: bool) -> None:
     """A glob on a name matches all of the name."""
-    assert bool(name_matcher(pattern).fullmatch(name)) == matches
+    assert bool(NameGlob(pattern).fullmatch(name)) == matches

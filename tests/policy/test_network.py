@@ -23,6 +23,15 @@ from sydd.policy.rule import parse_rule
         ("unix:${tmp}/**", NetKind.UNIX, [], (0, 65535)),
         ("@dbus-*", NetKind.ABSTRACT, [], (0, 65535)),
         ("netlink:route", NetKind.NETLINK, [], (0, 65535)),
+        ("family:packet", NetKind.FAMILY, [], (0, 65535)),
+        ("::ffff:10.0.0.0/104!80", NetKind.INET, ["10.0.0.0/8"], (80, 80)),
+        ("::ffff:0:0/96", NetKind.INET, ["0.0.0.0/0"], (0, 65535)),
+        ("fe80::1%2!80", NetKind.INET, ["fe80::1%2/128"], (80, 80)),
+        ("[fe80::%2/10]!80", NetKind.INET, ["fe80::%2/10"], (80, 80)),
+        ("[ff02::%3]/16", NetKind.INET, ["ff02::%3/16"], (0, 65535)),
+        ("pypi.org!443", NetKind.INET, [], (443, 443)),
+        ("registry.", NetKind.INET, [], (0, 65535)),
+        ("localhost", NetKind.INET, [], (0, 65535)),
     ],
 )
 def test_parse(text: str, kind: NetKind, networks: list[str], ports: tuple[int, int]) -> None:
@@ -45,13 +54,86 @@ def test_abstract_name_is_a_glob() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("PyPI.org", "pypi.org"),
+        ("xn--bcher-kva.example.", "xn--bcher-kva.example."),
+        ("_srv.example.org!80", "_srv.example.org"),
+        ("localhost!80", "localhost"),
+        ("a-1.b2", "a-1.b2"),
+        ("10.0.0.1", ""),
+        ("loopback", ""),
+    ],
+)
+def test_host_names(text: str, host: str) -> None:
+    """What is a name is kept, in lower case; nobody is asked for it here."""
+    assert parse_net_pattern(text, {}, {}, Source("f")).host == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.1",
+        "1.2.3",
+        "10.0.0.256",
+        "0x7f.0x1",
+        "1.2.3.",
+        "a..b",
+        ".a",
+        "-a.b",
+        "a-.b",
+        "a.b-",
+        "a." + "b" * 64,
+    ],
+)
+def test_what_is_no_host_name(text: str) -> None:
+    """Numbers that getaddrinfo(3) would take for addresses, and what DNS does not know, are errors."""
+    with pytest.raises(PolicyError, match="is no network address"):
+        parse_net_pattern(text, {}, {}, Source("f"))
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
         ("lopback", "f:1:15: 'lopback' is no network address (did you mean 'loopback'?)"),
         (
-            "example.org!80",
-            "f:1:15: 'example.org' is no network address (names are not resolved; write the address)",
+            "registry!80",
+            (
+                "f:1:15: 'registry' is no network address"
+                " (for a host of that name write 'registry.', with a dot behind it)"
+            ),
         ),
+        (
+            "example.org/24",
+            "f:1:15: 'example.org/24' is no network address (a host name has no prefix length)",
+        ),
+        (
+            "example.org:80",
+            "f:1:15: 'example.org:80' is no network address (a port comes after '!': 'example.org!80')",
+        ),
+        (
+            "bücher.example",
+            (
+                "f:1:15: 'bücher.example' is no network address"
+                " (write a host name in its ASCII form, which begins with 'xn--')"
+            ),
+        ),
+        (
+            "fe80::1%eth0",
+            (
+                "f:1:23: 'eth0' is no index of an interface"
+                " (write the index that 'ip link' shows; names are not looked up)"
+            ),
+        ),
+        (
+            "2001:db8::%2/32!80",
+            (
+                "f:1:26: only link-local addresses have an interface"
+                " (they are fe80::/10 and the multicast addresses of a link)"
+            ),
+        ),
+        ("family:pakcet", "f:1:22: unknown socket family 'pakcet' (did you mean 'packet'?)"),
+        ("family:2", "f:1:22: family 2 has patterns for its addresses (as in '0.0.0.0/0')"),
         (
             "10.0.0.1:80",
             "f:1:15: '10.0.0.1:80' is no network address (a port comes after '!': '10.0.0.1!80')",
