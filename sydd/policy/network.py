@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sydd.policy.address import BITS, ip_text, needs_scope, unmapped
 from sydd.policy.errors import PolicyError, Source
@@ -20,22 +21,7 @@ from sydd.policy.globsyntax import check, problem
 from sydd.policy.variables import VARIABLE, check_references, substitute
 from sydd.policy.words import did_you_mean
 
-if TYPE_CHECKING:
-    import ipaddress
-
 ALL_PORTS: Final = (0, 65535)
-LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-LOCAL: Final = (
-    *LOOPBACK,
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "169.254.0.0/16",
-    "fe80::/10",
-    "fc00::/7",
-)
-GROUPS: Final = {"loopback": LOOPBACK, "local": LOCAL}
-
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _BRACKETS = re.compile(r"\[([^\]]*)\]((?:/.*)?)")
 _SCOPE = re.compile(r"%([^/]*)")
@@ -89,6 +75,22 @@ class Network(NamedTuple):
             and self.number >> shift == other.number >> shift
             and self.scope in (0, other.scope)
         )
+
+
+LOOPBACK: Final = (Network(4, 127 << 24, 8), Network(6, 1, 128))
+LOCAL: Final = (
+    *LOOPBACK,
+    Network(4, 10 << 24, 8),
+    Network(4, 172 << 24 | 16 << 16, 12),
+    Network(4, 192 << 24 | 168 << 16, 16),
+    Network(4, 169 << 24 | 254 << 16, 16),
+    Network(6, 0xFE80 << 112, 10),
+    Network(6, 0xFC00 << 112, 7),
+)
+"""Loopback, RFC 1918, link-local and unique local addresses."""
+
+GROUPS: Final = {"loopback": LOOPBACK, "local": LOCAL}
+"""Numbers, not text: they are what profiles name most, and so need no `ipaddress`, which takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,7 @@ def _host(address: str) -> str:
 
 def _resolved(text: str) -> Network:
     """The network of the one address that a host name stands for."""
-    import ipaddress  # here: profiles whose only network rule is `any` start without it
+    import ipaddress
 
     ip = ipaddress.ip_address(text)
     version, number = unmapped(ip.version, int(ip))
@@ -263,24 +265,30 @@ def _resolved(text: str) -> Network:
 
 def _networks(address: str, source: Source) -> tuple[Network, ...]:
     """The networks that the part before `!` stands for."""
-    import ipaddress
-
     if address in GROUPS:
-        return tuple(_network(ipaddress.ip_network(text)) for text in GROUPS[address])
+        return GROUPS[address]
     found = _BRACKETS.fullmatch(address)
     bare = found[1] + found[2] if found else address
     scope = _SCOPE.search(bare)
     if scope is not None:
         bare = bare[: scope.start()] + bare[scope.end() :]
     try:
-        network = _network(ipaddress.ip_network(bare))
+        network = _network(bare)
     except ValueError:
         raise _no_network(address, bare, source) from None
     return (network._replace(scope=_scope(scope[1], network, address, source)) if scope else network,)
 
 
-def _network(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Network:
-    """*network*; an IPv4 one where all its addresses are IPv4-mapped."""
+@functools.lru_cache(maxsize=4096)  # each is read when its rule is checked, and again when it is bound
+def _network(text: str) -> Network:
+    """The network *text*; an IPv4 one where all its addresses are IPv4-mapped.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import ipaddress  # here: profiles that name no address start without it
+
+    network = ipaddress.ip_network(text)
     number, length = int(network.network_address), network.prefixlen
     if length < BITS[6] - BITS[4]:
         return Network(network.version, number, length)

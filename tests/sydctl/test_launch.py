@@ -58,6 +58,16 @@ def test_rule_and_set(sydctl: Sydctl) -> None:
     assert sydctl.shell(script, *refused, profile="./p.toml").returncode == 2
 
 
+def test_a_host_that_does_not_resolve(sydctl: Sydctl) -> None:
+    """Allowed, it is said and the command runs; forbidden, there is no session."""
+    quick = {"RES_OPTIONS": "timeout:1 attempts:1"}
+    allowed = sydctl("launch", "build", "--rule", "allow connect down.invalid!80", "--", "true", env=quick)
+    message = "'down.invalid' does not resolve"
+    assert (allowed.returncode, allowed.stderr.count(f"sydctl: --rule: warning: {message}")) == (0, 1)
+    denied = sydctl("launch", "build", "--rule", "deny connect down.invalid", "--", "true", env=quick)
+    assert (denied.returncode, denied.stderr.count(message)) == (125, 1)
+
+
 def test_audit(sydctl: Sydctl) -> None:
     """--mode audit lets pass, and says that it did."""
     result = sydctl.shell("echo 1 >../x", "--mode", "audit")
