@@ -109,6 +109,8 @@ def _family(raw: bytes) -> int:
 
 def _inet(raw: bytes, access: Access, kind: int) -> Address:
     """A call on an IPv4 socket."""
+    if kind == socket.SOCK_RAW and access is Access.SEND and not raw:
+        return NOBODY
     family = _family(raw)
     unspecified = family == socket.AF_UNSPEC
     if unspecified and access is Access.CONNECT:
@@ -116,6 +118,8 @@ def _inet(raw: bytes, access: Access, kind: int) -> Address:
     if unspecified and access is Access.SEND and kind == socket.SOCK_STREAM:
         raise NaturalFailure(errno.EOPNOTSUPP)
     address = _inet_address(raw)
+    if access is Access.BIND and kind == socket.SOCK_RAW:
+        return address  # whatever family it names
     # "Compatibility games": to bind, AF_UNSPEC is AF_INET for 0.0.0.0; to send a datagram, for every address.
     compatible = unspecified and (access is Access.SEND or not address.number)
     if family != socket.AF_INET and not compatible:

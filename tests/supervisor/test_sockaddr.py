@@ -129,12 +129,14 @@ def _attempts(base: str) -> list[bytes]:
 KINDS = [
     (socket.AF_INET, STREAM, 0),
     (socket.AF_INET, DGRAM, 0),
+    (socket.AF_INET, RAW, PORT),
     (socket.AF_INET6, STREAM, 0),
     (socket.AF_INET6, DGRAM, 0),
     (socket.AF_INET6, RAW, PORT),
     (socket.AF_UNIX, STREAM, 0),
     (socket.AF_UNIX, DGRAM, 0),
     (socket.AF_UNIX, SEQPACKET, 0),
+    (socket.AF_UNIX, RAW, 0),
     (socket.AF_NETLINK, RAW, socket.NETLINK_ROUTE),
 ]
 _REFUSALS = {errno.EINVAL, errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
@@ -166,9 +168,9 @@ def test_the_kernel_refuses_the_same(
 
     The name of a send counts for nothing with unix stream and seqpacket sockets, so those are left out.
     """
-    if access is SEND and domain == socket.AF_UNIX and kind != DGRAM:
+    if access is SEND and domain == socket.AF_UNIX and kind in (STREAM, SEQPACKET):
         return
-    if kind == RAW and domain == socket.AF_INET6 and os.geteuid():
+    if kind == RAW and domain in (socket.AF_INET, socket.AF_INET6) and os.geteuid():
         pytest.skip("raw sockets need CAP_NET_RAW")
     different = {}
     for raw in _attempts(str(tmp_path)):
