@@ -99,7 +99,7 @@ def bind_rules(
 
             place = rule.pattern_source
             net = parse_net_pattern(rule.pattern, variables, environment, place, resolve, hosts)
-            if net.host and not net.networks and not rule.action.permits:
+            if net.host and not net.networks and rule.action.forbids:
                 hint = "what it forbids cannot be known; write the address"
                 raise PolicyError(f"'{net.host}' does not resolve", place, hint)
         else:

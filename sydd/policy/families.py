@@ -53,7 +53,12 @@ FAMILIES: Final = {
 }
 """Families that have no pattern for their addresses: a rule is about the whole family."""
 
-ADDRESSED: Final = {UNIX: "unix:/**", INET: "0.0.0.0/0", INET6: "::/0", NETLINK: "netlink:route"}
+ADDRESSED: Final = {
+    "unix": (UNIX, "unix:/**"),
+    "inet": (INET, "0.0.0.0/0"),
+    "inet6": (INET6, "::/0"),
+    "netlink": (NETLINK, "netlink:route"),
+}
 """Families that have one, and a pattern as an example."""
 
 NETLINK_PROTOCOLS: Final = {

@@ -101,7 +101,7 @@ def _per_task(rule: BoundRule) -> Iterator[Finding]:
 
 
 def unresolved(bound: Iterable[BoundRule]) -> Iterator[Finding]:
-    """Rules that permit a host whose name does not resolve; one that forbids it cannot be bound."""
+    """Rules about a host whose name does not resolve; one that forbids it cannot be bound."""
     for rule in bound:
         if rule.net is not None and rule.net.host and not rule.net.networks:
             hint = "the rule allows nothing; names are looked up once, when the session begins"

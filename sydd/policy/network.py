@@ -211,16 +211,15 @@ def _netlink(text: str, source: Source) -> int:
 def _family(text: str, source: Source) -> int:
     """The family of `family:NAME` or `family:NUMBER`."""
     name = text.removeprefix("family:")
-    if name.isascii() and name.isdigit() and 0 < int(name) <= 0xFFFF:  # sa_family_t
-        number = int(name)
-        if number in ADDRESSED:
-            message = f"family {number} has patterns for its addresses"
-            raise problem(message, source, len("family:"), f"as in '{ADDRESSED[number]}'")
-        return number
-    if name not in FAMILIES:
+    number = int(name) if name.isascii() and name.isdigit() else FAMILIES.get(name, 0)
+    for word, (addressed, example) in ADDRESSED.items():
+        if name == word or number == addressed:
+            message = f"family '{name}' has patterns for its addresses"
+            raise problem(message, source, len("family:"), f"as in '{example}'")
+    if not 0 < number <= 0xFFFF:  # sa_family_t
         hint = did_you_mean(name, FAMILIES, f"families are {', '.join(FAMILIES)}, or a number")
         raise problem(f"unknown socket family '{name}'", source, len("family:"), hint)
-    return FAMILIES[name]
+    return number
 
 
 def _unix(

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sydd.policy.access import DEFAULT_ALLOWED, Access, Action, bits
+from sydd.policy.access import DEFAULT_ALLOWED, Access, bits
 from sydd.policy.address import AddressKind
 from sydd.policy.bind import BoundRule
 from sydd.policy.families import INET, INET6, NETLINK, UNIX
 from sydd.policy.glob import Kind
 from sydd.policy.network import ALL_PORTS, NetKind, NetPattern
-
-_POSSIBLE = (Action.ALLOW, Action.WARN, Action.ASK)
-"""Actions after which an access may go ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def _possible(nets: Sequence[tuple[BoundRule, NetPattern]], access: Access, whic
         part = _part(net, which)
         if part is _Part.NONE:
             continue
-        if rule.action in _POSSIBLE:
+        if not rule.action.forbids:
             return True
         if part is _Part.ALL:
             return False

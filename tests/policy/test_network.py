@@ -149,7 +149,8 @@ def test_what_is_no_host_name(text: str) -> None:
             ),
         ),
         ("family:pakcet", "f:1:22: unknown socket family 'pakcet' (did you mean 'packet'?)"),
-        ("family:2", "f:1:22: family 2 has patterns for its addresses (as in '0.0.0.0/0')"),
+        ("family:2", "f:1:22: family '2' has patterns for its addresses (as in '0.0.0.0/0')"),
+        ("family:unix", "f:1:22: family 'unix' has patterns for its addresses (as in 'unix:/**')"),
         (
             "10.0.0.1:80",
             "f:1:15: '10.0.0.1:80' is no network address (a port comes after '!': '10.0.0.1!80')",
