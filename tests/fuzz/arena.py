@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sydd.plan.plan import Engine
+from sydd.syscalls.table import native as native_abi
 from tests.fuzz.agents import Agent, confined, native
 from tests.fuzz.trees import TOP, Entry, make
+from tests.rows.script import numbered
 from tests.rows.tree import Seen, look
 from tests.support.unprivileged import Unprivileged
 
@@ -90,7 +92,8 @@ class Arena:
         make(self._top, tree)
         try:
             self._user.give(self._top)
-            lines = agent.run([f"do 80 ={top.hex()}", *(line.replace(mark, top.hex()) for line in script)])
+            whole = [f"do chdir ={mark}", *script]
+            lines = agent.run([numbered(line, native_abi()).replace(mark, top.hex()) for line in whole])
             troubles = agent.troubles()
             assert not troubles, f"{troubles} in {script}"
             # Only where its user may change the directory above it can the tree be gone.

@@ -17,7 +17,7 @@ from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
 from tests.fuzz.arena import Arena, Result, Setting
 from tests.fuzz.test_paths import SETTINGS
 from tests.fuzz.trees import Entry
-from tests.rows.script import BAD, KNOWN, call, data, number, opened, string
+from tests.rows.script import BAD, KNOWN, call, data, do, number, opened, string
 from tests.syscalls.signatures import SIGNATURES
 
 DENYING = Setting(("deny read ${cwd}/t/d/**", "allow net any"), Engine.SUPERVISOR)
@@ -34,7 +34,7 @@ HELD = (
     opened(b".", os.O_RDONLY),
     opened(b"f", os.O_RDONLY),
     opened(b"d/f", os.O_PATH),
-    f"do {KNOWN['inotify_init1']} #0",
+    do("inotify_init1", "#0"),
 )
 
 ADDRESSES = (
@@ -153,13 +153,20 @@ def scripts(row: Row) -> st.SearchStrategy[list[str]]:
     return registers.map(lambda arguments: _script(row, arguments))
 
 
-_ABOUT_PROCESSES = frozenset({Operation.SIGNAL, Operation.PROCESS})
-"""With random arguments these would reach whatever runs here."""
+_OF_OTHERS = frozenset(
+    {
+        Operation.SIGNAL,
+        Operation.PROCESS,
+        Operation.IPC_GET,
+        Operation.IPC_USE,
+        Operation.CONFINE,
+        Operation.MULTIPLEX,
+    }
+)
+"""With random arguments these would reach whatever runs here; or they are of another ABI."""
 
 TRIED = [
-    row
-    for row in ROWS
-    if row.name in KNOWN and row.name not in _LEFT_OUT and row.operation not in _ABOUT_PROCESSES
+    row for row in ROWS if row.name in KNOWN and row.name not in _LEFT_OUT and row.operation not in _OF_OTHERS
 ]
 
 
