@@ -22,6 +22,8 @@ from sydd.policy.access import FILE_ACCESSES, Access, Action, bits
 from sydd.policy.glob import is_below
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sydd.plan.tree import Tree
     from sydd.policy.matcher import Matcher
 
@@ -84,7 +86,7 @@ class _Walk:
         self.naming = naming
         self.moving = moving
         seen = mask | FILE_ACCESSES if naming else mask
-        self.landmarks = landmarks(matcher, seen)
+        self.leading = _with_ancestors(landmarks(matcher, seen))
         self.roaming = roaming(matcher, seen)
         self.directories: list[str] = []
         self.files: list[str] = []
@@ -96,7 +98,7 @@ class _Walk:
         if action is Action.ALLOW:
             self.directories.append(directory)
         elif action is None:
-            if any(is_below(place, directory) for place in self.landmarks):
+            if directory in self.leading:
                 self._open(directory)
             else:
                 self.gap = self.gap or f"a pattern may match anywhere below {directory}"
@@ -131,7 +133,7 @@ class _Walk:
             kind = self.tree.kind(path)
             if kind is None or kind == "link":
                 continue
-            named = any(is_below(place, path) for place in self.landmarks)
+            named = path in self.leading
             if kind == "dir" and (named or not alike):
                 self.visit(path)
                 continue
@@ -147,6 +149,17 @@ class _Walk:
     def _of_file(self, path: str) -> Action | None:
         actions = {self.matcher.decide(bit, path).action for bit in bits(self.mask)}
         return actions.pop() if len(actions) == 1 else None
+
+
+def _with_ancestors(places: Iterable[str]) -> frozenset[str]:
+    """*places* and every directory above them."""
+    found: set[str] = set()
+    for place in places:
+        path = place
+        while path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0] or "/"
+    return frozenset(found)
 
 
 def renaming_gains(matcher: Matcher) -> bool:

@@ -89,8 +89,8 @@ class Arena:
         top = os.fsencode(self._top)
         mark = TOP.hex()
         before = os.umask(0o022)
-        make(self._top, tree)
         try:
+            make(self._top, tree)
             self._user.give(self._top)
             whole = [f"do chdir ={mark}", *script]
             lines = agent.run([numbered(line, native_abi()).replace(mark, top.hex()) for line in whole])

@@ -140,5 +140,5 @@ def make(top: str, tree: list[Entry]) -> None:
                         locked.append(path)
                     elif kind != "directory":
                         os.chmod(path, 0o2755 if kind == "setgid" else 0o1777)
-    for path in locked:
+    for path in reversed(locked):  # the inner ones first
         os.chmod(path, 0)

@@ -321,6 +321,10 @@ def test_sockets(abi: str, row: str, act: Act, engine: Engine, runner: Runner) -
     assert runner.abi == abi
     (case,) = cases(row, TOP, [act])
     session = runner.confined([case], [], engine)
+    native = runner.native([case])[0]
+    if native.errno in (errno.EBADF, errno.ENOTSOCK):  # which is found out first
+        assert (session.reports[0].lines, session.events) == (native.lines, [[]])
+        return
     assert session.reports[0].errno == errno.EACCES
     ((event,),) = session.events
     assert (event.action, event.access, event.syscall) == ("deny", act.access, act.stands_for or row)

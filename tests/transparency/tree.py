@@ -53,11 +53,24 @@ def _below(directory: int, prefix: str, found: dict[str, Node]) -> None:
         node = _node(name, directory)
         found[prefix + name] = node
         if stat.S_ISDIR(int(node.mode, 8)):
-            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            below = _opened(name, directory)
             try:
                 _below(below, f"{prefix}{name}/", found)
             finally:
                 os.close(below)
+
+
+def _opened(name: str, directory: int) -> int:
+    """A directory, for listing; the owner gives itself leave where the mode does not."""
+    how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        below = os.open(name, how, dir_fd=directory)
+        os.close(os.open(".", os.O_PATH, dir_fd=below))
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=directory)
+    else:
+        return below
+    return os.open(name, how, dir_fd=directory)
 
 
 def _node(name: str, directory: int | None) -> Node:
