@@ -228,10 +228,7 @@ def _mkdir(request: Request, resolver: Resolver) -> Target:
 
 
 def _mknod(request: Request, resolver: Resolver) -> Target:
-    kind = stat.S_IFMT(request.mode)
-    right = MAKE_BY_TYPE.get(kind)
-    if right is None:
-        raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
+    right = MAKE_BY_TYPE[stat.S_IFMT(request.mode)]
     place = _new_entry(request, resolver)
     return Target((Demand(CREATE if right == MAKE_REG else MKNOD, place, 0, right),))
 
