@@ -134,8 +134,8 @@ def _searched(found: Found) -> int:
     return os.stat(b".", dir_fd=found.parent).st_dev if found.parent >= 0 else os.stat("/").st_dev
 
 
-def no_rename(request: Request, old: Found, new: Found) -> NaturalFailure:
-    """Why nothing of the name *old* can be renamed to *new*, in the kernel's order."""
+def no_rename(request: Request, old: Found, new: Found, reason: int = errno.ENOENT) -> NaturalFailure:
+    """Why nothing of the name *old* can be renamed to *new*, in the kernel's order; *reason* comes last."""
     try:  # that a directory may be searched belongs to the way to its entries
         devices = [_searched(found) for found in (old, new)]
     except OSError as failure:
@@ -146,7 +146,7 @@ def no_rename(request: Request, old: Found, new: Found) -> NaturalFailure:
         return NaturalFailure(errno.EBUSY)
     if new.name in NO_NAMES:
         return NaturalFailure(errno.EEXIST if request.flags & RENAME_NOREPLACE else errno.EBUSY)
-    return NaturalFailure(errno.ENOENT)
+    return NaturalFailure(reason)
 
 
 def _truncate(_request: Request, target: Target) -> int:

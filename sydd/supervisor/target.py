@@ -266,7 +266,10 @@ def _make_right(mode: int) -> int:
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
     new = _second_entry(request, resolver)
-    mode = 0 if old.name in NO_NAMES or new.name in NO_NAMES else _kind_at(old)
+    try:
+        mode = 0 if old.name in NO_NAMES or new.name in NO_NAMES else _kind_at(old)
+    except NaturalFailure as failure:
+        raise no_rename(request, old, new, failure.errno) from None
     if not mode or not new.named:
         raise no_rename(request, old, new)
     replaced = _kind_at(new)
