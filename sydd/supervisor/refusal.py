@@ -134,13 +134,22 @@ def _searched(found: Found) -> int:
     return os.stat(b".", dir_fd=found.parent).st_dev if found.parent >= 0 else os.stat("/").st_dev
 
 
-def no_rename(request: Request, old: Found, new: Found, reason: int = errno.ENOENT) -> NaturalFailure:
-    """Why nothing of the name *old* can be renamed to *new*, in the kernel's order; *reason* comes last."""
+def no_rename(request: Request, old: Found, new: Found | None, reason: int = errno.ENOENT) -> NaturalFailure:
+    """Why nothing of the name *old* can be renamed to *new*, in the kernel's order.
+
+    Args:
+        request: the rename.
+        old: the old name.
+        new: the new name; None when its directory was not found.
+        reason: what is left when nothing comes before it.
+    """
     try:  # that a directory may be searched belongs to the way to its entries
-        devices = [_searched(found) for found in (old, new)]
+        devices = {_searched(found) for found in (old, new) if found}
     except OSError as failure:
         return NaturalFailure(failure.errno or errno.EIO)
-    if devices[0] != devices[1]:
+    if new is None:
+        return NaturalFailure(reason)
+    if len(devices) > 1:
         return NaturalFailure(errno.EXDEV)
     if old.name in NO_NAMES:
         return NaturalFailure(errno.EBUSY)

@@ -265,7 +265,10 @@ def _make_right(mode: int) -> int:
 
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
-    new = _second_entry(request, resolver)
+    try:
+        new = _second_entry(request, resolver)
+    except NaturalFailure as failure:
+        raise no_rename(request, old, None, failure.errno) from None
     try:
         mode = 0 if old.name in NO_NAMES or new.name in NO_NAMES else _kind_at(old)
     except NaturalFailure as failure:
