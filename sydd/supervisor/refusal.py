@@ -125,6 +125,39 @@ def _rename(request: Request, target: Target) -> int:
     return errno.ENOTDIR if wrong else 0
 
 
+NO_NAMES = (b".", b"..", b"/")
+"""What a path may end in without naming an entry of a directory."""
+
+
+def _searched(found: Found) -> int:
+    """The device of the directory that holds *found*. OSError: it may not be searched."""
+    return os.stat(b".", dir_fd=found.parent).st_dev if found.parent >= 0 else os.stat("/").st_dev
+
+
+def no_rename(request: Request, old: Found, new: Found | None, reason: int = errno.ENOENT) -> NaturalFailure:
+    """Why nothing of the name *old* can be renamed to *new*, in the kernel's order.
+
+    Args:
+        request: the rename.
+        old: the old name.
+        new: the new name; None when its directory was not found.
+        reason: what is left when nothing comes before it.
+    """
+    try:  # that a directory may be searched belongs to the way to its entries
+        devices = {_searched(found) for found in (old, new) if found}
+    except OSError as failure:
+        return NaturalFailure(failure.errno or errno.EIO)
+    if new is None:
+        return NaturalFailure(reason)
+    if len(devices) > 1:
+        return NaturalFailure(errno.EXDEV)
+    if old.name in NO_NAMES:
+        return NaturalFailure(errno.EBUSY)
+    if new.name in NO_NAMES:
+        return NaturalFailure(errno.EEXIST if request.flags & RENAME_NOREPLACE else errno.EBUSY)
+    return NaturalFailure(reason)
+
+
 def _truncate(_request: Request, target: Target) -> int:
     mode = _mode(target.demands[0].found)
     if mode is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -226,6 +227,10 @@ def _open_how(reader: Reader, tid: int, address: int, size: int) -> tuple[int, i
     return flags, mode, resolve
 
 
+_NODES = frozenset({0, stat.S_IFREG, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
+"""What mknod(2) makes; 0 is a regular file, too."""
+
+
 def _read_extra(
     reader: Reader, tid: int, row: Row, registers: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], int]:
@@ -252,6 +257,9 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
                 raise NaturalFailure(errno.EINVAL)
             return (length,)
         case Operation.MKNOD:
+            kind = stat.S_IFMT(registers[row.mode] & 0xFFFF) if row.mode is not None else 0
+            if kind not in _NODES:
+                raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
             return (values[0] & 0xFFFFFFFF,)
         case Operation.CHOWN:
             return (_int(values[0]), _int(values[1]))

@@ -35,7 +35,6 @@ from sydd.supervisor.walk import walk
 O_OBJECT = os.O_PATH | os.O_CLOEXEC
 O_OBJECT_NOFOLLOW = O_OBJECT | os.O_NOFOLLOW
 O_DIRECTORY_OBJECT = O_OBJECT | os.O_DIRECTORY
-
 _SCOPED = RESOLVE_BENEATH | RESOLVE_IN_ROOT
 
 MAXIMUM_LINKS = 40
@@ -185,12 +184,12 @@ class Resolver:
             NaturalFailure: what the kernel would answer: ENOENT, ENOTDIR, ELOOP, EACCES, EXDEV, ENAMETOOLONG.
         """
         flags = O_OBJECT if follow else O_OBJECT_NOFOLLOW
-        fd = probe_openat2(start, path, flags, _limits(resolve))
+        fd = probe_openat2(start, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
         if fd < 0:
             if not resolve and (fd == -errno.ELOOP or (fd in _MISSED and _passes_link(start, path))):
                 fd = walk(tid, start, path, follow=follow)
             if fd < 0:
-                raise NaturalFailure(-fd)
+                raise NaturalFailure(_reason(start, path, flags, resolve, -fd))
             self._opened.append(fd)
             return self._named(tid, start, path, fd, follow=follow)
         self._opened.append(fd)
@@ -315,7 +314,7 @@ class Resolver:
         return path.startswith(self._own) and (path == self._own or path.startswith(self._own_below))
 
     def _directory(self, tid: int, start: int, path: bytes, resolve: int) -> Found:
-        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, _limits(resolve))
+        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
         if fd >= 0:
             self._opened.append(fd)
             found = self.describe(fd, walked=False)
@@ -333,18 +332,16 @@ def in_existing_place(found: Found) -> Found:
     """*found*, an entry that is to be made.
 
     Raises:
-        NaturalFailure: ENOENT in a directory that has been removed, and in procfs, where looking a new name
-            up fails before anything is made.
+        NaturalFailure: ENOENT in a removed directory, and in procfs, where no name is looked up to be made.
     """
     if not found.named:
         raise NaturalFailure(errno.ENOENT)
     if found.path.startswith("/proc/") and found.parent >= 0:
-        try:
-            os.stat(found.name, dir_fd=found.parent, follow_symlinks=False)
-        except FileNotFoundError:
-            raise NaturalFailure(errno.ENOENT) from None
-        except OSError:
-            pass  # nor may it be looked up: the operation says so
+        fd = probe_openat2(found.parent, found.name, O_OBJECT_NOFOLLOW, 0)
+        if fd == -errno.ENOENT:
+            raise NaturalFailure(errno.ENOENT)
+        if fd >= 0:
+            os.close(fd)
     return found
 
 
@@ -357,9 +354,14 @@ def _passes_link(start: int, path: bytes) -> bool:
     return probe_openat2(start, path, O_OBJECT, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
 
 
-def _limits(resolve: int) -> int:
-    """*resolve*, so that no magic link is followed: below a root of the caller's they are EXDEV anyhow."""
-    return resolve if resolve & _SCOPED else resolve | RESOLVE_NO_MAGICLINKS
+def _reason(start: int, path: bytes, flags: int, resolve: int, number: int) -> int:
+    """The errno: ELOOP is EXDEV where it means a magic link, below a root of the caller's."""
+    if number == errno.ELOOP and resolve & _SCOPED:
+        fd = probe_openat2(start, path, flags, resolve)
+        if fd < 0:
+            return -fd
+        os.close(fd)
+    return number
 
 
 def _long_name(fd: int) -> str:

@@ -16,6 +16,7 @@ from sydd.kernel.paths import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from sydd.policy.access import Access
 from sydd.supervisor.failure import NaturalFailure
 from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
+from sydd.supervisor.refusal import NO_NAMES, no_rename
 from sydd.supervisor.request import (
     AT_EMPTY_PATH,
     AT_REMOVEDIR,
@@ -167,7 +168,7 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
         start = resolver.start(tid, request.dirfd, path)
     if request.flags & os.O_CREAT and path.endswith(b"/"):
         found = resolver.entry(tid, start, path, resolve=resolve)  # what is wrong on the way comes first
-        if found.name not in _NO_NAMES:
+        if found.name not in NO_NAMES:
             raise NaturalFailure(errno.EISDIR)
     return start
 
@@ -227,10 +228,7 @@ def _mkdir(request: Request, resolver: Resolver) -> Target:
 
 
 def _mknod(request: Request, resolver: Resolver) -> Target:
-    kind = stat.S_IFMT(request.mode)
-    right = MAKE_BY_TYPE.get(kind)
-    if right is None:
-        raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
+    right = MAKE_BY_TYPE[stat.S_IFMT(request.mode)]
     place = _new_entry(request, resolver)
     return Target((Demand(CREATE if right == MAKE_REG else MKNOD, place, 0, right),))
 
@@ -265,28 +263,18 @@ def _make_right(mode: int) -> int:
     return MAKE_BY_TYPE.get(stat.S_IFMT(mode), MAKE_REG)
 
 
-_NO_NAMES = (b".", b"..", b"/")
-"""What a path may end in without naming an entry of a directory."""
-
-
-def _no_rename(request: Request, old: Found, new: Found) -> NaturalFailure:
-    """Why nothing can be renamed, in the kernel's order."""
-    devices = [(os.fstat(found.parent) if found.parent >= 0 else os.stat("/")).st_dev for found in (old, new)]
-    if devices[0] != devices[1]:
-        return NaturalFailure(errno.EXDEV)
-    if old.name in _NO_NAMES:
-        return NaturalFailure(errno.EBUSY)
-    if new.name in _NO_NAMES:
-        return NaturalFailure(errno.EEXIST if request.flags & RENAME_NOREPLACE else errno.EBUSY)
-    return NaturalFailure(errno.ENOENT)
-
-
 def _rename(request: Request, resolver: Resolver) -> Target:
     old = _entry(request, resolver, request.dirfd, request.path)
-    new = _second_entry(request, resolver)
-    mode = 0 if old.name in _NO_NAMES or new.name in _NO_NAMES else _kind_at(old)
+    try:
+        new = _second_entry(request, resolver)
+    except NaturalFailure as failure:
+        raise no_rename(request, old, None, failure.errno) from None
+    try:
+        mode = 0 if old.name in NO_NAMES or new.name in NO_NAMES else _kind_at(old)
+    except NaturalFailure as failure:
+        raise no_rename(request, old, new, failure.errno) from None
     if not mode or not new.named:
-        raise _no_rename(request, old, new)
+        raise no_rename(request, old, new)
     replaced = _kind_at(new)
     refer = 0 if old.path.rpartition("/")[0] == new.path.rpartition("/")[0] else REFER
     old_rights = refer | (REMOVE_DIR if stat.S_ISDIR(mode) else REMOVE_FILE)
@@ -294,7 +282,7 @@ def _rename(request: Request, resolver: Resolver) -> Target:
     old_access, new_access = RENAME, CREATE
     if request.flags & RENAME_EXCHANGE:
         if not replaced:
-            raise _no_rename(request, old, new)
+            raise no_rename(request, old, new)
         old_access |= CREATE
         new_access |= RENAME
         old_rights |= _make_right(replaced)
