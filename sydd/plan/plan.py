@@ -20,6 +20,8 @@ from sydd.policy.policy import Policy
 __all__ = ["AccessPlan", "Enforcement", "Engine", "Plan", "compile_plan", "pick_engine"]
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sydd.kernel.landlock import FsRight
     from sydd.plan.tree import Tree
     from sydd.policy.matcher import Matcher
@@ -109,6 +111,7 @@ def compile_plan(
     scoped: int,
     arch: str,
     privileged: bool = False,
+    terminals: Sequence[str] = (),
 ) -> Plan:
     """Compile *policy* for one session.
 
@@ -121,13 +124,14 @@ def compile_plan(
         scoped: Landlock scopes to ask for.
         arch: machine, as uname(2) says it.
         privileged: whether processes of the session may come to have different credentials.
+        terminals: names of those that the launch has.
 
     Raises:
         ValueError: the policy asks for something that nothing would enforce under *engine*.
     """
     landlock = None
     if engine in (Engine.HYBRID, Engine.LANDLOCK, Engine.NESTED):
-        landlock = plan_landlock(matcher, tree, rights, scoped)
+        landlock = plan_landlock(matcher, tree, rights, scoped, terminals)
     signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
     restrict = plan_restrict(policy.restrict, engine, privileged=privileged, signals_scoped=signals_scoped)
     accesses = tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import socket
 import subprocess
 import tempfile
@@ -322,23 +321,3 @@ def test_loopback(arena: Arena) -> None:
 
         code = "import socket; socket.create_connection(('127.0.0.1', int(sys.argv[1])))"
         arena.attempt(arena.python(_modules() + code, str(server.getsockname()[1])), worked)
-
-
-@pytest.mark.xfail(strict=True, reason="/dev/pts holds the terminals of all sessions of the user")
-def test_terminal_of_a_neighbour(arena: Arena) -> None:
-    """Write escape sequences to another terminal of the same user."""
-    master, slave = pty.openpty()
-    try:
-        os.set_blocking(master, False)
-        code = "fd = os.open(sys.argv[1], os.O_WRONLY | os.O_NOCTTY); os.write(fd, b'out')"
-
-        def worked() -> bool:
-            try:
-                return b"out" in os.read(master, 100)
-            except BlockingIOError:
-                return False
-
-        arena.attempt(arena.python(code, os.ttyname(slave)), worked)
-    finally:
-        os.close(master)
-        os.close(slave)
