@@ -6,6 +6,7 @@ Documentation/admin-guide/devices.txt.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -62,18 +63,14 @@ def of_this_process() -> list[tuple[str, int]]:
             continue
         path = os.readlink(f"/proc/self/fd/{number}")
         if path not in found and _is_named(path, number):
-            found[path] = os.open(f"/proc/self/fd/{number}", _QUIETLY)
-    try:
+            found[path] = os.dup(number)
+    with contextlib.suppress(OSError):  # it has no name here, or may not be opened: not by the session either
         session, device = controlling(os.getpid())
         path = path_of(device) if device else ""
         if path and path not in found:
-            opened = os.open(path, _QUIETLY)
-            if _session_of(opened) == session:
-                found[path] = opened
-            else:
-                os.close(opened)
-    except OSError:
-        pass  # it has no name here, or has been hung up: nobody can open it by name either
+            found[path] = os.open(path, _QUIETLY)
+            if _session_of(found[path]) != session:
+                os.close(found.pop(path))
     return list(found.items())
 
 
@@ -86,8 +83,11 @@ def _is_named(path: str, fd: int) -> bool:
 
 
 def _session_of(fd: int) -> int:
-    """The session whose controlling terminal *fd* is (TIOCGSID)."""
-    answer: bytes = fcntl.ioctl(fd, termios.TIOCGSID, bytes(4))
+    """The session whose controlling terminal *fd* is (TIOCGSID); 0 for nobody's."""
+    try:
+        answer: bytes = fcntl.ioctl(fd, termios.TIOCGSID, bytes(4))
+    except OSError:
+        return 0
     (session,) = struct.unpack("i", answer)
     return int(session)
 

@@ -170,7 +170,8 @@ def plan_landlock(
         terminals: names of those that the launch has; rules have another name for them.
 
     Returns:
-        The plan; its `handled` is empty when the policy restricts nothing that Landlock knows.
+        The plan. It handles something in any case, or scopes: the kernel keeps who is in a domain from the
+        memory and environment of who is not.
     """
     draft = _Draft(matcher, tree, terminals)
     names_matter = renaming_gains(matcher)
@@ -181,9 +182,9 @@ def plan_landlock(
             draft.handle(right, mask)
         else:
             draft.gaps.setdefault(mask, "this kernel's Landlock does not know the right")
-    if draft.handled and FsRight.REFER & draft.free:
+    if (draft.handled or not scoped) and FsRight.REFER & draft.free:
         # The kernel refuses every reparenting that no rule grants, also where the ruleset does not handle
-        # REFER.
+        # REFER. And a ruleset that is empty makes no domain, by which the kernel keeps tracing inside.
         draft.handled |= FsRight.REFER
         draft.subtrees["/"] = draft.subtrees.get("/", NONE) | FsRight.REFER
     return LandlockPlan(draft.handled, draft.free, scoped, draft.rules(), _by_access(draft.gaps))

@@ -226,6 +226,8 @@ def _plan_access(
     if matcher.universal(access):
         if engine is not Engine.AUDIT and access in (_HELD_BY_NAMING if landlock else _NAMING):
             names_matter = "another name may allow more" if renaming_gains(matcher) else ""
+        if engine is Engine.SUPERVISOR and access in _OPENING:
+            names_matter = "memory and descriptors of processes outside are opened as files are"
         if not names_matter:
             return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if engine is Engine.AUDIT:
@@ -259,6 +261,9 @@ def _plan_access(
         return AccessPlan(access, Enforcement.KERNEL, "the rules are exact subtrees and files")
     return AccessPlan(access, Enforcement.BOTH, names_matter or gap or special or "denials are explained")
 
+
+_OPENING = Access.READ | Access.MODIFY | Access.TRUNCATE
+"""Accesses by which /proc/<pid> gives what is another process's; no domain of Landlock guards it there."""
 
 _NAMING = Access.RENAME | Access.LINK
 """Accesses by which an object gets another name."""

@@ -55,6 +55,21 @@ def test_environment_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[by
     arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
 
 
+def test_environment_of_a_neighbour_where_all_is_allowed(
+    arena: Arena, neighbour: subprocess.Popen[bytes]
+) -> None:
+    """The same under a profile that lets all files be read and written."""
+    code = "print(open(f'/proc/{sys.argv[1]}/environ').read())"
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told, profile="offline")
+
+
+def test_memory_of_a_neighbour_where_all_is_allowed(
+    arena: Arena, neighbour: subprocess.Popen[bytes]
+) -> None:
+    """Who writes there has the neighbour do what is denied: the network, under `offline`."""
+    arena.attempt(arena.python(MEMORY, str(neighbour.pid)), arena.told, profile="offline")
+
+
 def test_environment_of_a_neighbour_where_proc_is_mixed(
     arena: Arena, neighbour: subprocess.Popen[bytes]
 ) -> None:
@@ -285,23 +300,29 @@ open(sys.argv[1], 'w').write('x')
     assert not arena.touched()
 
 
-def test_datagram_to_a_neighbour(arena: Arena) -> None:
+KINDS = pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_RAW"])
+"""Of unix sockets both are datagrams."""
+
+
+@KINDS
+def test_datagram_to_a_neighbour(arena: Arena, kind: str) -> None:
     """One end of a socketpair(2) of datagrams may be connected to any other address, without socket(2)."""
     with datagrams() as (address, worked):
-        code = """
+        code = f"""
 import socket
-s, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+s, _ = socket.socketpair(socket.AF_UNIX, socket.{kind})
 s.connect(sys.argv[1]); s.send(b'out')
 """
         arena.attempt(arena.python(_modules() + code, address), worked)
 
 
-def test_datagram_with_an_address(arena: Arena) -> None:
+@KINDS
+def test_datagram_with_an_address(arena: Arena, kind: str) -> None:
     """The same by sendto(2), which needs no connect(2)."""
     with datagrams() as (address, worked):
-        code = """
+        code = f"""
 import socket
-s, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+s, _ = socket.socketpair(socket.AF_UNIX, socket.{kind})
 s.sendto(b'out', sys.argv[1])
 """
         arena.attempt(arena.python(_modules() + code, address), worked)

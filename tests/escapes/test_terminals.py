@@ -8,6 +8,7 @@ import os
 import pty
 import struct
 import subprocess
+import sys
 import termios
 import tty
 from collections.abc import Iterator
@@ -173,6 +174,55 @@ for where in (name, f'/proc/self/fd/{kept}'):
             finally:
                 for one in made:
                     one.close()
+
+
+LEADER = """
+import fcntl, os, select, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+pipe = subprocess.PIPE
+with subprocess.Popen(['cat'], stdin=pipe, stdout=pipe, bufsize=0, process_group=0) as job:
+    subprocess.run([*sys.argv[1:], str(job.pid)], process_group=0)
+    job.stdin.write(b'x')
+    while True:
+        pid, status = os.waitpid(job.pid, os.WNOHANG | os.WUNTRACED)
+        if pid:
+            print('stopped')
+            break
+        if select.select([job.stdout], [], [], 0.01)[0]:
+            print('runs')
+            break
+    job.kill()
+"""
+
+
+def test_stopping_another_job_of_the_shell(arena: Arena) -> None:
+    """Who uses the terminal in the background is stopped, and with it the whole group that it has joined."""
+    code = """
+import signal, termios
+signal.signal(signal.SIGTTOU, lambda number, frame: os._exit(0))
+os.setpgid(0, int(sys.argv[1]))
+terminal = os.open('/dev/tty', os.O_RDWR)
+termios.tcsetattr(terminal, termios.TCSANOW, termios.tcgetattr(terminal))
+"""
+    attempt = arena.python(code)
+    for argv, expected in ((attempt, "stopped"), (arena.launch(attempt), "runs")):
+        master, slave = pty.openpty()
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", LEADER, *argv],
+                cwd=arena.work,
+                env=arena.environment(0),
+                stdin=slave,
+                capture_output=True,
+                text=True,
+                start_new_session=True,
+                timeout=30,
+                check=False,
+            )
+        finally:
+            os.close(master)
+            os.close(slave)
+        assert done.stdout.split()[-1:] == [expected], done.stdout + done.stderr
 
 
 @pytest.mark.root
