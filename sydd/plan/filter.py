@@ -50,7 +50,8 @@ ALWAYS_ALLOWED = ("exit", "exit_group", "rt_sigreturn", "sigreturn")
 # O_TRUNC (which truncates with O_RDONLY too) and the bit that tells O_TMPFILE from O_DIRECTORY.
 _O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
 _O_PATH = 0o10000000
-_SOCK_TYPE_MASK, _SOCK_DGRAM = 0xF, 2  # linux/net.h
+_AF_UNIX = 1  # linux/socket.h
+_SOCK_TYPE_MASK, _SOCK_STREAM, _SOCK_SEQPACKET = 0xF, 1, 5  # linux/net.h
 
 
 class Disposition(Enum):
@@ -292,9 +293,14 @@ def _notified(
     if not row.asks & supervised:
         return [allow]
     if row.name == "socketpair":
-        # By the end of a pair of datagrams any address can be reached; the others are connected for good.
-        datagrams = ArgTest(row.extra[1], _SOCK_TYPE_MASK, _SOCK_DGRAM)
-        return [FilterEntry(row.name, nr, Disposition.NOTIFY, 0, (datagrams,), notify.why)]
+        # These are connected for good; by the end of any other pair another address may be reached. Of unix
+        # sockets SOCK_RAW means datagrams, too.
+        family, kind, _ = row.extra
+        pairs = [
+            (equals(family, _AF_UNIX), ArgTest(kind, _SOCK_TYPE_MASK, connected))
+            for connected in (_SOCK_STREAM, _SOCK_SEQPACKET)
+        ]
+        return [*(FilterEntry(row.name, nr, Disposition.ALLOW, 0, tests) for tests in pairs), notify]
     if row.name == "ioctl":
         request = row.extra[0]
         return [

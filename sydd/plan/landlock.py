@@ -20,9 +20,10 @@ from sydd.plan.rights import FILE_RIGHTS, NAMING, NONE, REQUIRED
 from sydd.plan.survey import landmarks, roaming
 from sydd.policy.access import FILE_ACCESSES, Access, Action, bits
 from sydd.policy.glob import is_below
+from sydd.policy.terminal import PSEUDO_TERMINALS, own_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sydd.plan.tree import Tree
     from sydd.policy.matcher import Matcher
@@ -122,7 +123,7 @@ class _Walk:
         serves them all: a home directory has thousands of entries, and start-up is measured.
         """
         prefix = directory if directory.endswith("/") else directory + "/"
-        if not self.mixed and self._of_file(directory) is Action.ALLOW:
+        if not self.mixed and self.of_file(directory) is Action.ALLOW:
             self.mixed = directory
         alike = not any(is_below(directory, place) for place in self.roaming)
         if not alike:
@@ -138,15 +139,15 @@ class _Walk:
                 self.visit(path)
                 continue
             if named or not alike:
-                action = self._of_file(path)
+                action = self.of_file(path)
             else:
                 if kind not in unnamed:
-                    unnamed[kind] = self.uniform(path) if kind == "dir" else self._of_file(path)
+                    unnamed[kind] = self.uniform(path) if kind == "dir" else self.of_file(path)
                 action = unnamed[kind]
             if action is Action.ALLOW:
                 (self.directories if kind == "dir" else self.files).append(path)
 
-    def _of_file(self, path: str) -> Action | None:
+    def of_file(self, path: str) -> Action | None:
         actions = {self.matcher.decide(bit, path).action for bit in bits(self.mask)}
         return actions.pop() if len(actions) == 1 else None
 
@@ -167,7 +168,9 @@ def renaming_gains(matcher: Matcher) -> bool:
     return any(matcher.uniform(access, "/") is None for access in bits(FILE_ACCESSES))
 
 
-def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int = 0) -> LandlockPlan:
+def plan_landlock(
+    matcher: Matcher, tree: Tree, available: FsRight, scoped: int = 0, terminals: Sequence[str] = ()
+) -> LandlockPlan:
     """The ruleset for the policy in *matcher*.
 
     Args:
@@ -175,11 +178,13 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
         tree: the file system as it is at launch.
         available: rights that the kernel's ABI knows.
         scoped: scopes to ask for, passed through.
+        terminals: names of those that the launch has; rules have another name for them.
 
     Returns:
-        The plan; its `handled` is empty when the policy restricts nothing that Landlock knows.
+        The plan. It handles something in any case, or scopes: the kernel keeps who is in a domain from the
+        memory and environment of who is not.
     """
-    draft = _Draft(matcher, tree)
+    draft = _Draft(matcher, tree, terminals)
     names_matter = renaming_gains(matcher)
     for right, mask in REQUIRED.items():
         if matcher.universal(mask) and not (right & NAMING and names_matter):
@@ -188,9 +193,9 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
             draft.handle(right, mask)
         else:
             draft.gaps.setdefault(mask, "this kernel's Landlock does not know the right")
-    if draft.handled and FsRight.REFER & draft.free:
+    if (draft.handled or not scoped) and FsRight.REFER & draft.free:
         # The kernel refuses every reparenting that no rule grants, also where the ruleset does not handle
-        # REFER.
+        # REFER. And a ruleset that is empty makes no domain, by which the kernel keeps tracing inside.
         draft.handled |= FsRight.REFER
         draft.subtrees["/"] = draft.subtrees.get("/", NONE) | FsRight.REFER
     return LandlockPlan(draft.handled, draft.free, scoped, draft.rules(), _by_access(draft.gaps))
@@ -199,7 +204,7 @@ def plan_landlock(matcher: Matcher, tree: Tree, available: FsRight, scoped: int 
 class _Draft:
     """A ruleset in the making."""
 
-    def __init__(self, matcher: Matcher, tree: Tree) -> None:
+    def __init__(self, matcher: Matcher, tree: Tree, terminals: Sequence[str]) -> None:
         self.free = NONE
         self.handled = NONE
         self.subtrees: dict[str, FsRight] = {}
@@ -207,6 +212,7 @@ class _Draft:
         self.gaps: dict[Access, str] = {}
         self._matcher = matcher
         self._tree = tree
+        self._terminals = terminals
         self._walks: dict[tuple[Access, bool], _Walk] = {}
 
     def handle(self, right: FsRight, mask: Access) -> None:
@@ -218,15 +224,22 @@ class _Draft:
             return
         if walk.gap:
             self.gaps.setdefault(mask, walk.gap)
+        elif right is FsRight.WRITE_FILE and _only_own_terminals(walk):
+            self.gaps.setdefault(mask, "terminals that the session makes are not there yet")
         if walk.mixed and right is FsRight.READ_DIR:
             self.gaps.setdefault(mask, f"{walk.mixed} may be listed, but not everything below it")
         for path in walk.directories:
             self.subtrees[path] = self.subtrees.get(path, NONE) | right
         if right & FILE_RIGHTS:
-            for path in walk.files:
+            for path in self._files(walk):
                 self.files[path] = self.files.get(path, NONE) | right
         elif walk.files and right != FsRight.READ_DIR:
             self.gaps.setdefault(mask, "a single file's entry cannot be granted")
+
+    def _files(self, walk: _Walk) -> list[str]:
+        """The single files that *walk* found, the session's terminals by what is said of these."""
+        own = [path for path in self._terminals if walk.of_file(own_name(path)) is Action.ALLOW]
+        return [path for path in walk.files if path not in self._terminals] + own
 
     def _walk(self, mask: Access, *, naming: bool, moving: bool) -> _Walk:
         known = self._walks.get((mask, naming))  # no other right needs what REFER needs
@@ -245,6 +258,13 @@ class _Draft:
             LandlockRule(path, rights, directory=False) for path, rights in self.files.items() if rights
         ]
         return tuple(sorted(rules, key=lambda rule: rule.path))
+
+
+def _only_own_terminals(walk: _Walk) -> bool:
+    """Whether the session's own terminals are granted, and not those of all."""
+    if walk.of_file(own_name("")) is not Action.ALLOW:
+        return False
+    return not any(is_below(PSEUDO_TERMINALS, place) for place in walk.directories)
 
 
 def _by_access(gaps: dict[Access, str]) -> tuple[tuple[Access, str], ...]:

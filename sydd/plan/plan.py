@@ -20,6 +20,8 @@ from sydd.policy.policy import Policy
 __all__ = ["AccessPlan", "Enforcement", "Engine", "Plan", "compile_plan", "pick_engine"]
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sydd.kernel.landlock import FsRight
     from sydd.plan.tree import Tree
     from sydd.policy.matcher import Matcher
@@ -109,6 +111,7 @@ def compile_plan(
     scoped: int,
     arch: str,
     privileged: bool = False,
+    terminals: Sequence[str] = (),
 ) -> Plan:
     """Compile *policy* for one session.
 
@@ -121,13 +124,14 @@ def compile_plan(
         scoped: Landlock scopes to ask for.
         arch: machine, as uname(2) says it.
         privileged: whether processes of the session may come to have different credentials.
+        terminals: names of those that the launch has.
 
     Raises:
         ValueError: the policy asks for something that nothing would enforce under *engine*.
     """
     landlock = None
     if engine in (Engine.HYBRID, Engine.LANDLOCK, Engine.NESTED):
-        landlock = plan_landlock(matcher, tree, rights, scoped)
+        landlock = plan_landlock(matcher, tree, rights, scoped, terminals)
     signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
     restrict = plan_restrict(policy.restrict, engine, privileged=privileged, signals_scoped=signals_scoped)
     accesses = tuple(
@@ -218,11 +222,10 @@ def _nested(
 def _plan_access(
     access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine
 ) -> AccessPlan:
-    names_matter = ""
+    beyond = ""
     if matcher.universal(access):
-        if engine is not Engine.AUDIT and access in (_HELD_BY_NAMING if landlock else _NAMING):
-            names_matter = "another name may allow more" if renaming_gains(matcher) else ""
-        if not names_matter:
+        beyond = _beyond_rules(access, matcher, landlock, engine)
+        if not beyond:
             return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if engine is Engine.AUDIT:
         return AccessPlan(access, Enforcement.RECORDED, "mode is audit")
@@ -245,7 +248,7 @@ def _plan_access(
         )
         if access in Access.EXEC | Access.IOCTL:
             return AccessPlan(access, Enforcement.ADVISORY, why)
-        return AccessPlan(access, Enforcement.SUPERVISOR, names_matter or why)
+        return AccessPlan(access, Enforcement.SUPERVISOR, beyond or why)
     gap = dict(landlock.gaps).get(access, "")
     exact = access in _EXACT_IN_KERNEL and not gap
     special = _needs_supervisor(access, matcher)
@@ -253,8 +256,21 @@ def _plan_access(
         return AccessPlan(access, Enforcement.KERNEL, gap or "the rules are exact subtrees and files")
     if exact and not special and (engine is Engine.LANDLOCK or not _wants_report(access, matcher)):
         return AccessPlan(access, Enforcement.KERNEL, "the rules are exact subtrees and files")
-    return AccessPlan(access, Enforcement.BOTH, names_matter or gap or special or "denials are explained")
+    return AccessPlan(access, Enforcement.BOTH, beyond or gap or special or "denials are explained")
 
+
+def _beyond_rules(access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine) -> str:
+    """Why an access that all rules allow is not free; empty when it is."""
+    if engine is Engine.SUPERVISOR and access in _OPENING:
+        return "memory and descriptors of processes outside are opened as files are"
+    naming = access in (_HELD_BY_NAMING if landlock else _NAMING)
+    if engine is not Engine.AUDIT and naming and renaming_gains(matcher):
+        return "another name may allow more"
+    return ""
+
+
+_OPENING = Access.READ | Access.MODIFY | Access.TRUNCATE
+"""Accesses by which /proc/<pid> gives what is another process's; no domain of Landlock guards it there."""
 
 _NAMING = Access.RENAME | Access.LINK
 """Accesses by which an object gets another name."""

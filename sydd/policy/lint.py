@@ -11,6 +11,7 @@ from sydd.policy.bind import PER_TASK, BoundRule
 from sydd.policy.errors import Source
 from sydd.policy.glob import Kind, PathGlob, is_below
 from sydd.policy.policy import Policy
+from sydd.policy.terminal import OWN_TERMINALS
 from sydd.policy.variables import references
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _missing(rule: BoundRule, exists: Callable[[str], bool]) -> Iterator[Finding
     told: set[str] = set()
     for glob in _globs(rule):
         directory = glob.literal_prefix
-        if any(is_below(directory, name) for name in PER_TASK):
+        if any(is_below(directory, name) for name in (*PER_TASK, OWN_TERMINALS)):
             continue
         if not rule.action.permits:
             directory = "/" + directory.split("/")[1]

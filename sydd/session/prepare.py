@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, landlock_calls
 from sydd.kernel.landlock import rights_of_abi, scopes_of_abi
+from sydd.kernel.terminals import of_this_process
 from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
 from sydd.plan.tree import HostTree
 from sydd.policy.access import Access
@@ -116,6 +117,15 @@ def is_supervised() -> bool:
     return supervised()
 
 
+def terminals_of_launch() -> tuple[str, ...]:
+    """The names of the terminals that a session started here has from the beginning."""
+    names = []
+    for path, fd in of_this_process():
+        os.close(fd)
+        names.append(path)
+    return tuple(names)
+
+
 def bind(
     policy: Policy,
     place: Place,
@@ -190,5 +200,6 @@ def prepare(
         scoped=int(scopes_of_abi(abi)),
         arch=arch or os.uname().machine,
         privileged=not credentials_are_fixed(),
+        terminals=terminals_of_launch(),
     )
     return Prepared(policy, place, variables, policy.environment.apply(environment, variables), matcher, plan)

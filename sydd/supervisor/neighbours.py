@@ -5,7 +5,7 @@ session's own goes on. That of a process may be given to a new one, once its own
 wins that race reaches the scheduling of a process that has just begun. Objects of IPC are the session's
 when the supervisor made them for it, which is why it makes them itself.
 
-Source: setpriority(2), ioprio_set(2), sched(7), prlimit(2), sysvipc(7).
+Source: setpriority(2), ioprio_set(2), sched(7), prlimit(2), setpgid(2), sysvipc(7).
 """
 
 from __future__ import annotations
@@ -127,6 +127,8 @@ def _missing(kind: str, number: int) -> Answer | None:
 def _about_process(tid: int, row: Row, values: list[int]) -> Answer | None:
     """CONTINUE for a process or thread of the session."""
     pid = values[-1]
+    if row.name == "setpgid":
+        return CONTINUE if _may_join(tid, *values) else None
     if row.name in WHO_PROCESS:
         process = WHO_PROCESS[row.name]
         if values[0] == process + 1:
@@ -143,3 +145,15 @@ def _about_process(tid: int, row: Row, values: list[int]) -> Answer | None:
         # With the processor time as its limit a process is ended: for this, no race is good enough.
         return CONTINUE if pid == credentials.of_task(tid).tgid else None
     return CONTINUE if pid == tid or in_session(pid) else None
+
+
+def _may_join(tid: int, pid: int, group: int) -> bool:
+    """Whether a process may become a member of a process group.
+
+    Who is in a group can have all of it stopped, without a signal of its own: the kernel sends SIGTTOU and
+    SIGTTIN to the whole group of who uses the terminal in the background (credentials(7)). So only the
+    session's own groups may be joined, and the one that the launch was in.
+    """
+    if group == (pid or credentials.of_task(tid).tgid) or group == os.getpgrp():
+        return True
+    return in_session(group) or all(in_session(member) for member in members(group))

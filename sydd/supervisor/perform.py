@@ -137,8 +137,8 @@ def _open(request: Request, target: Target) -> Answer:
     if stat.S_ISFIFO(about.st_mode) and not flags & os.O_NONBLOCK:
         raise MayBlock(object_path(found), ours)
     if about.st_rdev == terminal.DEVICE and stat.S_ISCHR(about.st_mode):
-        path = terminal.terminal_of(request.notification.tid)
-        return Answer(Kind.DESCRIPTOR, os.open(path, ours), installed)
+        fd = terminal.open_controlling(request.notification.tid, ours)
+        return Answer(Kind.DESCRIPTOR, fd, installed)
     if about.st_size > LARGEST_NARROW and stat.S_ISREG(about.st_mode) and _wants_small(request):
         os.close(os.open(object_path(found), ours & ~os.O_TRUNC))  # who may not open it is told that first
         return error(errno.EOVERFLOW)

@@ -26,10 +26,13 @@ from sydd.kernel.paths import (
     RESOLVE_NO_SYMLINKS,
     probe_openat2,
 )
+from sydd.policy.terminal import own_name
 from sydd.supervisor.descriptors import Descriptors
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
+from sydd.supervisor.longname import long_name
 from sydd.supervisor.procfs import in_session, is_elsewhere, is_guarded, process_of
 from sydd.supervisor.request import AT_FDCWD
+from sydd.supervisor.terminal import Terminals
 from sydd.supervisor.walk import walk
 
 O_OBJECT = os.O_PATH | os.O_CLOEXEC
@@ -90,6 +93,7 @@ class Resolver:
         self._own_below = self._own + "/"
         self._opened: list[int] = []
         self.descriptors = Descriptors()
+        self._terminals = Terminals()
         self.caller = 0
         self.credentials: credentials.Credentials | None = None
 
@@ -103,6 +107,7 @@ class Resolver:
         """Close what is kept between requests, too."""
         self.close()
         self.descriptors.close()
+        self._terminals.close()
 
     def start(self, tid: int, dirfd: int, path: bytes) -> int:
         """The descriptor from which *path* is looked up: AT_FDCWD when it is absolute.
@@ -293,7 +298,7 @@ class Resolver:
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            path = _long_name(fd)
+            path = long_name(fd)
         if path.endswith(DELETED) and os.fstat(fd).st_nlink == 0:
             return Found(path[: -len(DELETED)], fd, named=False)
         if path[:1] != "/":
@@ -307,6 +312,8 @@ class Resolver:
                 raise Stranger(path)
         elif not owner and is_elsewhere(path, fd):
             raise Stranger(path)
+        elif path.startswith("/dev/") and self._terminals.is_own(path, fd, self.caller):
+            path = own_name(path)
         return Found(path, fd)
 
     def _is_own(self, path: str) -> bool:
@@ -362,39 +369,3 @@ def _reason(start: int, path: bytes, flags: int, resolve: int, number: int) -> i
             return -fd
         os.close(fd)
     return number
-
-
-def _long_name(fd: int) -> str:
-    """The canonical name of a directory whose name is longer than the kernel tells, put together from below.
-
-    Each parent is opened and searched for the inode, until a name is short enough. It is not a fast way;
-    nobody comes here twice.
-    """
-    names: list[str] = []
-    here = os.open(f"/proc/self/fd/{fd}", O_OBJECT)
-    try:
-        if not stat.S_ISDIR(os.fstat(here).st_mode):
-            raise NaturalFailure(errno.ENAMETOOLONG)
-        while True:
-            try:
-                top = os.readlink(f"/proc/self/fd/{here}")
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
-                    raise
-            else:
-                return "/".join([top.rstrip("/"), *reversed(names)])
-            parent = os.open("..", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY, dir_fd=here)
-            wanted = os.fstat(here)
-            os.close(here)
-            here = parent
-            names.append(_name_of(parent, wanted))
-    finally:
-        os.close(here)
-
-
-def _name_of(parent: int, wanted: os.stat_result) -> str:
-    with os.scandir(parent) as listing:
-        for entry in listing:
-            if entry.inode() == wanted.st_ino and entry.stat(follow_symlinks=False).st_dev == wanted.st_dev:
-                return entry.name
-    raise NaturalFailure(errno.ENOENT)

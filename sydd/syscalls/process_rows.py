@@ -68,6 +68,7 @@ _OTHERS = (
     Row(name="sched_setscheduler", operation=_op.PROCESS, extra=(0,), errno=EPERM),
     Row(name="sched_setaffinity", operation=_op.PROCESS, extra=(0,), errno=EPERM),
     Row(name="sched_setattr", operation=_op.PROCESS, extra=(0,), errno=EPERM),
+    Row(name="setpgid", operation=_op.PROCESS, extra=(0, 1), errno=EPERM),
     Row(name="prlimit64", operation=_op.PROCESS, extra=(0,), errno=EPERM),
     Row(name="shmget", operation=_op.IPC_GET, extra=(0, 1, 2), errno=EACCES),
     Row(name="semget", operation=_op.IPC_GET, extra=(0, 1, 2), errno=EACCES),

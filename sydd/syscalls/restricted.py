@@ -42,6 +42,8 @@ KEYBOARD_REQUESTS: dict[str, int] = {
 F_SETOWN_EX = 15
 FIOSETOWN, SIOCSPGRP = 0x8901, 0x8902
 
+PR_SCHED_CORE = 62  # linux/prctl.h: who shares a core with whom; a process in the third argument
+
 USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h
 
 _FILE_TYPE = S_IFREG | S_IFBLK | S_IFCHR | S_IFIFO | S_IFSOCK
@@ -130,7 +132,14 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             "pidfd_getfd",
             "kcmp",
         ),
-        rules=tuple(only_own(call) for call in ("migrate_pages", "move_pages", "get_robust_list")),
+        rules=(
+            *(only_own(call) for call in ("migrate_pages", "move_pages", "get_robust_list")),
+            ArgumentRule(
+                call="prctl",
+                forms=(((equals(0, PR_SCHED_CORE), equals(2, 0)), 0), ((equals(0, PR_SCHED_CORE),), EPERM)),
+                otherwise=0,
+            ),
+        ),
         by_default=False,
     ),
     Restriction(

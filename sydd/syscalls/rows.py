@@ -17,8 +17,9 @@ What a reader of a row has to know besides:
 - ``symlink`` keeps its new name in ``path``; the target is only a string (``extra``).
 - *Flags* of WATCH are the call's own: ``inotify_add_watch`` has its event mask there, in which
   ``IN_DONT_FOLLOW`` counts, ``fanotify_mark`` its ``FAN_MARK_*``, in which ``FAN_MARK_DONT_FOLLOW`` counts.
-- ``socketpair`` is here for datagrams alone: an end of such a pair can be connected, and sent from, to any
-  other address. Of the other types ``connect`` and ``bind`` are, on a socket of a pair or an inherited one.
+- ``socketpair`` is here for all but unix streams and seqpackets: an end of a pair of datagrams can be
+  connected, and sent from, to any other address. Of the others ``connect`` and ``bind`` are, on a socket of
+  a pair or an inherited one.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
 
 What a call asks for, where it is not obvious:

@@ -82,12 +82,23 @@ class Arena:
         profile: str = "build",
     ) -> None:
         """Run under a profile, with further rules."""
+        self._run(self.launch(argv, rules, options, profile), self.seconds)
+
+    def launch(
+        self,
+        argv: Sequence[str],
+        rules: Sequence[str] = (),
+        options: Sequence[str] = (),
+        profile: str = "build",
+    ) -> list[str]:
+        """The command that runs *argv* under a profile, with further rules."""
         added = [word for rule in rules for word in ("--rule", rule)]
         launch = [sys.executable, "-P", "-m", "sydctl", "launch", profile, "--engine", self.engine]
-        self._run([*launch, *added, *options, "--", *argv], self.seconds)
+        return [*launch, *added, *options, "--", *argv]
 
-    def _run(self, argv: Sequence[str], seconds: float) -> None:
-        environment = {
+    def environment(self, seconds: float) -> dict[str, str]:
+        """The environment of an attempt; a race lasts for *seconds*."""
+        return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": self.home,
             "PYTHONPATH": ROOT,
@@ -96,10 +107,12 @@ class Arena:
             "RACE": str(seconds),
             "AWS_SECRET_ACCESS_KEY": SECRET,
         }
+
+    def _run(self, argv: Sequence[str], seconds: float) -> None:
         done = subprocess.run(
             argv,
             cwd=self.work,
-            env=environment,
+            env=self.environment(seconds),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

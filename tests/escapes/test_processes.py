@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import socket
 import subprocess
 import tempfile
@@ -54,6 +53,19 @@ def test_environment_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[by
     """/proc/<pid>/environ of a process outside holds tokens."""
     code = "print(open(f'/proc/{sys.argv[1]}/environ').read())"
     arena.attempt(arena.python(code, str(neighbour.pid)), arena.told)
+
+
+def test_environment_of_a_neighbour_where_all_is_allowed(
+    arena: Arena, neighbour: subprocess.Popen[bytes]
+) -> None:
+    """The same under a profile that lets all files be read and written."""
+    code = "print(open(f'/proc/{sys.argv[1]}/environ').read())"
+    arena.attempt(arena.python(code, str(neighbour.pid)), arena.told, profile="offline")
+
+
+def test_memory_of_a_neighbour_where_all_is_allowed(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
+    """Who writes there has the neighbour do what is denied: the network, under `offline`."""
+    arena.attempt(arena.python(MEMORY, str(neighbour.pid)), arena.told, profile="offline")
 
 
 def test_environment_of_a_neighbour_where_proc_is_mixed(
@@ -286,23 +298,29 @@ open(sys.argv[1], 'w').write('x')
     assert not arena.touched()
 
 
-def test_datagram_to_a_neighbour(arena: Arena) -> None:
+KINDS = pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_RAW"])
+"""Of unix sockets both are datagrams."""
+
+
+@KINDS
+def test_datagram_to_a_neighbour(arena: Arena, kind: str) -> None:
     """One end of a socketpair(2) of datagrams may be connected to any other address, without socket(2)."""
     with datagrams() as (address, worked):
-        code = """
+        code = f"""
 import socket
-s, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+s, _ = socket.socketpair(socket.AF_UNIX, socket.{kind})
 s.connect(sys.argv[1]); s.send(b'out')
 """
         arena.attempt(arena.python(_modules() + code, address), worked)
 
 
-def test_datagram_with_an_address(arena: Arena) -> None:
+@KINDS
+def test_datagram_with_an_address(arena: Arena, kind: str) -> None:
     """The same by sendto(2), which needs no connect(2)."""
     with datagrams() as (address, worked):
-        code = """
+        code = f"""
 import socket
-s, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+s, _ = socket.socketpair(socket.AF_UNIX, socket.{kind})
 s.sendto(b'out', sys.argv[1])
 """
         arena.attempt(arena.python(_modules() + code, address), worked)
@@ -322,23 +340,3 @@ def test_loopback(arena: Arena) -> None:
 
         code = "import socket; socket.create_connection(('127.0.0.1', int(sys.argv[1])))"
         arena.attempt(arena.python(_modules() + code, str(server.getsockname()[1])), worked)
-
-
-@pytest.mark.xfail(strict=True, reason="/dev/pts holds the terminals of all sessions of the user")
-def test_terminal_of_a_neighbour(arena: Arena) -> None:
-    """Write escape sequences to another terminal of the same user."""
-    master, slave = pty.openpty()
-    try:
-        os.set_blocking(master, False)
-        code = "fd = os.open(sys.argv[1], os.O_WRONLY | os.O_NOCTTY); os.write(fd, b'out')"
-
-        def worked() -> bool:
-            try:
-                return b"out" in os.read(master, 100)
-            except BlockingIOError:
-                return False
-
-        arena.attempt(arena.python(code, os.ttyname(slave)), worked)
-    finally:
-        os.close(master)
-        os.close(slave)

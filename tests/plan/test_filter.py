@@ -327,11 +327,14 @@ def test_socketcall() -> None:
 
 @pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
 def test_socketpair(arch: str) -> None:
-    """Pairs of datagrams are notified, whatever flags are or-ed to the type; streams are not."""
+    """All pairs are notified but unix streams and seqpackets, whatever flags are or-ed to the type."""
     plan = plan_filter(arch, Access.NET)
     nr = number(arch, "socketpair")
     assert plan.decide(nr, (1, 2 | 0o2000000, 0, 0, 0, 0)) == NOTIFY
     assert plan.decide(nr, (1, 1 | 0o2000000, 0, 0, 0, 0)) == ALLOW
+    assert plan.decide(nr, (1 | RUBBISH, 5, 0, 0, 0, 0)) == ALLOW
+    assert plan.decide(nr, (1, 3, 0, 0, 0, 0)) == NOTIFY  # SOCK_RAW, which makes datagrams
+    assert plan.decide(nr, (30, 1, 0, 0, 0, 0)) == NOTIFY  # AF_TIPC
     assert plan_filter(arch, NONE).decide(nr, (1, 2, 0, 0, 0, 0)) == ALLOW
 
 
@@ -387,6 +390,9 @@ def test_calls_on_processes(arch: str, rubbish: int) -> None:
         if row.name in WHO_PROCESS:
             arguments[row.extra[0]] = WHO_PROCESS[row.name] + 1
             assert judged.decide(nr, tuple(arguments)) == NOTIFY, row.name
+    tracing = plan_filter(arch, NONE, judged=JUDGED_BY_REGISTERS, restrictions=frozenset({"trace"}))
+    for which, expected in ((7, errno_of(errno.EPERM)), (0, ALLOW)):  # PR_SCHED_CORE
+        assert tracing.decide(number(arch, "prctl"), (62, 1, which | rubbish, 0, 0, 0)) == expected
     limits = plan_filter(arch, NONE, restrictions=frozenset({"limits"}))
     assert limits.decide(number(arch, "prlimit64"), (7 | rubbish, 0, 0, 0, 0, 0)) == errno_of(errno.EPERM)
     assert limits.decide(number(arch, "prlimit64"), (rubbish, 0, 0, 0, 0, 0)) == ALLOW

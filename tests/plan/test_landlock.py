@@ -166,10 +166,33 @@ def test_no_rule_lies_below_what_may_be_renamed() -> None:
 
 
 def test_free_rights_are_not_handled() -> None:
-    """A policy that restricts nothing makes an empty ruleset, which is not loaded."""
-    plan = planned("allow write /**", "allow net any")
+    """A policy that restricts nothing makes an empty ruleset, where a scope makes the domain."""
+    tree = FakeTree(HOST)
+    matcher = compiled(tree, "allow write /**", "allow net any")
+    plan = plan_landlock(matcher, tree, EVERY, 1)
     assert (plan.handled, plan.rules) == (NONE, ())
     assert plan.free == EVERY
+
+
+def test_there_is_a_domain_in_any_case() -> None:
+    """Before Linux 6.12 there is no scope; one right is handled then, and granted everywhere."""
+    plan = planned("allow write /**", "allow net any")
+    assert plan.handled == FsRight.REFER
+    assert granted(plan, FsRight.REFER) == ["/"]
+
+
+def test_terminals_of_the_launch() -> None:
+    """They are granted by what rules say of the session's own, all others by what they say of /dev/pts."""
+    objects = {"/dev/pts/0": FILE, "/dev/pts/1": FILE, "/dev/tty1": FILE, "/src": DIRECTORY}
+    tree = FakeTree(objects)
+    own = ("allow write /src/**", "deny read /dev/**", "allow read,modify /dev/pts/self/**")
+    plan = plan_landlock(compiled(tree, *own), tree, EVERY, 0, ("/dev/pts/1", "/dev/tty1"))
+    assert granted(plan, FsRight.WRITE_FILE) == ["/dev/pts/1", "/dev/tty1", "/src/"]
+    assert granted(plan, FsRight.READ_FILE) == ["/dev/pts/1", "/dev/tty1", "/src/"]
+    assert "terminals" in dict(plan.gaps)[Access.MODIFY]
+    others = ("allow modify /dev/**", "deny modify /dev/pts/self/**")
+    plan = plan_landlock(compiled(tree, *others), tree, EVERY, 0, ("/dev/pts/1", "/dev/tty1"))
+    assert granted(plan, FsRight.WRITE_FILE) == ["/dev/pts/0"]
 
 
 def test_refer_is_granted_at_the_root_where_it_is_free() -> None:

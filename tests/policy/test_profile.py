@@ -20,7 +20,7 @@ from sydd.profiles import store
 from sydd.profiles.store import available, load
 
 BAD = Path(__file__).parent / "bad"
-SHIPPED = ("build", "credentials", "offline", "permissive", "readonly")
+SHIPPED = ("build", "credentials", "devices", "offline", "permissive", "readonly")
 HOME = "/home/me"
 VALUES = {"cwd": "/home/me/src", "home": HOME, "tmp": "/tmp/s-1", "user": "me"}
 
@@ -172,7 +172,7 @@ def test_search_order(tmp_path: Path) -> None:
     write(tmp_path / "config/sydd/profiles", build='extends = "build"\ndescription = "mine"')
     write(tmp_path / "etc", build='extends = "build"\n', other='description = "o"')
     policy = load("build", {})
-    files = ["credentials.toml", "build.toml", "build.toml", "build.toml"]
+    files = ["credentials.toml", "devices.toml", "build.toml", "build.toml", "build.toml"]
     assert [Path(source).name for source in policy.sources] == files
     assert policy.sources[-1].startswith(str(tmp_path / "config"))
     found = {info.name: (info.origin, info.description) for info in available()}
@@ -237,7 +237,16 @@ def test_shipped_have_no_findings(name: str, cwd: str) -> None:
         ("build", Access.LINK, "/dev/shm/sem.a1b2c3", Action.ALLOW),
         ("build", Access.CREATE, "/dev/shm/psm_1234", Action.ALLOW),
         ("build", Access.CREATE, "/dev/shm/other", Action.DENY),
+        ("build", Access.MODIFY, "/dev/pts/self/3", Action.ALLOW),
+        ("build", Access.READ, "/dev/pts/self/3", Action.ALLOW),
+        ("build", Access.MODIFY, "/dev/pts/3", Action.DENY),
+        ("build", Access.READ, "/dev/pts/3", Action.DENY),
+        ("build", Access.READ, "/dev/sda", Action.DENY),
+        ("build", Access.READ, "/dev/tty1", Action.DENY),
+        ("build", Access.READ, "/dev/shm/x", Action.ALLOW),
         ("build", Access.CONNECT, "127.0.0.1!80", Action.DENY),
+        ("readonly", Access.MODIFY, "/dev/pts/self/3", Action.ALLOW),
+        ("readonly", Access.READ, "/dev/pts/3", Action.DENY),
         ("readonly", Access.CREATE, f"{HOME}/src/a.o", Action.DENY),
         ("readonly", Access.READ, f"{HOME}/.ssh/id_ed25519", Action.DENY),
         ("readonly", Access.MODIFY, "/dev/null", Action.ALLOW),

@@ -235,7 +235,8 @@ ACTS: dict[str, list[Act]] = {
     "socketpair": [
         Act("stream", b"file", "#1 #1 #0 @8", "", after=_OUT),
         Act("datagram", b"file", "#1 #2 #0 @8", "connect", after=_OUT),
-        Act("internet", b"file", "#2 #1 #0 @8", ""),
+        Act("raw", b"file", "#1 #3 #0 @8", "connect", after=_OUT),
+        Act("internet", b"file", "#2 #1 #0 @8", "connect"),
     ],
     "connect": [
         Act("no descriptor", b"file", f"#99 {_ADDRESS} #16", "connect"),
@@ -291,6 +292,11 @@ ACTS: dict[str, list[Act]] = {
         Act("own", b"file", "#0 #0 #7"),
         Act("nobody", b"file", f"#0 {_NO_PROCESS} #7"),
         Act("nonsense", b"file", "#9 #0 #7"),
+    ],
+    "setpgid": [
+        Act("own", b"file", "#0 #0"),
+        Act("nobody's", b"file", f"#0 {_NO_PROCESS}"),
+        Act("nonsense", b"file", f"#0 {number(-1)}"),
     ],
     "ioprio_set": [
         Act("own", b"file", f"#1 #0 {number(2 << 13 | 7)}"),

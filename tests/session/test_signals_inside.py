@@ -150,6 +150,22 @@ assert subprocess.run(['timeout', '-s', 'TERM', '0.1', 'sleep', '100']).returnco
 script = 'sleep 100 & kill $!;wait $!'
 assert subprocess.run(['sh', '-c', script], stderr=-3).returncode == 143
 """,
+    "process groups": """
+first, second = child(), child()
+os.setpgid(first, first)
+os.setpgid(second, first)
+assert os.getpgid(second) == first
+os.setpgid(second, os.getpgrp())
+os.killpg(first, 15)
+ended(first)
+os.kill(second, 15)
+ended(second)
+third = child()
+assert call(109, third, 2**22 - 1) == -1
+assert call(109, third, -1) == -22
+os.kill(third, 15)
+ended(third)
+""",
     "scheduling": """
 pid = child()
 os.nice(1)

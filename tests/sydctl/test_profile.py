@@ -8,7 +8,7 @@ import pytest
 
 from tests.sydctl.conftest import Sydctl
 
-SHIPPED = ["build", "credentials", "offline", "permissive", "readonly"]
+SHIPPED = ["build", "credentials", "devices", "offline", "permissive", "readonly"]
 
 
 def test_list(sydctl: Sydctl) -> None:
@@ -44,6 +44,7 @@ def test_show_merged(sydctl: Sydctl) -> None:
     assert shown["limits"] == {"core": [1 << 20, 1 << 20]}
     assert [source.rpartition("/")[2] for source in shown["sources"]] == [
         "credentials.toml",
+        "devices.toml",
         "build.toml",
         "p.toml",
     ]

@@ -106,6 +106,7 @@ sched_setparam pid param
 sched_setscheduler pid policy param
 sched_setaffinity pid len user_mask_ptr
 sched_setattr pid uattr flags
+setpgid pid pgid
 prlimit64 pid resource new_rlim old_rlim
 shmget key size shmflg
 semget key nsems semflg
