@@ -28,7 +28,7 @@ BUFFER = "ffffffee"
 """In bytes: the address of the program's buffer."""
 
 
-@pytest.fixture(params=["i386", "int80"])
+@pytest.fixture(params=[pytest.param("i386", marks=pytest.mark.slow), "int80"])
 def way(request: pytest.FixtureRequest, programs: str) -> tuple[str, str]:
     """A program that makes 32-bit calls, and by which way it does."""
     needs("i386")  # by `int 0x80`, too, the kernel has to have them

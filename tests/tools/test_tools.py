@@ -6,7 +6,7 @@ import pytest
 
 from tests.tools.conftest import Workshop, needs
 
-ENGINES = pytest.mark.parametrize("engine", ["hybrid", "supervisor"])
+ENGINES = pytest.mark.parametrize("engine", ["hybrid", pytest.param("supervisor", marks=pytest.mark.slow)])
 
 PROGRAM = r"""
 #include <stdio.h>
@@ -173,6 +173,7 @@ cmake --build b | tail -1
     assert done.events == []
 
 
+@pytest.mark.slow
 @ENGINES
 def test_cargo(workshop: Workshop, engine: str) -> None:
     """A library with a build script and a test; registry and cache are in the work directory."""
@@ -268,6 +269,7 @@ clean:
 """
 
 
+@pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("way", ["sysv", "tcp"])
 def test_dpkg_buildpackage(workshop: Workshop, engine: str, way: str) -> None:
