@@ -69,7 +69,7 @@ NOT_DENIABLE = (Operation.SOCKET, Operation.MULTIPLEX)
 DENIABLE = [row for row in rows_by_name(native()).values() if row.asks and row.operation not in NOT_DENIABLE]
 
 DENIABLE_BY = [
-    # The other ABI has the same rows and a decoder of its own: what test_allowed compares is enough for a run.
+    # The other ABI has the same rows, and a decoder that test_allowed shows to be right.
     pytest.param(abi, row, id=label(abi, row.name), marks=[pytest.mark.slow] if abi != RUN[0] else [])
     for abi in RUN
     for row in rows_by_name(abi).values()
