@@ -21,7 +21,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 """The C library; errno is kept per thread, ask `ctypes.get_errno`."""
 
 
-_LONG = frozenset({"syscall", "process_vm_readv", "readlink"})
+_LONG = frozenset({"syscall", "process_vm_readv", "process_vm_writev", "readlink", "getxattr", "listxattr"})
 
 
 def bind(name: str, *argtypes: type) -> Callable[..., int]:

@@ -21,6 +21,7 @@ if MACHINE == "x86_64":
     CAPGET = 125
     CAPSET = 126
     TKILL = 200
+    NEWFSTATAT = 262
 elif MACHINE == "aarch64":
     UTIMENSAT = 88
     FCHOWNAT = 54
@@ -32,6 +33,7 @@ elif MACHINE == "aarch64":
     CAPGET = 90
     CAPSET = 91
     TKILL = 130
+    NEWFSTATAT = 79
 else:
     raise ImportError(f"sydd knows the syscall numbers of x86_64 and aarch64, not of {MACHINE}")
 
@@ -39,6 +41,7 @@ PIDFD_SEND_SIGNAL = 424
 PIDFD_OPEN = 434
 OPENAT2 = 437
 PIDFD_GETFD = 438
+FACCESSAT2 = 439
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_ADD_RULE = 445
 LANDLOCK_RESTRICT_SELF = 446

@@ -139,6 +139,12 @@ def is_interrupted(tid: int) -> bool:
     return bool(pending & ~int(_field(data, b"\nSigBlk:\t"), 16))
 
 
+def by_real_ids(credentials: Credentials) -> Credentials:
+    """The credentials by which access(2) goes: the real ids, and capabilities only for user 0."""
+    capabilities = 0 if credentials.ruid else credentials.cap_permitted
+    return credentials._replace(fsuid=credentials.ruid, fsgid=credentials.rgid, cap_effective=capabilities)
+
+
 def current() -> Credentials:
     """The credentials that the calling thread has now, assumed ones included."""
     return of_task(threading.get_native_id())
@@ -239,6 +245,11 @@ def restore() -> None:
     except OSError as error:
         raise Stuck(f"cannot get back to credentials of its own: {error}") from error
     _thread.own = None
+
+
+def has_others() -> bool:
+    """Whether the calling thread has assumed other credentials than its own."""
+    return _thread.own is not None
 
 
 def _same(one: _Own, other: _Own) -> bool:

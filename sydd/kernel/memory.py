@@ -1,4 +1,4 @@
-"""Reading another process's memory by process_vm_readv(2).
+"""Reading and writing another process's memory by process_vm_readv(2) and process_vm_writev(2).
 
 One `Reader` belongs to one thread and has its buffers and iovecs ready: a short string costs about 3 µs. The
 functions of the module do the same with a reader per thread. What was read is a copy of what another thread
@@ -24,6 +24,15 @@ _PAGE_REST = PAGE_SIZE - 1
 
 _readv = _gate.bind(
     "process_vm_readv",
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+)
+_writev = _gate.bind(
+    "process_vm_writev",
     ctypes.c_int,
     ctypes.c_void_p,
     ctypes.c_ulong,
@@ -154,6 +163,59 @@ class Reader:
             got += self._read_at(got, tid, address + got, limit - got)
             text = self._buffer.value
         return text
+
+
+class Writer:
+    """Writes other tasks' memory; for one thread at a time.
+
+    Protections of pages hold, unlike for /proc/<pid>/mem: what the task could not write is EFAULT. The number
+    of a task that has gone may be another's by now: check the notification's id immediately before.
+
+    Args:
+        capacity: bytes of the buffer to start with; it grows to the longest write that was asked for.
+    """
+
+    __slots__ = ("_buffer", "_iov", "_local", "_remote")
+
+    def __init__(self, capacity: int = 4096) -> None:
+        # As in Reader: ours (base, length), theirs (base, length).
+        self._iov = (ctypes.c_uint64 * 4)()
+        address = ctypes.addressof(self._iov)
+        self._local = ctypes.c_void_p(address)
+        self._remote = ctypes.c_void_p(address + 16)
+        self._grow(capacity)
+
+    def _grow(self, capacity: int) -> None:
+        """Take a new buffer."""
+        self._buffer = ctypes.create_string_buffer(capacity)
+        self._iov[0] = ctypes.addressof(self._buffer)
+
+    def write(self, tid: int, address: int, data: bytes) -> None:
+        """Write all of *data*.
+
+        Args:
+            tid: the task, a process or thread id.
+            address: where to start in its memory.
+            data: what to write.
+
+        Raises:
+            OSError: EFAULT when not everything can be written, though a part may have been, as when the
+                kernel itself writes; ESRCH when the task is gone, EPERM when it may not be written to.
+        """
+        size = len(data)
+        if not size:
+            return
+        if size > len(self._buffer):
+            self._grow(size)
+        ctypes.memmove(self._buffer, data, size)
+        iov = self._iov
+        iov[1] = iov[3] = size
+        iov[2] = address
+        done = _gate.check(
+            _writev(tid, self._local, _ONE, self._remote, _ONE, _NO_FLAGS), "process_vm_writev"
+        )
+        if done < size:
+            _gate.fail(EFAULT, "process_vm_writev")
 
 
 class _Readers(threading.local):

@@ -231,10 +231,9 @@ def _plan_access(
         return AccessPlan(access, Enforcement.RECORDED, "mode is audit")
     if access in Access.NET:
         return AccessPlan(access, Enforcement.FILTER, "sockets are all or nothing")
-    if access in Access.STAT | Access.CHDIR:
-        return AccessPlan(access, Enforcement.ADVISORY, "Landlock does not know it")
-    if access is Access.ATTRIBUTES:
-        return AccessPlan(access, Enforcement.SUPERVISOR, "Landlock does not know metadata")
+    unknown = _UNKNOWN_TO_LANDLOCK.get(access)
+    if unknown is not None:
+        return AccessPlan(access, *unknown)
     held = landlock is not None and all(
         right in landlock.handled or right in landlock.free
         for right, mask in REQUIRED.items()
@@ -271,6 +270,12 @@ def _beyond_rules(access: Access, matcher: Matcher, landlock: LandlockPlan | Non
 
 _OPENING = Access.READ | Access.MODIFY | Access.TRUNCATE
 """Accesses by which /proc/<pid> gives what is another process's; no domain of Landlock guards it there."""
+_UNKNOWN_TO_LANDLOCK = {
+    Access.STAT: (Enforcement.SUPERVISOR, "Landlock does not know it"),
+    Access.ATTRIBUTES: (Enforcement.SUPERVISOR, "Landlock does not know metadata"),
+    # The working directory is the caller's own.
+    Access.CHDIR: (Enforcement.ADVISORY, "Landlock does not know it"),
+}
 
 _NAMING = Access.RENAME | Access.LINK
 """Accesses by which an object gets another name."""

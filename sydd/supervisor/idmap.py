@@ -10,6 +10,9 @@ from sydd.supervisor.failure import CallerGone, NaturalFailure
 if TYPE_CHECKING:
     from sydd.supervisor.request import Request
 
+OVERFLOW_ID = 65534
+"""Stands for every id that a user namespace does not map."""
+
 UNCHANGED = -1
 """To chown(2): this one stays as it is."""
 
@@ -26,17 +29,36 @@ def in_own_ids(request: Request) -> Request:
     return request._replace(extra=(_translated(tid, "uid_map", uid), _translated(tid, "gid_map", gid)))
 
 
+def own_ids(tid: int, uid: int, gid: int) -> tuple[int, int]:
+    """A user and a group of the worker's user namespace as the caller's has them.
+
+    Raises:
+        CallerGone: the caller has ended.
+    """
+    return _seen(tid, "uid_map", uid), _seen(tid, "gid_map", gid)
+
+
+def _seen(tid: int, name: str, number: int) -> int:
+    for inside, outside, count in _map(tid, name):
+        if outside <= number < outside + count:
+            return inside + number - outside
+    return OVERFLOW_ID
+
+
+def _map(tid: int, name: str) -> list[tuple[int, int, int]]:
+    """The lines of an id map; of the second column the kernel says what it is in the reader's namespace."""
+    try:
+        with open(f"/proc/{tid}/{name}", encoding="ascii") as file:
+            return [(int(first), int(second), int(third)) for first, second, third in map(str.split, file)]
+    except FileNotFoundError:
+        raise CallerGone from None
+
+
 def _translated(tid: int, name: str, number: int) -> int:
     if number == UNCHANGED:
         return UNCHANGED
     wanted = number & 0xFFFF_FFFF
-    try:
-        with open(f"/proc/{tid}/{name}", encoding="ascii") as file:
-            # Of the second column the kernel says what it is in the reader's namespace.
-            for line in file:
-                inside, outside, count = map(int, line.split())
-                if inside <= wanted < inside + count:
-                    return outside + wanted - inside
-    except FileNotFoundError:
-        raise CallerGone from None
+    for inside, outside, count in _map(tid, name):
+        if inside <= wanted < inside + count:
+            return outside + wanted - inside
     raise NaturalFailure(errno.EINVAL)

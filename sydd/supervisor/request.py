@@ -10,13 +10,14 @@ import errno
 import os
 import stat
 import struct
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.supervisor import openflags
 from sydd.supervisor.failure import NaturalFailure
-from sydd.syscalls.row import Operation, Row, Times
-from sydd.syscalls.rows import FLAG_REQUESTS
+from sydd.syscalls.row import Layout, Operation, Row, Times
+from sydd.syscalls.rows import FLAG_REQUESTS, STATX_SYNC_TYPE
 
 if TYPE_CHECKING:
     from sydd.kernel.memory import Reader
@@ -32,6 +33,9 @@ PATH_MAX = 4096
 XATTR_NAME_MAX = 255
 XATTR_SIZE_MAX = 65536
 _FILE_ATTR_SIZE = 24  # FILE_ATTR_SIZE_VER0
+_STATFS64_SIZE = 84
+_STATX_RESERVED = 0x8000_0000
+_NO_ACCESS = 0xFFFF_FFF8  # all but R_OK, W_OK, X_OK
 _XATTR_FLAGS = 0x3  # XATTR_CREATE, XATTR_REPLACE
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
@@ -130,21 +134,27 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     return Request(notification, row, dirfd, path, dirfd2, path2, flags, mode, resolve, extra, failure2)
 
 
-_FLAGS_LAST = frozenset({Operation.UTIME, Operation.SETXATTR})
+_FLAGS_LAST = frozenset({Operation.UTIME, Operation.SETXATTR, Operation.GETXATTR})
 """Operations whose flags are looked at after what their pointers lead to."""
 
 
 def _flags(row: Row, registers: tuple[int, ...]) -> int:
+    if row.operation is Operation.ACCESS and row.mode is not None and registers[row.mode] & _NO_ACCESS:
+        raise NaturalFailure(errno.EINVAL)
     if row.flags is None:
         return row.fixed_flags
     flags = row.fixed_flags | (registers[row.flags] & 0xFFFFFFFF)
     if row.operation is Operation.WATCH:  # a mask of events, among which one bit speaks of the path
         return AT_SYMLINK_NOFOLLOW if flags & _DONT_FOLLOW[row.name] else 0
-    if row.known_flags is not None and flags & ~row.known_flags:
+    if row.known_flags is not None and flags & ~row.known_flags and row.layout not in _READ_PATH_FIRST:
         raise NaturalFailure(errno.EINVAL)
     if row.operation is Operation.RENAME and flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE:
         raise NaturalFailure(errno.EINVAL)
     return flags
+
+
+_READ_PATH_FIRST = frozenset({Layout.STAT, Layout.STATX, Layout.STAT64_I386, Layout.STAT64_ARM})
+"""What is told by calls that look at their flags when they have read the path (fs/stat.c)."""
 
 
 def _int(register: int) -> int:
@@ -174,11 +184,23 @@ def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: i
     path = _string(reader, tid, address, PATH_MAX)
     if path is None:
         raise NaturalFailure(errno.ENAMETOOLONG)
+    if row.layout in _READ_PATH_FIRST and row.known_flags is not None:
+        both = row.layout is Layout.STATX and flags & STATX_SYNC_TYPE == STATX_SYNC_TYPE
+        held = not path and flags & AT_EMPTY_PATH and dirfd >= 0  # of these no flag is looked at
+        if both or (flags & ~row.known_flags and not held):
+            raise NaturalFailure(errno.EINVAL)
     return path
 
 
 _EMPTY_PATH_MAY_BE_NULL = frozenset(
-    {Operation.STAT, Operation.SETXATTR, Operation.REMOVEXATTR, Operation.SETFLAGS}
+    {
+        Operation.STAT,
+        Operation.GETXATTR,
+        Operation.LISTXATTR,
+        Operation.SETXATTR,
+        Operation.REMOVEXATTR,
+        Operation.SETFLAGS,
+    }
 )
 
 
@@ -238,7 +260,8 @@ def _read_extra(
     try:
         return _extra(reader, tid, row, registers), 0
     except NaturalFailure as failure:
-        if row.fd is None or row.operation is not Operation.SETFLAGS:
+        of_ioctl = row.operation is Operation.SETFLAGS and row.fd is not None
+        if not of_ioctl and row.operation is not Operation.HANDLE:
             raise
         return (), failure.errno
 
@@ -247,10 +270,7 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
     values = [registers[number] for number in row.extra]
     match row.operation:
         case Operation.SYMLINK:
-            target = _string(reader, tid, values[0], PATH_MAX)
-            if not target:
-                raise NaturalFailure(errno.ENAMETOOLONG if target is None else errno.ENOENT)
-            return (target,)
+            return (_link_text(reader, tid, values[0]),)
         case Operation.TRUNCATE:
             length = _length(row, values)
             if length < 0:
@@ -262,7 +282,7 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
                 raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
             return (values[0] & 0xFFFFFFFF,)
         case Operation.CHOWN:
-            return (_int(values[0]), _int(values[1]))
+            return tuple(map(_int, values))
         case Operation.UTIME:
             return (_times(reader, tid, values[0], row),)
         case Operation.SETXATTR:
@@ -271,8 +291,20 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
             return (_xattr_name(reader, tid, values[0]),)
         case Operation.SETFLAGS:
             return _set_flags(reader, tid, row, _int(registers[0]), values)
+        case Operation.GETXATTR:
+            return _get_xattr(reader, tid, row, registers, values)
+        case Operation.HANDLE:
+            return int.from_bytes(_bytes(reader, tid, values[0], 4), sys.byteorder), *values
         case _:
+            _check_sizes(row, values)
             return tuple(values)
+
+
+def _link_text(reader: Reader, tid: int, address: int) -> bytes:
+    text = _string(reader, tid, address, PATH_MAX)
+    if not text:
+        raise NaturalFailure(errno.ENAMETOOLONG if text is None else errno.ENOENT)
+    return text
 
 
 def _times(reader: Reader, tid: int, address: int, row: Row) -> bytes | None:
@@ -318,6 +350,33 @@ def _xattr(
     if length > XATTR_SIZE_MAX:
         raise NaturalFailure(errno.E2BIG)
     return name, _bytes(reader, tid, value, length), flags
+
+
+def _get_xattr(
+    reader: Reader, tid: int, row: Row, registers: tuple[int, ...], values: list[int]
+) -> tuple[Any, ...]:
+    """(name, value, size) of getxattr(2) and getxattrat(2)."""
+    name, value, size = values
+    if row.dirfd is not None:
+        data = _structure(reader, tid, value, size, _XATTR_ARGS.size)
+        value, size, flags = _XATTR_ARGS.unpack_from(data)
+        if flags:
+            raise NaturalFailure(errno.EINVAL)
+    _flags(row, registers)
+    return _xattr_name(reader, tid, name), value, size
+
+
+def _check_sizes(row: Row, values: list[int]) -> None:
+    """What the kernel refuses of a look-up's numbers before it looks at the path."""
+    if row.layout is Layout.FILE_ATTR and values[1] > PAGE_SIZE:
+        raise NaturalFailure(errno.E2BIG)
+    if (
+        (row.layout is Layout.FILE_ATTR and values[1] < _FILE_ATTR_SIZE)
+        or (row.layout is Layout.STATFS64_32 and values[0] != _STATFS64_SIZE)
+        or (row.layout is Layout.STATX and values[0] & _STATX_RESERVED)
+        or (row.operation is Operation.READLINK and _int(values[1]) <= 0)
+    ):
+        raise NaturalFailure(errno.EINVAL)
 
 
 def _set_flags(reader: Reader, tid: int, row: Row, fd: int, values: list[int]) -> tuple[Any, ...]:

@@ -12,7 +12,9 @@ from sydd.supervisor.request import AT_EMPTY_PATH
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
+    from sydd.plan.coverage import Coverage
     from sydd.supervisor.request import Request
+    from sydd.supervisor.target import Target
 
 READ_FILE, READ_DIR, WRITE_FILE = int(FsRight.READ_FILE), int(FsRight.READ_DIR), int(FsRight.WRITE_FILE)
 MAKE_DIR, MAKE_REG, MAKE_SYM = int(FsRight.MAKE_DIR), int(FsRight.MAKE_REG), int(FsRight.MAKE_SYM)
@@ -59,3 +61,12 @@ def rights_at_most(request: Request) -> int | None:
         if not request.flags & (O_ACCMODE | os.O_CREAT | os.O_TRUNC | O_TMPFILE_BIT):
             return READ_RIGHTS
     return _ANY_RIGHT.get(operation)
+
+
+def granted(target: Target, coverage: Coverage) -> bool:
+    """Whether the kernel grants every right that *target* needs where its objects are."""
+    for demand in target.demands:
+        rights = demand.rights | demand.entry_rights
+        if not (coverage.grants_entry if demand.entry_rights else coverage.grants)(demand.found.path, rights):
+            return False
+    return True

@@ -39,7 +39,7 @@ from sydd.supervisor.rights import (
     TRUNCATE_RIGHT,
     WRITE_FILE,
 )
-from sydd.syscalls.row import Operation
+from sydd.syscalls.row import Layout, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,6 @@ CREATE, MODIFY, DELETE, RENAME = (
 LINK, TRUNCATE, ATTRIBUTES, MKNOD = (
     int(bit) for bit in (Access.LINK, Access.TRUNCATE, Access.ATTRIBUTES, Access.MKNOD)
 )
-NET = int(Access.NET)
 
 
 class Demand(NamedTuple):
@@ -88,15 +87,6 @@ class Target(NamedTuple):
 
     demands: tuple[Demand, ...]
     creates: bool = False
-
-
-def granted(target: Target, coverage: Coverage) -> bool:
-    """Whether the kernel grants every right that *target* needs where its objects are."""
-    for demand in target.demands:
-        rights = demand.rights | demand.entry_rights
-        if not (coverage.grants_entry if demand.entry_rights else coverage.grants)(demand.found.path, rights):
-            return False
-    return True
 
 
 def locate(request: Request, resolver: Resolver) -> Target:
@@ -173,7 +163,7 @@ def _start_of_open(request: Request, resolver: Resolver, path: bytes) -> int:
     return start
 
 
-_OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.SETFLAGS})
+_OF_OPEN_FILES = frozenset({Operation.SETXATTR, Operation.SETFLAGS, Operation.GETXATTR, Operation.LISTXATTR})
 """Operations that take a descriptor in place of a path only when it is no O_PATH one, as removexattrat(2)
 does, which does not take AT_FDCWD either."""
 
@@ -182,21 +172,21 @@ def _object(request: Request, resolver: Resolver) -> Found:
     """The object of a call that takes a path, or a descriptor in its place."""
     tid = request.notification.tid
     path = request.path
-    if request.row.fd is not None:
+    row = request.row
+    operation = row.operation
+    if path is None and operation is not Operation.STAT:  # of which fstat(2) takes one of O_PATH, too
         found = resolver.open_file(tid, request.dirfd)
         if request.failure2:
             raise NaturalFailure(request.failure2)
         return found
-    if path is None:
-        return resolver.open_file(tid, request.dirfd)
-    if not path and request.flags & AT_EMPTY_PATH:
-        operation = request.row.operation
-        if operation is Operation.REMOVEXATTR or (request.dirfd >= 0 and operation in _OF_OPEN_FILES):
+    if path is None or (not path and (request.flags & AT_EMPTY_PATH or operation is Operation.READLINK)):
+        opened = operation in _OF_OPEN_FILES or row.layout is Layout.FILE_ATTR
+        if operation is Operation.REMOVEXATTR or (request.dirfd >= 0 and opened):
             return resolver.open_file(tid, request.dirfd)
         return resolver.describe(resolver.descriptor(tid, request.dirfd))
     if not path:
         raise NaturalFailure(errno.ENOENT)
-    follow = request.row.follow
+    follow = row.follow
     if request.flags & AT_SYMLINK_NOFOLLOW:
         follow = False
     elif request.flags & AT_SYMLINK_FOLLOW:
@@ -325,7 +315,8 @@ def _attributes(request: Request, resolver: Resolver) -> Target:
 
 
 def _look_up(request: Request, resolver: Resolver) -> Target:
-    return Target((Demand(STAT, _object(request, resolver)),))
+    found = _object(request, resolver)
+    return Target((Demand(0 if found.anonymous else STAT, found),))
 
 
 def _list(request: Request, resolver: Resolver) -> Target:
@@ -354,6 +345,14 @@ def _execute(request: Request, resolver: Resolver) -> Target:
     return Target((Demand(EXEC, found, EXECUTE),))
 
 
+def also_read(target: Target, coverage: Coverage) -> Target:
+    """The target of an exec with the other right that Landlock asks for: what it denies has to be told."""
+    (demand,) = target.demands
+    if demand.found.anonymous or coverage.grants(demand.found.path, READ_FILE):
+        return target
+    return Target((demand, Demand(READ, demand.found, READ_FILE)))
+
+
 def _nothing(_request: Request, _resolver: Resolver) -> Target:
     return Target(())
 
@@ -377,6 +376,7 @@ _LOCATE: dict[Operation, Callable[[Request, Resolver], Target]] = {
     Operation.STAT: _look_up,
     Operation.READLINK: _look_up,
     Operation.GETXATTR: _look_up,
+    Operation.LISTXATTR: _look_up,
     Operation.LIST: _list,
     Operation.CHDIR: _chdir,
     Operation.EXEC: _execute,

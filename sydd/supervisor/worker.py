@@ -23,6 +23,7 @@ from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
 from sydd.supervisor.gain import gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
+from sydd.supervisor.lookup import LOOK_UPS, LookUps, looks_by
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
@@ -33,10 +34,10 @@ from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
-from sydd.supervisor.rights import REMOVE_DIR, rights_at_most
+from sydd.supervisor.rights import REMOVE_DIR, granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.sockets import descriptor_errno
-from sydd.supervisor.target import Demand, Target, granted, locate
+from sydd.supervisor.target import Demand, Target, also_read, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
 from sydd.syscalls.table import AUDIT_ARCH
@@ -72,6 +73,7 @@ class Worker:
         self._replies = Replies(listener)
         self._waiting = WaitingRoom(listener)
         self._processes = Processes(context, listener, self._reader)
+        self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
         self._recorder = Recorder(context, listener, journal, enforcing=not self._auditing)
@@ -185,7 +187,8 @@ class Worker:
                 return self._resolved(notification, row)
             finally:
                 self._resolver.close()
-        self._resolver.credentials = credentials.of_task(notification.tid)
+        caller = credentials.of_task(notification.tid)
+        self._resolver.credentials = looks_by(row, notification.registers, caller)
         try:
             return self._resolved(notification, row)
         finally:
@@ -228,6 +231,8 @@ class Worker:
     def _once(self, request: Request) -> Answer:
         """Resolve, decide, act."""
         target = locate(request, self._resolver)
+        if request.row.operation is Operation.EXEC:
+            target = also_read(target, self._coverage)
         verdict = judge(self._context.matcher, target)
         action = verdict.action
         if action is Action.ALLOW:
@@ -253,6 +258,8 @@ class Worker:
     def _permitted(self, request: Request, target: Target) -> Answer:
         """CONTINUE where the kernel holds and would say yes, else the operation itself."""
         operation = request.row.operation
+        if operation in LOOK_UPS:
+            return self._lookups.answer(request, target, is_confined=self._processes.is_confined)
         if operation not in PERFORMED:
             return CONTINUE
         if operation is Operation.RENAME or operation is Operation.LINK:
@@ -317,7 +324,7 @@ class Worker:
 
     def _natural(self, row: Row, request: Request | None, number: int) -> Answer:
         """The kernel's own word where it can be had: its order of checks is the right one by definition."""
-        if self._auditing or row.operation not in PERFORMED:
+        if self._auditing or not (row.operation in PERFORMED or row.operation in LOOK_UPS):
             return CONTINUE
         at_most = rights_at_most(request) if request else None
         if at_most is not None and self._coverage.may_continue(at_most):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sydd.syscalls import numbers, numbers32
+from sydd.syscalls.row import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +39,15 @@ class Abi:
 
 
 _SHORT = {"short_ids": True}
+_STAT_32, _STATFS_32 = {"layout": Layout.STAT_32}, {"layout": Layout.STATFS_32}
+_STAT64_ARM = {"layout": Layout.STAT64_ARM}
 _NARROW: dict[str, dict[str, Any]] = {
     # 16 bits for each id; the same with 32 in the name has 32 (kernel/uid16.c).
     **dict.fromkeys(("chown", "lchown", "fchown"), _SHORT),
     **dict.fromkeys(("setuid", "setreuid", "setresuid", "setfsuid"), _SHORT),
     **dict.fromkeys(("setgid", "setregid", "setresgid", "setfsgid"), _SHORT),
+    **dict.fromkeys(("stat", "lstat", "fstat"), _STAT_32),
+    **dict.fromkeys(("statfs", "fstatfs"), _STATFS_32),
     # The mask of 64 bits takes two registers (fs/notify/fanotify/fanotify_user.c).
     "fanotify_mark": {"dirfd": 4, "path": 5},
 }
@@ -79,7 +84,9 @@ ABIS: dict[str, Abi] = {
             narrow=True,
             o_directory=0o40000,
             # A pair of registers begins at an even one (arch/arm64/kernel/sys32.c).
-            changes=_NARROW | {"truncate64": {"extra": (2, 3)}},
+            changes=_NARROW
+            | {"truncate64": {"extra": (2, 3)}}
+            | dict.fromkeys(("stat64", "lstat64", "fstat64", "fstatat64"), _STAT64_ARM),
         ),
     )
 }

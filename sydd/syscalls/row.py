@@ -31,14 +31,15 @@ class Operation(IntEnum):
     REMOVEXATTR = auto()  # (name,)
     SETFLAGS = auto()  # file_setattr: (attr, size); ioctl: (request, argument)
     ACCESS = auto()
-    STAT = auto()
-    READLINK = auto()
-    GETXATTR = auto()
+    STAT = auto()  # (buffer,); statx: (mask, buffer); statfs64: (size, buffer); file_getattr: (buffer, size)
+    READLINK = auto()  # (buffer, size)
+    GETXATTR = auto()  # (name, value, size); getxattrat: (name, args, size)
+    LISTXATTR = auto()  # (list, size)
     LIST = auto()
     CHDIR = auto()
     EXEC = auto()
     WATCH = auto()  # inotify_add_watch, fanotify_mark
-    HANDLE = auto()  # name_to_handle_at
+    HANDLE = auto()  # name_to_handle_at: (handle, mount_id)
     SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
     IDENTITY = auto()  # the caller's credentials: always allowed, and noted; (id, …), others: ()
     SIGNAL = auto()  # to a process by its number; what the arguments are, the supervisor knows by the name
@@ -57,6 +58,21 @@ class Times(Enum):
     TIMEVAL = auto()  # utimes(2), futimesat(2): two struct timeval
     TIMESPEC = auto()  # utimensat(2): two struct timespec, with UTIME_NOW and UTIME_OMIT
     TIMESPEC_64 = auto()  # the same for 32-bit programs, with seconds of 64 bits
+
+
+class Layout(Enum):
+    """The layout of what a call tells about an object."""
+
+    STAT = auto()  # struct stat of the machine's own programs
+    STATX = auto()
+    STATFS = auto()  # struct statfs likewise
+    FILE_ATTR = auto()  # file_getattr(2): as many bytes as the caller wants
+    OLD_STAT = auto()  # the others are of 32-bit programs, see layouts.py
+    STAT_32 = auto()
+    STAT64_I386 = auto()
+    STAT64_ARM = auto()
+    STATFS_32 = auto()
+    STATFS64_32 = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +94,7 @@ class Row:
         mode: register with the mode (open, mkdir, mknod, chmod; access: the mask that is asked).
         extra: further registers, in the order that Operation documents.
         times: layout of the times of UTIME.
+        layout: layout of what STAT tells.
         follow: whether a symbolic link as the last component is followed when no flag speaks about it.
         errno: what REFUSED calls return, and those on what is not the session's.
         short_ids: whether ids have 16 bits (CHOWN, IDENTITY).
@@ -98,6 +115,7 @@ class Row:
     mode: int | None = None
     extra: tuple[int, ...] = ()
     times: Times | None = None
+    layout: Layout | None = None
     follow: bool = True
     errno: int = 0
     short_ids: bool = False

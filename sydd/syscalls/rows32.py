@@ -9,9 +9,10 @@ from __future__ import annotations
 from errno import EACCES, EPERM
 
 from sydd.policy.access import Access
-from sydd.syscalls.row import Operation, Row, Times
+from sydd.syscalls.row import Layout, Operation, Row, Times
 
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
+_STAT_FLAGS = _AT_SYMLINK_NOFOLLOW | _AT_EMPTY_PATH | 0x6800  # AT_NO_AUTOMOUNT, AT_STATX_*_SYNC
 
 MULTIPLEXERS: dict[str, dict[int, str]] = {
     "socketcall": {
@@ -83,19 +84,37 @@ ROWS_32: tuple[Row, ...] = (
         known_flags=_AT_SYMLINK_NOFOLLOW | _AT_EMPTY_PATH,
         times=Times.TIMESPEC_64,
     ),
-    Row(name="oldstat", operation=_stat, asks=_STAT, path=0),
+    *(
+        row
+        for prefix, suffix, layout in (("old", "", Layout.OLD_STAT), ("", "64", Layout.STAT64_I386))
+        for row in (
+            Row(name=f"{prefix}stat{suffix}", operation=_stat, asks=_STAT, path=0, extra=(1,), layout=layout),
+            Row(
+                name=f"{prefix}lstat{suffix}",
+                operation=_stat,
+                asks=_STAT,
+                path=0,
+                extra=(1,),
+                fixed_flags=_AT_SYMLINK_NOFOLLOW,
+                follow=False,
+                layout=layout,
+            ),
+            Row(name=f"{prefix}fstat{suffix}", operation=_stat, asks=_STAT, fd=0, extra=(1,), layout=layout),
+        )
+    ),
     Row(
-        name="oldlstat",
+        name="fstatat64",
         operation=_stat,
         asks=_STAT,
-        path=0,
-        fixed_flags=_AT_SYMLINK_NOFOLLOW,
-        follow=False,
+        dirfd=0,
+        path=1,
+        extra=(2,),
+        flags=3,
+        known_flags=_STAT_FLAGS,
+        layout=Layout.STAT64_I386,
     ),
-    Row(name="stat64", operation=_stat, asks=_STAT, path=0),
-    Row(name="lstat64", operation=_stat, asks=_STAT, path=0, fixed_flags=_AT_SYMLINK_NOFOLLOW, follow=False),
-    Row(name="fstatat64", operation=_stat, asks=_STAT, dirfd=0, path=1, flags=3),
-    Row(name="statfs64", operation=_stat, asks=_STAT, path=0),
+    Row(name="statfs64", operation=_stat, asks=_STAT, path=0, extra=(1, 2), layout=Layout.STATFS64_32),
+    Row(name="fstatfs64", operation=_stat, asks=_STAT, fd=0, extra=(1, 2), layout=Layout.STATFS64_32),
     Row(name="readdir", operation=Operation.LIST, asks=Access.LIST, fd=0),
     Row(name="socketcall", operation=Operation.MULTIPLEX, asks=Access.NET, extra=(0, 1)),
     Row(name="umount", operation=Operation.REFUSED, path=0, errno=EPERM),

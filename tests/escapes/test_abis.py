@@ -18,6 +18,7 @@ import pytest
 from sydd.syscalls.table import native, number
 from tests.escapes.arena import Arena
 from tests.escapes.test_neighbours import contents, made
+from tests.escapes.test_races import HIDDEN, prepare_looks
 from tests.escapes.test_signals import runs
 from tests.support.compiler import compile_for, needs
 
@@ -333,3 +334,12 @@ def test_race(call: str, arena: Arena, programs: str) -> None:
     argv = arena.program(program, RACES[call], call, "mine", bad)
     plant = call in ("open", "truncate", "chmod")
     arena.attempt(argv, arena.touched, prepare=(lambda: arena.plant("mine", "xxx")) if plant else None)
+
+
+@X86
+@pytest.mark.parametrize("call", ["stat", "lstat", "statx", "access", "getxattr", "held"])
+def test_race_of_a_look_up(call: str, arena: Arena, programs: str) -> None:
+    """The same for what only tells about a file, in the structures of 32-bit programs."""
+    program = os.path.basename(narrow(programs, "race"))
+    argv = arena.program(program, "string", call, "mine", "hole/kept")
+    arena.attempt(argv, arena.told, rules=HIDDEN, prepare=lambda: prepare_looks(arena))

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from tests.escapes.arena import Arena
+from tests.escapes.arena import SECRET, Arena
 
 
 @pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.slow)], autouse=True)
@@ -253,3 +253,48 @@ def test_rename_of_a_directory_gains_mknod(arena: Arena) -> None:
         rules=["deny mknod,chdir ${cwd}/hole/**"],
         prepare=prepare,
     )
+
+
+HIDDEN = ["hide stat ${cwd}/hole/**"]
+"""What the races below are about: by reading the file anybody could tell the same."""
+
+
+def prepare_looks(arena: Arena) -> None:
+    """Something that may be looked up, beside what may not."""
+    arena.plant("mine", "x")
+    os.chmod(f"{arena.work}/mine", 0o600)
+    os.symlink("nowhere", f"{arena.work}/mine-link")
+    arena.plant("hole/kept", "more than five bytes")
+    os.chmod(f"{arena.work}/hole/kept", 0o700)
+    os.symlink(SECRET, f"{arena.work}/hole/link")
+    os.setxattr(f"{arena.work}/hole/kept", "user.kept", SECRET.encode())
+
+
+@pytest.mark.parametrize(
+    ("call", "good", "bad"),
+    [
+        ("stat", "mine", "hole/kept"),
+        ("lstat", "mine", "hole/kept"),
+        ("statx", "mine", "hole/kept"),
+        ("access", "mine", "hole/kept"),
+        ("faccessat2", "mine", "hole/kept"),
+        ("exists", "nothing", "hole/kept"),
+        ("readlink", "mine-link", "hole/link"),
+        ("getxattr", "mine", "hole/kept"),
+        ("listxattr", "mine", "hole/kept"),
+        ("handle", "nothing", "hole/kept"),
+        ("held", "mine", "hole/kept"),
+    ],
+    ids=lambda word: word,
+)
+def test_look_up(call: str, good: str, bad: str, arena: Arena) -> None:
+    """A look-up of what may be seen, or of nothing, becomes one of what is hidden."""
+    argv = string(arena, call, good, bad)
+    arena.attempt(argv, arena.told, rules=HIDDEN, prepare=lambda: prepare_looks(arena))
+
+
+@pytest.mark.parametrize("call", ["stat", "access", "getxattr", "held"])
+def test_link_swapped_on_look_up(call: str, arena: Arena) -> None:
+    """The path stays, the symbolic link that it names does not."""
+    argv = race(arena, "link", call, "mine", "hole/kept")
+    arena.attempt(argv, arena.told, rules=HIDDEN, prepare=lambda: prepare_looks(arena))

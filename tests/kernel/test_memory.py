@@ -1,4 +1,4 @@
-"""Reading memory: this process's own, with holes made on purpose, and a child's."""
+"""Reading and writing memory: this process's own, with holes made on purpose, and a child's."""
 
 from __future__ import annotations
 
@@ -192,3 +192,54 @@ def test_threads_do_not_share_a_buffer(pages: int) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_writing(pages: int) -> None:
+    """Over the end of a page; what is before and behind stays."""
+    writer = memory.Writer()
+    put(pages, b"." * 2 * PAGE_SIZE)
+    writer.write(PID(), pages + PAGE_SIZE - 3, b"abcdef")
+    assert memory.read(PID(), pages + PAGE_SIZE - 4, 8) == b".abcdef."
+
+
+def test_writing_more_than_the_buffer_holds(pages: int) -> None:
+    """The buffer grows, and a shorter write after it is as short."""
+    writer = memory.Writer(4)
+    writer.write(PID(), pages, b"x" * PAGE_SIZE)
+    writer.write(PID(), pages, b"ab")
+    assert memory.read(PID(), pages, PAGE_SIZE) == b"ab" + b"x" * (PAGE_SIZE - 2)
+
+
+def test_writing_nothing(pages: int) -> None:
+    """No address is looked at, as by the kernel."""
+    memory.Writer().write(PID(), 0, b"")
+
+
+@pytest.mark.parametrize("offset", [3 * PAGE_SIZE, 3 * PAGE_SIZE - 3], ids=["none", "a part"])
+def test_writing_into_a_hole(pages: int, offset: int) -> None:
+    """As for the kernel: EFAULT, whether or not a part fits."""
+    with pytest.raises(OSError, match="process_vm_writev") as caught:
+        memory.Writer().write(PID(), pages + offset, b"abcdef")
+    assert caught.value.errno == errno.EFAULT
+
+
+def test_writing_what_is_not_writable() -> None:
+    """Protections hold: a constant stays as it is."""
+    page = LIBC.mmap(None, PAGE_SIZE, 1, PRIVATE_ANONYMOUS, -1, 0)
+    try:
+        with pytest.raises(OSError, match="process_vm_writev") as caught:
+            memory.Writer().write(PID(), page, b"x")
+        assert caught.value.errno == errno.EFAULT
+        assert memory.read(PID(), page, 1) == b"\0"
+    finally:
+        assert LIBC.munmap(page, PAGE_SIZE) == 0
+
+
+def test_writing_to_nobody(pages: int) -> None:
+    """A task that has gone."""
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    with pytest.raises(ProcessLookupError):
+        memory.Writer().write(child, pages, b"x")

@@ -140,11 +140,14 @@ def test_an_access_that_the_ruleset_holds_is_notified_or_exact() -> None:
 
 
 def test_without_landlock_the_supervisor_performs() -> None:
-    """What answers into the caller's memory cannot be performed, and the plan says that it is advisory."""
-    plan = planned(*BUILD, "deny exec /tmp/**", engine=Engine.SUPERVISOR)
+    """What changes the caller itself cannot be performed, and the plan says that it is advisory."""
+    rules = (*BUILD, "deny exec /tmp/**", "deny stat,chdir /home/me/.ssh/**")
+    plan = planned(*rules, engine=Engine.SUPERVISOR)
     assert plan.landlock is None
     assert plan.enforcement(Access.READ) is Enforcement.SUPERVISOR
+    assert plan.enforcement(Access.STAT) is Enforcement.SUPERVISOR
     assert plan.enforcement(Access.EXEC) is Enforcement.ADVISORY
+    assert plan.enforcement(Access.CHDIR) is Enforcement.ADVISORY
     assert not plan.coverage().may_continue(int(FsRight.WRITE_FILE))
 
 

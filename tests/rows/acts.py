@@ -16,6 +16,7 @@ from tests.rows.kinds import (
     UID,
     about,
     held,
+    looked_at,
     looks,
     made,
     modes,
@@ -173,7 +174,9 @@ ACTS: dict[str, list[Act]] = {
     "lstat": looks(f"P {_STAT}", follow=False),
     "newfstatat": looks(f"D P {_STAT} #0", empty=f"D {string(b'')} {_STAT} #0x1000"),
     "statx": looks(f"D P #0 #0x7ff {_STAT}", empty=f"D {string(b'')} #0x1000 #0x7ff {_STAT}"),
+    "fstat": looked_at(f"D {_STAT}"),
     "statfs": looks(f"P {_STAT}"),
+    "fstatfs": looked_at(f"D {_STAT}"),
     "file_getattr": looks("D P @24 #24 #0", after=_OUT),
     "readlink": looks(
         "P @200 #200", follow=False, after=_OUT, names=(b"to-file", b"file", b"nothing", b"far-file")
@@ -183,6 +186,8 @@ ACTS: dict[str, list[Act]] = {
     ),
     "getxattr": looks(f"P {string(b'user.origin')} @64 #64", after=_OUT),
     "lgetxattr": looks(f"P {string(b'user.origin')} @64 #64", follow=False, after=_OUT),
+    "fgetxattr": held(f"D {string(b'user.origin')} @64 #64", "stat", after=_OUT),
+    "flistxattr": held("D @64 #64", "stat", after=_OUT),
     "getxattrat": looks(f"D P #0 {string(b'user.origin')} *0000000000,0 #16"),
     "listxattr": looks("P @64 #64", after=_OUT),
     "llistxattr": looks("P @64 #64", follow=False, after=_OUT),

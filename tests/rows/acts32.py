@@ -9,7 +9,7 @@ from sydd.syscalls.rows32 import MULTIPLEXERS
 from sydd.syscalls.table import abis_beside, native
 from tests.rows.acts import ACTS, REFUSED
 from tests.rows.cases import Act
-from tests.rows.kinds import GID, UID, about, held, looks, owners, times
+from tests.rows.kinds import GID, UID, about, held, looked_at, looks, owners, times
 from tests.rows.script import BAD, NULL, data, number, string
 
 _STAT = "@512"
@@ -96,6 +96,9 @@ _ACTS_32: dict[str, list[Act]] = {
     "stat64": looks(f"P {_STAT}"),
     "lstat64": looks(f"P {_STAT}", follow=False),
     "fstatat64": looks(f"D P {_STAT} #0", empty=f"D {string(b'')} {_STAT} #0x1000"),
+    "oldfstat": looked_at(f"D {_STAT}"),
+    "fstat64": looked_at(f"D {_STAT}"),
+    "fstatfs64": looked_at(f"D #84 {_STAT}"),
     "statfs64": looks(f"P #84 {_STAT}"),
     "readdir": [Act("directory", b"", "D @1024 #1", "list", held=(b"d/empty", os.O_RDONLY), every=True)],
     "fanotify_mark": [Act("no group", b"file", "#99 #1 #2 #0 D P", "")],

@@ -299,6 +299,14 @@ def looks(
     return found
 
 
+def looked_at(spell: str) -> list[Act]:
+    """A call that tells about a descriptor, which may be one of O_PATH."""
+    return held(spell, "stat") + [
+        Act(label, b"", spell, "stat", held=(path, os.O_PATH | flags))
+        for label, path, flags in (("held", b"d/file", 0), ("a held link", b"d/to-file", os.O_NOFOLLOW))
+    ]
+
+
 def held(
     spell: str, access: str = "attributes", *, times: bool = False, after: tuple[str, ...] = ()
 ) -> list[Act]:

@@ -50,7 +50,8 @@ NO_DESCRIPTOR = "nothing made without a descriptor, relative"
 """The supervisor makes the file before the caller's table is found to be full: EMFILE, and a file."""
 
 CWD_QUIRK = "file, AT_FDCWD"
-"""fsetxattr(2) and fremovexattr(2) take AT_FDCWD on some kernels; here it is no descriptor."""
+ON_CWD = ("fsetxattr", "fremovexattr", "fgetxattr", "flistxattr")
+"""These take AT_FDCWD on some kernels; here it is no descriptor."""
 
 
 def is_known(setting: str, case: Case, got: Report) -> bool:
@@ -59,7 +60,7 @@ def is_known(setting: str, case: Case, got: Report) -> bool:
     if case.label == NO_DESCRIPTOR:
         return emulated and got.errno == errno.EMFILE
     if case.label == CWD_QUIRK:
-        return case.row in ("fsetxattr", "fremovexattr") and got.errno == errno.EBADF
+        return case.row in ON_CWD and got.errno == errno.EBADF
     if case.row == "landlock_restrict_self" and setting == "without Landlock":
         # Nobody would look at the domains of programs (restricted.py).
         return got.errno == errno.ENOSYS

@@ -54,12 +54,20 @@ LOOKS = {
     Operation.EXEC: "exec",
     Operation.WATCH: "list,stat",
     **dict.fromkeys(
-        (Operation.ACCESS, Operation.STAT, Operation.READLINK, Operation.GETXATTR, Operation.HANDLE), "stat"
+        (
+            Operation.ACCESS,
+            Operation.STAT,
+            Operation.READLINK,
+            Operation.GETXATTR,
+            Operation.LISTXATTR,
+            Operation.HANDLE,
+        ),
+        "stat",
     ),
 }
 """Accesses that are allowed where no rule speaks, by the operations that ask for them."""
 
-HARMLESS = ("fanotify_mark", "getdents", "getdents64", "readdir", "oldstat", "oldlstat")
+HARMLESS = ("fanotify_mark", "getdents", "getdents64", "readdir", "oldstat", "oldlstat", "oldfstat")
 """Rows without a case here that succeeds natively: no group to mark for; a directory that is open; inodes
 with numbers of more than 16 bits."""
 
@@ -331,3 +339,15 @@ def test_sockets(abi: str, row: str, act: Act, engine: Engine, runner: Runner) -
     assert (event.action, event.access, event.syscall) == ("deny", act.access, act.stands_for or row)
     allowed = runner.confined([case], [event.allow], engine)
     assert allowed.reports[0].lines == runner.native([case])[0].lines
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.value)
+@pytest.mark.parametrize("row", ["execve", "execveat"])
+def test_a_program_that_may_not_be_read(row: str, engine: Engine, runner: Runner) -> None:
+    """The kernel wants to read what it executes: a rule about reading denies that, with an event."""
+    case = next(case for case in cases(row, TOP, ACTS_OF[runner.abi][row]) if case.form.label == "relative")
+    session = runner.confined([case], ["deny read ${cwd}/*/d/e*"], engine)
+    assert session.reports[0].errno == errno.EACCES
+    ((event,),) = session.events
+    assert (event.access, event.path) == ("read", f"{session.tops[0]}/d/exe")
+    assert not runner.confined([case], [event.allow], engine).events[0]

@@ -122,6 +122,17 @@ def test_user_namespaces(session: Session) -> None:
     assert "deny mount" in done.stderr
 
 
+def test_ids_in_a_namespace(session: Session) -> None:
+    """What the worker looks up there has the ids of the namespace; others are nobody's."""
+    if not probe().user_namespaces:
+        pytest.skip("needs user namespaces for users")
+    profile = session.profile(NAMESPACES.replace("rules = [", 'rules = ["hide stat /nowhere/**", '))
+    code = "import os; print(os.stat('f').st_uid, os.stat('f').st_gid, os.stat('/').st_uid)"
+    script = f"touch f; stat -c '%u %g' f / | tr '\\n' ' '; python3 -c \"{code}\""
+    done = session.run("unshare", "-Ur", "sh", "-c", script, profile=profile)
+    assert done.stdout == "0 0 65534 65534 0 0 65534\n"
+
+
 @pytest.mark.parametrize("engine", ["hybrid", "landlock"])
 def test_files_outside_from_a_namespace(session: Session, engine: str) -> None:
     """Root of a namespace of its own is held as before: content, new names, metadata."""

@@ -33,6 +33,10 @@ file_getattr dfd filename ufattr usize at_flags
 file_setattr dfd filename ufattr usize at_flags
 fremovexattr fd name
 fsconfig fd cmd _key _value aux
+fgetxattr fd name value size
+flistxattr fd list size
+fstat fd statbuf
+fstatfs fd buf
 fsetxattr fd name value size flags
 fsmount fs_fd flags attr_flags
 fsopen _fs_name flags
@@ -126,9 +130,12 @@ fchown32 fd user group
 utimensat_time64 dfd filename utimes flags
 oldstat filename statbuf
 oldlstat filename statbuf
+oldfstat fd statbuf
 stat64 filename statbuf
 lstat64 filename statbuf
 fstatat64 dfd filename statbuf flag
+fstat64 fd statbuf
+fstatfs64 fd sz buf
 statfs64 pathname sz buf
 readdir fd dirent count
 socketcall call args

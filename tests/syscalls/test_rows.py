@@ -26,6 +26,11 @@ EXTRA = {
     Operation.UTIME: ("times", "utimes"),
     Operation.SETXATTR: ("name", "value", "size", "flags", "uargs", "usize"),
     Operation.REMOVEXATTR: ("name",),
+    Operation.STAT: ("mask", "sz", "statbuf", "buf", "buffer", "ufattr", "usize"),
+    Operation.READLINK: ("buf", "bufsiz"),
+    Operation.GETXATTR: ("name", "value", "size", "uargs", "usize"),
+    Operation.LISTXATTR: ("list", "size"),
+    Operation.HANDLE: ("handle", "mnt_id"),
     Operation.SETFLAGS: ("ufattr", "usize", "cmd", "arg"),
     Operation.SOCKET: ("family", "type", "protocol"),
     Operation.SYMLINK: ("oldname",),
@@ -34,7 +39,7 @@ EXTRA = {
     Operation.IPC_USE: ("shmid", "semid", "msqid", "cmd"),
 }
 UNUSED = (
-    *("argv", "envp", "statbuf", "buf", "bufsiz", "buffer", "list", "size", "value", "handle", "mnt_id"),
+    *("argv", "envp", "buf", "size", "handle"),
     *(
         "dirent",
         "count",
@@ -198,6 +203,7 @@ def test_what_is_asked() -> None:
         assert bool(row.asks) == asking, row.name
         assert bool(row.errno) == refusing, row.name
         assert (row.times is not None) == (row.operation is Operation.UTIME), row.name
+        assert (row.layout is not None) == (row.operation is Operation.STAT), row.name
     times = {row.name: row.times for row in ROWS if row.times}
     assert times == {
         "utime": Times.UTIMBUF,

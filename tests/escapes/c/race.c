@@ -97,6 +97,45 @@ static int reads_secret(int fd) {
     return 0;
 }
 
+static int found(void) {
+    write(1, secret, strlen(secret));
+    return 1;
+}
+
+/* Looking up what must not be seen: it has more than five bytes, a mode, a target, attributes, or is there at all.
+ * Below 0 when it is no such call. */
+static int looked_up(const char *call, const char *path) {
+    struct stat s = {0};
+    struct statx x = {0};
+    char text[256] = "";
+    if (!strcmp(call, "stat")) return !stat(path, &s) && s.st_size > 5 && found();
+    if (!strcmp(call, "lstat")) return !lstat(path, &s) && s.st_size > 5 && found();
+    if (!strcmp(call, "statx")) return !statx(AT_FDCWD, path, 0, STATX_SIZE, &x) && x.stx_size > 5 && found();
+    if (!strcmp(call, "access")) return !access(path, X_OK) && found();
+    if (!strcmp(call, "faccessat2")) return !syscall(439, AT_FDCWD, path, X_OK, AT_EACCESS) && found();
+    if (!strcmp(call, "exists")) return !access(path, F_OK) && found();
+    if (!strcmp(call, "readlink")) return readlink(path, text, sizeof text - 1) > 0 && strstr(text, secret) && found();
+    if (!strcmp(call, "getxattr")) return getxattr(path, "user.kept", text, sizeof text) > 0 && found();
+    if (!strcmp(call, "listxattr")) return listxattr(path, text, sizeof text) > 0 && found();
+    if (!strcmp(call, "handle")) {
+        struct file_handle *handle = (struct file_handle *)text;
+        int mount;
+        handle->handle_bytes = 128;
+        return !name_to_handle_at(AT_FDCWD, path, handle, &mount, 0) && found();
+    }
+    if (!strcmp(call, "held")) { /* an O_PATH descriptor, looked at */
+        int fd = open(path, O_PATH);
+        if (fd < 0) return 0;
+        int reached = !fstat(fd, &s) && s.st_size > 5; /* by newfstatat(2) in older C libraries */
+#ifdef __LP64__
+        reached = reached || (!syscall(SYS_fstat, fd, &s) && s.st_size > 5);
+#endif
+        close(fd);
+        return reached && found();
+    }
+    return -1;
+}
+
 static int once(const char *call, const char *path) {
     if (!strcmp(call, "open")) {
         int fd = open(path, O_WRONLY);
@@ -162,6 +201,8 @@ static int once(const char *call, const char *path) {
             if (!memcmp(names + i, secret, 15)) return write(1, secret, 15), 1;
         return 0;
     }
+    int looked = looked_up(call, path);
+    if (looked >= 0) return looked;
     fprintf(stderr, "race: no such call: %s\n", call);
     exit(2);
 }
