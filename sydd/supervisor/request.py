@@ -266,6 +266,12 @@ def _read_extra(
         return (), failure.errno
 
 
+def _check_node(row: Row, registers: tuple[int, ...]) -> None:
+    kind = stat.S_IFMT(registers[row.mode] & 0xFFFF) if row.mode is not None else 0
+    if kind not in _NODES:
+        raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
+
+
 def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tuple[Any, ...]:
     values = [registers[number] for number in row.extra]
     match row.operation:
@@ -277,9 +283,7 @@ def _extra(reader: Reader, tid: int, row: Row, registers: tuple[int, ...]) -> tu
                 raise NaturalFailure(errno.EINVAL)
             return (length,)
         case Operation.MKNOD:
-            kind = stat.S_IFMT(registers[row.mode] & 0xFFFF) if row.mode is not None else 0
-            if kind not in _NODES:
-                raise NaturalFailure(errno.EPERM if kind == stat.S_IFDIR else errno.EINVAL)
+            _check_node(row, registers)
             return (values[0] & 0xFFFFFFFF,)
         case Operation.CHOWN:
             return tuple(map(_int, values))

@@ -34,7 +34,7 @@ EXTRA = {
     Operation.SETFLAGS: ("ufattr", "usize", "cmd", "arg"),
     Operation.SOCKET: ("family", "type", "protocol"),
     Operation.SYMLINK: ("oldname",),
-    Operation.PROCESS: ("which", "who", "pid"),
+    Operation.PROCESS: ("which", "who", "pid", "pgid"),
     Operation.IPC_GET: ("key", "size", "nsems", "shmflg", "semflg", "msgflg"),
     Operation.IPC_USE: ("shmid", "semid", "msqid", "cmd"),
 }
