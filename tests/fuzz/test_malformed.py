@@ -76,7 +76,8 @@ _pointers = st.one_of(
     _bytes.map(lambda content: ">" + content.hex()),
     st.just("@512"),
 )
-_descriptors = st.sampled_from((-100, -100, 3, 4, 5, 6, 0, 99, -1, 1 << 31, (1 << 32) + 3, 1 << 63)).map(
+# Not those that the programs inherit: linkat(2) asks who opened a descriptor.
+_descriptors = st.sampled_from((-100, -100, 3, 4, 5, 6, 99, -1, 1 << 31, (1 << 32) + 3, (1 << 63) + 4)).map(
     number
 )
 _sizes = st.sampled_from(
@@ -195,6 +196,12 @@ def is_known(row: Row, script: list[str], natively: tuple[int, int], got: tuple[
         "flistxattr",
     ):  # AT_FDCWD is a descriptor to some kernels
         return got == (-1, errno.EBADF) and number(-100) in script[-1]
+    if row.name == "ioctl":  # of what keeps no flags; EOPNOTSUPP since Linux 6.17
+        return got == (-1, errno.ENOTTY) and natively == (-1, errno.EOPNOTSUPP)
+    if (
+        row.name == "file_setattr"
+    ):  # which flags there are, only the kernel knows, and looks at the path later
+        return got[0] < 0 and natively == (-1, errno.EINVAL)
     # Device nodes are refused by the filter, before anything is looked at.
     return row.operation is Operation.MKNOD and got == (-1, errno.EPERM) and natively[0] < 0
 
@@ -240,7 +247,7 @@ def test_malformed(row: Row, sessions: Arena) -> None:
 def test_many_malformed(row: Row, sessions: Arena) -> None:
     """New calls of each row each time."""
 
-    @settings(_common, max_examples=500)
+    @settings(_common, max_examples=200)
     @given(scripts(row))
     def one(script: list[str]) -> None:
         check(sessions, row, script)
