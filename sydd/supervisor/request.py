@@ -389,9 +389,8 @@ def _set_flags(reader: Reader, tid: int, row: Row, fd: int, values: list[int]) -
         return None, _structure(reader, tid, values[0], values[1], _FILE_ATTR_SIZE)
     request = values[0] & 0xFFFFFFFF
     if row.narrow and request == FLAG_REQUESTS["FS_IOC32_SETFLAGS"]:
-        request = FLAG_REQUESTS[
-            "FS_IOC_SETFLAGS"
-        ]  # the same to the kernel (compat_sys_ioctl); other callers it tells ENOTTY
+        # the same to the kernel (compat_sys_ioctl); other callers it tells ENOTTY
+        request = FLAG_REQUESTS["FS_IOC_SETFLAGS"]
     # The number of FS_IOC_SETFLAGS speaks of a long; the kernel reads an int (ioctl_iflags(2)).
     size = {FLAG_REQUESTS["FS_IOC_SETFLAGS"]: 4, FLAG_REQUESTS["FS_IOC_FSSETXATTR"]: 28}.get(request, 0)
     try:
