@@ -20,7 +20,7 @@ _PTMX = os.makedev(5, 2)
 _PSEUDO_TERMINALS = 136
 """Major number of what /dev/pts holds; sysfs does not know them."""
 
-_TIOCGPTPEER = 0x5441
+_TIOCGSID, _TIOCGPTPEER = 0x5429, 0x5441  # asm-generic/ioctls.h
 _QUIETLY = os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 
 _TIOCGSID = 0x5429  # asm-generic/ioctls.h; typeshed does not know it

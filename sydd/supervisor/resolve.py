@@ -312,9 +312,18 @@ class Resolver:
                 raise Stranger(path)
         elif not owner and is_elsewhere(path, fd):
             raise Stranger(path)
-        elif path.startswith("/dev/") and self._terminals.is_own(path, fd, self.caller):
+        elif path.startswith("/dev/") and self._is_own_terminal(path, fd):
             path = own_name(path)
         return Found(path, fd)
+
+    def _is_own_terminal(self, path: str, fd: int) -> bool:
+        if self.credentials is None:
+            return self._terminals.is_own(path, fd, self.caller)
+        credentials.restore()  # who has its master may be another user of the session
+        try:
+            return self._terminals.is_own(path, fd, self.caller)
+        finally:
+            credentials.assume(self.credentials)
 
     def _is_own(self, path: str) -> bool:
         """Whether *path* is in the worker's own /proc directory: /proc/self meant the wrong process."""
