@@ -146,15 +146,18 @@ def _flags(row: Row, registers: tuple[int, ...]) -> int:
     flags = row.fixed_flags | (registers[row.flags] & 0xFFFFFFFF)
     if row.operation is Operation.WATCH:  # a mask of events, among which one bit speaks of the path
         return AT_SYMLINK_NOFOLLOW if flags & _DONT_FOLLOW[row.name] else 0
-    if row.known_flags is not None and flags & ~row.known_flags and row.layout not in _READ_PATH_FIRST:
+    unknown = row.known_flags is not None and flags & ~row.known_flags
+    if unknown and not (flags & AT_EMPTY_PATH and row.layout in _OF_DESCRIPTORS):
+        raise NaturalFailure(errno.EINVAL)
+    if row.layout is Layout.STATX and flags & STATX_SYNC_TYPE == STATX_SYNC_TYPE:
         raise NaturalFailure(errno.EINVAL)
     if row.operation is Operation.RENAME and flags & RENAME_EXCHANGE and flags != RENAME_EXCHANGE:
         raise NaturalFailure(errno.EINVAL)
     return flags
 
 
-_READ_PATH_FIRST = frozenset({Layout.STAT, Layout.STATX, Layout.STAT64_I386, Layout.STAT64_ARM})
-"""What is told by calls that look at their flags when they have read the path (fs/stat.c)."""
+_OF_DESCRIPTORS = frozenset({Layout.STAT, Layout.STATX, Layout.STAT64_I386, Layout.STAT64_ARM})
+"""What is told by calls that look at no other flag when an empty path says that a descriptor is meant."""
 
 
 def _int(register: int) -> int:
@@ -174,6 +177,9 @@ def _length(row: Row, values: list[int]) -> int:
 
 
 def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: int) -> bytes | None:
+    unknown = row.known_flags is not None and flags & ~row.known_flags  # none, but of _OF_DESCRIPTORS
+    if unknown and (dirfd < 0 or (address and not _is_empty(reader, tid, address))):
+        raise NaturalFailure(errno.EINVAL)
     if not address:
         if row.operation is Operation.UTIME and row.dirfd is not None and dirfd != AT_FDCWD:
             if flags:
@@ -184,11 +190,6 @@ def _path(reader: Reader, tid: int, address: int, row: Row, flags: int, dirfd: i
     path = _string(reader, tid, address, PATH_MAX)
     if path is None:
         raise NaturalFailure(errno.ENAMETOOLONG)
-    if row.layout in _READ_PATH_FIRST and row.known_flags is not None:
-        both = row.layout is Layout.STATX and flags & STATX_SYNC_TYPE == STATX_SYNC_TYPE
-        held = not path and flags & AT_EMPTY_PATH and dirfd >= 0  # of these no flag is looked at
-        if both or (flags & ~row.known_flags and not held):
-            raise NaturalFailure(errno.EINVAL)
     return path
 
 
@@ -202,6 +203,13 @@ _EMPTY_PATH_MAY_BE_NULL = frozenset(
         Operation.SETFLAGS,
     }
 )
+
+
+def _is_empty(reader: Reader, tid: int, address: int) -> bool:
+    try:
+        return reader.read(tid, address, 1) == b"\0"
+    except OSError:
+        return False
 
 
 def _string(reader: Reader, tid: int, address: int, limit: int) -> bytes | None:

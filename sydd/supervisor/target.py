@@ -44,7 +44,6 @@ from sydd.syscalls.row import Layout, Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sydd.plan.coverage import Coverage
     from sydd.supervisor.resolve import Found, Resolver
 
 # Plain integers: the operators of IntFlag cost a microsecond each, and these stand on the path of every call.
@@ -343,14 +342,6 @@ def _execute(request: Request, resolver: Resolver) -> Target:
     if stat.S_ISLNK(os.fstat(found.fd).st_mode):
         raise NaturalFailure(errno.ELOOP)
     return Target((Demand(EXEC, found, EXECUTE),))
-
-
-def also_read(target: Target, coverage: Coverage) -> Target:
-    """The target of an exec with the other right that Landlock asks for: what it denies has to be told."""
-    (demand,) = target.demands
-    if demand.found.anonymous or coverage.grants(demand.found.path, READ_FILE):
-        return target
-    return Target((demand, Demand(READ, demand.found, READ_FILE)))
 
 
 def _nothing(_request: Request, _resolver: Resolver) -> Target:

@@ -37,7 +37,7 @@ from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.sockets import descriptor_errno
-from sydd.supervisor.target import Demand, Target, also_read, locate
+from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
 from sydd.syscalls.table import AUDIT_ARCH
@@ -231,8 +231,6 @@ class Worker:
     def _once(self, request: Request) -> Answer:
         """Resolve, decide, act."""
         target = locate(request, self._resolver)
-        if request.row.operation is Operation.EXEC:
-            target = also_read(target, self._coverage)
         verdict = judge(self._context.matcher, target)
         action = verdict.action
         if action is Action.ALLOW:

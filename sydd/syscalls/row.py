@@ -60,7 +60,7 @@ class Times(Enum):
     TIMESPEC_64 = auto()  # the same for 32-bit programs, with seconds of 64 bits
 
 
-class Layout(Enum):
+class Layout(IntEnum):
     """The layout of what a call tells about an object."""
 
     STAT = auto()  # struct stat of the machine's own programs
