@@ -54,11 +54,13 @@ def plan_restrict(
         judged.add(Operation.IDENTITY)
     if not signals_scoped:
         judged.add(Operation.SIGNAL)
-        groups.add("owners")
-    if without_landlock:
-        groups.add("landlock")
-    if restrict.says("ptrace") == "deny" or without_landlock:
-        groups.add("trace")
+    further = {
+        "owners": not signals_scoped,
+        "dumpable": not privileged,
+        "landlock": without_landlock,
+        "trace": without_landlock or restrict.says("ptrace") == "deny",
+    }
+    groups |= {name for name, holds in further.items() if holds}
     namespaces = restrict.says("user_namespaces") == "allow"
     if namespaces:
         groups.remove("namespaces")
@@ -76,6 +78,7 @@ def plan_restrict(
         # Nobody judges by this session's bounds: who belongs to whom is the outer session's to say.
         judged.clear()
         groups.add("limits")
+        groups.discard("dumpable")
         if keeps_identity:
             groups.add("setuid_chmod")
     return RestrictPlan(frozenset(groups), frozenset(judged), keeps_identity, namespaces)

@@ -42,6 +42,7 @@ KEYBOARD_REQUESTS: dict[str, int] = {
 F_SETOWN_EX = 15
 FIOSETOWN, SIOCSPGRP = 0x8901, 0x8902
 
+PR_SET_DUMPABLE = 4  # linux/prctl.h
 PR_SCHED_CORE = 62  # linux/prctl.h: who shares a core with whom; a process in the third argument
 
 USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h
@@ -256,6 +257,18 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         reason="changes the security label of the caller, as writing below /proc/self/attr does, by no path",
         errno=EOPNOTSUPP,
         calls=("lsm_set_self_attr",),
+    ),
+    Restriction(
+        name="dumpable",
+        reason="a process that is not dumpable cannot be read by a supervisor of the same user, and every "
+        "call with a path would fail; that is said at once",
+        errno=EPERM,
+        rules=(
+            ArgumentRule(
+                call="prctl", forms=(((equals(0, PR_SET_DUMPABLE), equals(1, 0)), EPERM),), otherwise=0
+            ),
+        ),
+        by_default=False,
     ),
     Restriction(
         name="mqueues",
