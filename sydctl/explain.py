@@ -33,7 +33,8 @@ Say what PROFILE says about ACCESS to PATH for a command that is launched here: 
 decides and where it stands, which layer enforces it, and, where it is denied, the rule that would allow it.
 
 PATH is resolved as a call's would be: links are followed where the call follows them, and of what does not
-exist the directory is resolved. For connect, bind and send PATH is an address; sockets are all or nothing."""
+exist the directory is resolved. For connect, bind and send PATH is an address,
+as in a rule: 127.0.0.1!8080, [::1]!80, unix:/run/x, @name."""
 
 EPILOG = """\
 exit status: 0 when every access asked about goes ahead, 1 when one is denied, 125 when the question cannot
@@ -42,6 +43,7 @@ be answered.
 examples:
   sydctl explain build write ~/.bashrc
   sydctl explain build read,exec /usr/bin/cc
+  sydctl explain build connect 127.0.0.1!5432
   sydctl explain ./ci.toml -C src create out/new.o --json
 """
 
@@ -97,7 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
         # Relative paths are the command's.
         os.chdir(ready.place.cwd)
         if asked & Access.NET:
-            found = [_explain_net(ready, access) for access in bits(asked)]
+            from sydctl.explain_net import explain_net  # which needs this module
+
+            found = [explain_net(ready, access, arguments.path) for access in bits(asked)]
         else:
             path = os.fsencode(arguments.path)
             if not path or b"\0" in path:
@@ -132,36 +136,6 @@ def _accesses(text: str) -> Access:
     if asked & Access.NET and asked & FILE_ACCESSES:
         raise PolicyError(f"'{text}' mixes network and file accesses", None, "ask twice")
     return asked
-
-
-def _explain_net(ready: Prepared, access: Access) -> Explanation:
-    """Sockets are decided when they are made, before there is an address.
-
-    The worker asks about connect then, and so does this.
-    """
-    from sydd.policy.access import Access as Accesses
-    from sydd.policy.access import names
-    from sydd.supervisor.event import NO_RULE
-    from sydd.supervisor.sockets import ALLOWING_RULE
-
-    decision = ready.matcher.decide(Accesses.CONNECT, "")
-    entry = next(entry for entry in ready.plan.accesses if entry.access == access)
-    recorded = ready.plan.engine.value == "audit"
-    allowed = decision.action.permits or recorded
-    rule = decision.rule
-    return Explanation(
-        access=names(access),
-        path="",
-        exists=True,
-        action=decision.action.value,
-        allowed=allowed,
-        rule=rule.rule.text if rule else NO_RULE,
-        rule_source=str(rule.rule.source) if rule else "",
-        enforcement=entry.enforcement.value,
-        why=entry.why,
-        layer="a socket can be made" if allowed else "a socket cannot be made",
-        allow="" if decision.action.permits else ALLOWING_RULE,
-    )
 
 
 def _explain(ready: Prepared, access: Access, path: bytes) -> Explanation:

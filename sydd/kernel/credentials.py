@@ -252,6 +252,22 @@ def has_others() -> bool:
     return _thread.own is not None
 
 
+def become(credentials: Credentials) -> None:
+    """Give the calling process all ids, groups and effective capabilities of a task, for good.
+
+    For a process with one thread, whose peers are told who it is (SO_PEERCRED).
+
+    Raises:
+        OSError: EPERM when it may not change to them.
+    """
+    restore()
+    if credentials.groups != tuple(os.getgroups()):
+        os.setgroups(credentials.groups)
+    os.setresgid(credentials.rgid, credentials.egid, credentials.sgid)
+    os.setresuid(credentials.ruid, credentials.euid, credentials.suid)
+    capabilities.limit(credentials.cap_effective)
+
+
 def _same(one: _Own, other: _Own) -> bool:
     return (
         one.fsuid == other.fsuid

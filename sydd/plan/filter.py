@@ -15,9 +15,11 @@ import errno
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import Enum, Flag, auto
+from enum import Enum
 from typing import NamedTuple
 
+from sydd.plan.opens import OpenTraps, open_traps
+from sydd.plan.sockets import SocketPlan, is_heard, socket_forms
 from sydd.policy.access import Access, names
 from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD, ArgTest, equals, none_of
@@ -50,8 +52,6 @@ ALWAYS_ALLOWED = ("exit", "exit_group", "rt_sigreturn", "sigreturn")
 # O_TRUNC (which truncates with O_RDONLY too) and the bit that tells O_TMPFILE from O_DIRECTORY.
 _O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
 _O_PATH = 0o10000000
-_AF_UNIX = 1  # linux/socket.h
-_SOCK_TYPE_MASK, _SOCK_STREAM, _SOCK_SEQPACKET = 0xF, 1, 5  # linux/net.h
 
 
 class Disposition(Enum):
@@ -61,35 +61,6 @@ class Disposition(Enum):
     NOTIFY = "notify"
     ERRNO = "errno"
     KILL = "kill"  # only ABIs that no table knows, which no entry speaks about
-
-
-class OpenTraps(Flag):
-    """Forms of open(2) and openat(2) that are notified, told apart by their flags."""
-
-    NONE = 0
-    PATH = auto()  # O_PATH, which makes the kernel ignore all but O_DIRECTORY, O_NOFOLLOW and O_CLOEXEC
-    READ = auto()  # O_RDONLY without anything that writes
-    DIRECTORY = auto()  # the same with O_DIRECTORY
-    WRITE = auto()  # any write mode, O_CREAT, O_TRUNC, O_TMPFILE
-
-
-def open_traps(supervised: Access) -> OpenTraps:
-    """The forms of open that ask for some of *supervised*.
-
-    A directory can also be opened for reading without O_DIRECTORY. Where LIST alone is supervised that is
-    left to getdents, which is notified then; so reading files stays native.
-    """
-    traps = OpenTraps.NONE
-    if supervised & Access.STAT:
-        traps |= OpenTraps.PATH
-    if supervised & Access.LIST:
-        traps |= OpenTraps.DIRECTORY
-    if supervised & Access.READ:
-        # O_RDWR reads as well. O_DIRECTORY opens nothing but directories, which are LIST's.
-        traps |= OpenTraps.READ | OpenTraps.WRITE
-    if supervised & (Access.CREATE | Access.MODIFY | Access.TRUNCATE):
-        traps |= OpenTraps.WRITE
-    return traps
 
 
 class Outcome(NamedTuple):
@@ -194,6 +165,7 @@ def plan_filter(
     notify_refused: bool = True,
     restrictions: frozenset[str] = DEFAULT_GROUPS,
     judged: frozenset[Operation] = frozenset(),
+    sockets: SocketPlan | None = None,
     supervised_here: bool = True,
 ) -> FilterPlan:
     """The filter that notifies every call which can ask for one of *supervised*, by all ABIs of a machine.
@@ -207,6 +179,7 @@ def plan_filter(
         restrictions: names of the groups of ``restricted.py`` that hold.
         judged: which operations on processes (IDENTITY, CONFINE, SIGNAL, PROCESS) and IPC objects are
             notified: what is outside the session the supervisor refuses, and it notes who is who.
+        sockets: how sockets are held where addresses are judged; None where none are made.
         supervised_here: whether there is a supervisor. Without one, what would be notified is EACCES.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}
@@ -226,7 +199,9 @@ def plan_filter(
             if row is not None and row.operation in _ABOUT_PROCESSES:
                 forms += _about_processes(row, nr, judged)
             elif row is not None and row.operation is Operation.MULTIPLEX:
-                forms += _multiplexed(arch, nr, row, supervised, judged)
+                forms += _multiplexed(arch, nr, row, supervised, judged, sockets)
+            elif row is not None and row.operation is Operation.SOCKET:
+                forms += _socket_entries(row, nr, supervised, sockets)
             elif row is not None:
                 forms += _notified(arch, nr, row, supervised, traps, notify_refused)
         if not forms or forms[-1].tests:
@@ -242,6 +217,7 @@ def plan_filter(
             notify_refused=notify_refused,
             restrictions=restrictions,
             judged=judged,
+            sockets=sockets,
             supervised_here=supervised_here,
         )
         for other in ABIS[arch].beside
@@ -292,15 +268,6 @@ def _notified(
         return [FilterEntry(row.name, nr, Disposition.NOTIFY, why=_words(heard))] if heard else [allow]
     if not row.asks & supervised:
         return [allow]
-    if row.name == "socketpair":
-        # These are connected for good; by the end of any other pair another address may be reached. Of unix
-        # sockets SOCK_RAW means datagrams, too.
-        family, kind, _ = row.extra
-        pairs = [
-            (equals(family, _AF_UNIX), ArgTest(kind, _SOCK_TYPE_MASK, connected))
-            for connected in (_SOCK_STREAM, _SOCK_SEQPACKET)
-        ]
-        return [*(FilterEntry(row.name, nr, Disposition.ALLOW, 0, tests) for tests in pairs), notify]
     if row.name == "ioctl":
         request = row.extra[0]
         return [
@@ -310,15 +277,31 @@ def _notified(
     return [notify]
 
 
+def _socket_entries(
+    row: Row, nr: int, supervised: Access, sockets: SocketPlan | None
+) -> Iterator[FilterEntry]:
+    """The entries of a call about sockets."""
+    passed, heard = socket_forms(row, supervised, sockets)
+    for form in passed:
+        yield FilterEntry(row.name, nr, Disposition.ALLOW, 0, form)
+    for form in heard:
+        yield FilterEntry(row.name, nr, Disposition.NOTIFY, 0, form, names(row.asks & supervised))
+
+
 def _multiplexed(
-    arch: str, nr: int, row: Row, supervised: Access, judged: frozenset[Operation]
+    arch: str,
+    nr: int,
+    row: Row,
+    supervised: Access,
+    judged: frozenset[Operation],
+    sockets: SocketPlan | None,
 ) -> list[FilterEntry]:
     """The entries of a call that stands for others: for those that are notified."""
     # Of ipc(2) the upper half of the register is a version.
     mask = WORD if len(row.extra) > 1 else WORD >> 16
     entries = []
     for which, part in parts(arch, row.name).items():
-        why = names(part.asks & supervised) if part.asks & supervised else ""
+        why = names(part.asks & supervised) if is_heard(part, supervised, sockets) else ""
         if part.operation in judged:
             why = _ABOUT_PROCESSES[part.operation]
         if why:

@@ -13,6 +13,7 @@ from sydd.plan.filter import FilterPlan, plan_filter
 from sydd.plan.landlock import LandlockPlan, plan_landlock, renaming_gains
 from sydd.plan.restrict import RestrictPlan, plan_restrict
 from sydd.plan.rights import NONE, REQUIRED
+from sydd.plan.sockets import SocketPlan, plan_sockets
 from sydd.plan.survey import speaking
 from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits, names
 from sydd.policy.policy import Policy
@@ -76,6 +77,7 @@ class Plan:
         landlock: the ruleset; None when there is none.
         filter: the seccomp filter, before it is compiled to BPF.
         restrict: the calls that no path rule speaks of.
+        sockets: how sockets are held; None where none is made, or all are free.
     """
 
     profile: str
@@ -85,6 +87,7 @@ class Plan:
     landlock: LandlockPlan | None
     filter: FilterPlan
     restrict: RestrictPlan
+    sockets: SocketPlan | None = None
 
     def coverage(self) -> Coverage:
         """What the kernel enforces by itself."""
@@ -134,8 +137,16 @@ def compile_plan(
         landlock = plan_landlock(matcher, tree, rights, scoped, terminals)
     signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
     restrict = plan_restrict(policy.restrict, engine, privileged=privileged, signals_scoped=signals_scoped)
+    sockets = None
+    if engine not in (Engine.AUDIT, Engine.NESTED) and not matcher.universal(Access.NET):
+        sockets = plan_sockets(matcher, follow_bind=bool(policy.network.follow_bind))
+    if sockets is not None:
+        restrict = replace(restrict, groups=restrict.groups | {"sockets"})
     accesses = tuple(
-        _plan_access(access, matcher, landlock, engine) for access in bits(FILE_ACCESSES | Access.NET)
+        _plan_access(access, matcher, landlock, engine)
+        if sockets is None or access not in Access.NET
+        else _plan_network(access, matcher, sockets)
+        for access in bits(FILE_ACCESSES | Access.NET)
     )
     if engine is Engine.NESTED:
         return _nested(policy, arch, accesses, landlock, restrict)
@@ -167,8 +178,10 @@ def compile_plan(
             notify_refused=True,
             restrictions=restrict.groups,
             judged=restrict.judged,
+            sockets=sockets,
         ),
         restrict=restrict,
+        sockets=sockets,
     )
 
 
@@ -220,7 +233,10 @@ def _nested(
 
 
 def _plan_access(
-    access: Access, matcher: Matcher, landlock: LandlockPlan | None, engine: Engine
+    access: Access,
+    matcher: Matcher,
+    landlock: LandlockPlan | None,
+    engine: Engine,
 ) -> AccessPlan:
     beyond = ""
     if matcher.universal(access):
@@ -276,6 +292,19 @@ _UNKNOWN_TO_LANDLOCK = {
     # The working directory is the caller's own.
     Access.CHDIR: (Enforcement.ADVISORY, "Landlock does not know it"),
 }
+
+
+def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan) -> AccessPlan:
+    followed = access is Access.BIND and sockets.follow_bind and not matcher.universal(Access.CONNECT)
+    if matcher.universal(access) and not followed:
+        return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
+    if access is Access.SEND and not sockets.datagrams:
+        return AccessPlan(access, Enforcement.FILTER, "sockets that send without a connection are not made")
+    if access is Access.SEND:
+        return AccessPlan(access, Enforcement.FILTER, "every rule that speaks of it permits it")
+    why = "what is bound may be connected to" if followed else "addresses are judged"
+    return AccessPlan(access, Enforcement.SUPERVISOR, why)
+
 
 _NAMING = Access.RENAME | Access.LINK
 """Accesses by which an object gets another name."""

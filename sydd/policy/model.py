@@ -37,6 +37,12 @@ class RestrictModel(_Table):
     ipc: Literal["session", "deny", "allow"] = "session"
 
 
+class NetworkModel(_Table):
+    """`[network]`."""
+
+    follow_bind: bool = False
+
+
 class ProfileModel(_Table):
     """The whole file."""
 
@@ -51,3 +57,4 @@ class ProfileModel(_Table):
     limits: dict[str, Any] = {}
     descriptors: DescriptorsModel = DescriptorsModel()
     restrict: RestrictModel = RestrictModel()
+    network: NetworkModel = NetworkModel()

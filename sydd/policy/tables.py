@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sydd.policy.netsettings import NetSettings
 from sydd.policy.restrict import CHOICES, Restrict
 
 
@@ -46,6 +47,7 @@ class ProfileTable:
     limits: dict[str, Any] = field(default_factory=dict)
     descriptors: DescriptorsTable = field(default_factory=DescriptorsTable)
     restrict: Restrict = field(default_factory=Restrict)
+    network: NetSettings = field(default_factory=NetSettings)
 
 
 def _text(value: object) -> bool:
@@ -62,6 +64,10 @@ def _named_texts(value: object) -> bool:
 
 def _numbers(value: object) -> bool:
     return type(value) is list and all(type(item) is int for item in value)
+
+
+def _flag(value: object) -> bool:
+    return type(value) is bool
 
 
 def _table(value: object) -> bool:
@@ -84,9 +90,11 @@ _PROFILE = {
     "limits": _table,
     "descriptors": _table,
     "restrict": _table,
+    "network": _table,
 }
 _ENVIRONMENT = {"pass": _texts, "drop": _texts, "set": _named_texts}
 _DESCRIPTORS = {"keep": _numbers}
+_NETWORK = {"follow_bind": _flag}
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[object], bool]:
@@ -100,6 +108,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "environment": tuple(_ENVIRONMENT),
     "descriptors": tuple(_DESCRIPTORS),
     "restrict": tuple(_RESTRICT),
+    "network": tuple(_NETWORK),
 }
 """The keys of each table."""
 
@@ -113,11 +122,13 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
     environment = data.get("environment", {})
     descriptors = data.get("descriptors", {})
     restrict = data.get("restrict", {})
+    network = data.get("network", {})
     for values, shape in (
         (data, _PROFILE),
         (environment, _ENVIRONMENT),
         (descriptors, _DESCRIPTORS),
         (restrict, _RESTRICT),
+        (network, _NETWORK),
     ):
         if type(values) is not dict:
             return None
@@ -132,5 +143,6 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
             "environment": EnvironmentTable(**environment),
             "descriptors": DescriptorsTable(**descriptors),
             "restrict": Restrict(**restrict),
+            "network": NetSettings(**network),
         }
     )

@@ -252,6 +252,7 @@ class _Session:
             matcher=prepared.matcher,
             rows=rows_by_arch(prepared.plan.arch),
             suggest=prepared.suggest,
+            suggest_address=prepared.suggest_address,
             command=self._command,
         )
         worker = self._worker = Worker(context, listener, self._journal, receive_ends=_receive_ends())

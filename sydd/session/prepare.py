@@ -17,13 +17,14 @@ from sydd.policy.access import Access
 from sydd.policy.bind import bind_rules
 from sydd.policy.glob import is_below
 from sydd.policy.matcher import Matcher
-from sydd.policy.suggest import allowing_rule
+from sydd.policy.suggest import allowing_address_rule, allowing_rule
 from sydd.policy.variables import resolve
 from sydd.session.hosts import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sydd.policy.address import Address
     from sydd.policy.policy import Policy
 
 
@@ -71,6 +72,10 @@ class Prepared:
     def suggest(self, access: Access, path: str) -> str:
         """The rule line that would allow *access* to *path*."""
         return allowing_rule(access, path, self.variables)
+
+    def suggest_address(self, access: Access, address: Address) -> str:
+        """The rule line that would allow *access* to *address*."""
+        return allowing_address_rule(access, address, self.variables)
 
 
 def home_directory(environment: Mapping[str, str]) -> str:

@@ -1,10 +1,10 @@
-"""Opens that wait for another process: a FIFO whose other end nobody has opened yet.
+"""Calls that wait for another process: an open of a FIFO whose other end nobody has opened, a connect.
 
 Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps
-in open(2) could not. It shares the listener, answers by itself, and dies with the worker.
+in such a call could not. It shares the listener, answers by itself, and dies with the worker.
 
 A signal for the caller does not reach it while its call is here (WAIT_KILLABLE_RECV), so the process looks
-for one now and then. With ERESTARTSYS the kernel then does what it does natively: handlers run, and the open
+for one now and then. With ERESTARTSYS the kernel then does what it does natively: handlers run, and the call
 starts anew or is EINTR, as sigaction(2) was told.
 """
 
@@ -14,13 +14,17 @@ import contextlib
 import errno
 import os
 import signal
+import socket
+import time
 from typing import TYPE_CHECKING
 
-from sydd.kernel import credentials, pidfd, prctl, seccomp
+from sydd.kernel import credentials, pidfd, prctl, seccomp, sockets
 from sydd.kernel.paths import probe_openat2
 from sydd.supervisor.request import AT_FDCWD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sydd.supervisor.notification import Notification
 
 ERESTARTSYS = 512
@@ -30,11 +34,11 @@ LOOK_SECONDS = 0.02
 """How long a signal may wait until the caller hears it."""
 
 MAXIMUM_WAITING = 256
-"""Opens that may wait at a time; one more is told EAGAIN, as if the kernel were out of resources."""
+"""Calls that may wait at a time; one more is told EAGAIN, as if the kernel were out of resources."""
 
 
 class WaitingRoom:
-    """The opens that wait, one process each.
+    """The calls that wait, one process each.
 
     Args:
         listener: on which the calls are answered.
@@ -56,11 +60,65 @@ class WaitingRoom:
         Raises:
             OSError: EAGAIN when too many wait already.
         """
+
+        # The copied O_PATH descriptor keeps its number in the child: what *path* names there is the same
+        # object.
+        def act() -> int:
+            return probe_openat2(AT_FDCWD, os.fsencode(path), flags, 0)  # not os.open, which calls again
+
+        self._start(notification, act, fd_flags=fd_flags)
+
+    def connect(
+        self, notification: Notification, fd: int, address: bytes, whose: credentials.Credentials | None
+    ) -> None:
+        """Connect a socket in a process of its own.
+
+        Args:
+            notification: the call.
+            fd: a copy of the caller's descriptor, which stays the caller's of this to close.
+            address: where to.
+            whose: with whose credentials; None for the worker's.
+
+        Raises:
+            OSError: EAGAIN when too many wait already.
+        """
+        limit = sockets.send_timeout(fd)
+        late = errno.EAGAIN if sockets.about(fd).domain == socket.AF_UNIX else errno.EINPROGRESS
+        self._start(notification, lambda: sockets.connect(fd, address), limit=limit, late=late, whose=whose)
+
+    def listen(
+        self, notification: Notification, fd: int, backlog: int, whose: credentials.Credentials
+    ) -> None:
+        """Listen with the credentials of the caller, which who connects is told (SO_PEERCRED).
+
+        Raises:
+            OSError: EAGAIN when too many wait already.
+        """
+        self._start(notification, lambda: sockets.listen(fd, backlog), whose=whose)
+
+    def _start(
+        self,
+        notification: Notification,
+        act: Callable[[], int],
+        *,
+        fd_flags: int | None = None,
+        limit: float = 0.0,
+        late: int = 0,
+        whose: credentials.Credentials | None = None,
+    ) -> None:
+        """Do something in a process of its own, which answers.
+
+        Args:
+            notification: the call.
+            act: what to do; its result, or a negative errno. After -EINTR it is done again.
+            fd_flags: for the caller's descriptor, where *act* makes one: O_CLOEXEC or 0.
+            limit: seconds after which to give up; 0 for never.
+            late: the errno of giving up.
+            whose: with whose credentials; None for the worker's.
+        """
         self.sweep()
         if len(self._processes) >= MAXIMUM_WAITING:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        # The copied O_PATH descriptor keeps its number in the child: what *path* names there is the same
-        # object.
         pid = os.fork()
         if pid:
             self._processes[notification.id] = pidfd.pidfd_open(pid)
@@ -70,26 +128,37 @@ class WaitingRoom:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGALRM, lambda _number, _frame: None)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            prctl.set_parent_death_signal(signal.SIGKILL)
-            self._wait(notification, os.fsencode(path), flags, fd_flags)
+            try:
+                if whose is not None:
+                    credentials.become(whose)
+                prctl.set_parent_death_signal(signal.SIGKILL)
+                result = self._wait(notification, act, limit, late)
+            except OSError as failure:
+                result = -(failure.errno or errno.EACCES)
+            number = 0
+            if fd_flags is not None and result >= 0:
+                # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
+                number = seccomp.add_fd(self._listener, notification.id, result, 0, 0, fd_flags)
+                os.close(result)
+            seccomp.send(self._listener, seccomp.RESP.pack(notification.id, number, min(result, 0), 0))
         finally:
             os._exit(0)
 
-    def _wait(self, notification: Notification, path: bytes, flags: int, fd_flags: int) -> None:
-        cookie = notification.id
+    @staticmethod
+    def _wait(notification: Notification, act: Callable[[], int], limit: float, late: int) -> int:
+        """Do it, again after each look for signals, until it is done, late, or interrupted."""
         signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
-        # Not os.open, which would call again by itself.
-        while (fd := probe_openat2(AT_FDCWD, path, flags, 0)) == -errno.EINTR:
+        end = time.monotonic() + limit
+        while (result := act()) == -errno.EINTR:
             if credentials.is_interrupted(notification.tid):
-                fd = -ERESTARTSYS
+                # The kernel calls again only what would wait for ever (sock_intr_errno).
+                result = -errno.EINTR if limit else -ERESTARTSYS
+                break
+            if limit and time.monotonic() >= end:
+                result = -late
                 break
         signal.setitimer(signal.ITIMER_REAL, 0)
-        number = 0
-        if fd >= 0:
-            # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
-            number = seccomp.add_fd(self._listener, cookie, fd, 0, 0, fd_flags)
-            os.close(fd)
-        seccomp.send(self._listener, seccomp.RESP.pack(cookie, number, min(fd, 0), 0))
+        return result
 
     def sweep(self) -> None:
         """End the processes whose callers have gone, and let go of those that are done."""
@@ -105,7 +174,7 @@ class WaitingRoom:
         self._processes.clear()
 
     def __bool__(self) -> bool:
-        """Whether any open waits."""
+        """Whether any call waits."""
         return bool(self._processes)
 
     @staticmethod

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from sydd.plan.plan import Plan
     from sydd.policy.access import Access
+    from sydd.policy.address import Address
     from sydd.policy.matcher import Matcher
     from sydd.syscalls.row import Row
 
@@ -25,6 +26,7 @@ class Context:
         matcher: its policy.
         rows: the syscall table, for each ABI that seccomp_data.arch can name.
         suggest: makes the rule line that would allow an access to a path.
+        suggest_address: the same for an address.
         command: pid of the launched command; its first exec is the launch and is not judged.
     """
 
@@ -34,4 +36,5 @@ class Context:
     matcher: Matcher
     rows: Mapping[int, Mapping[int, Row]]
     suggest: Callable[[Access, str], str]
+    suggest_address: Callable[[Access, Address], str]
     command: int

@@ -38,13 +38,16 @@ class Recorder:
         self._journal = journal
         self._enforcing = enforcing
 
-    def record(self, request: Request, verdict: Verdict, *, stranger: bool = False) -> None:
+    def record(
+        self, request: Request, verdict: Verdict, *, stranger: bool = False, allow: str | None = None
+    ) -> None:
         """Record a denial or a warning, unless its rule wants none.
 
         Args:
             request: what was asked.
             verdict: what the policy said.
             stranger: it was denied for being about a process outside the session.
+            allow: the rule line that would allow it, where that is no matter of the path.
 
         Raises:
             CallerGone: the caller ended, so that what /proc told may be about somebody else.
@@ -87,7 +90,7 @@ class Recorder:
                 process=process,
                 rule=bound.rule.text if bound else default,
                 rule_source=str(bound.rule.source) if bound else "",
-                allow="" if stranger else self._allowing(request, verdict),
+                allow="" if stranger else self._allowing(request, verdict) if allow is None else allow,
             ),
         )
 

@@ -36,6 +36,7 @@ from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
+from sydd.supervisor.socketcalls import SocketCalls
 from sydd.supervisor.sockets import descriptor_errno
 from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
@@ -77,6 +78,17 @@ class Worker:
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
         self._recorder = Recorder(context, listener, journal, enforcing=not self._auditing)
+        self._sockets: SocketCalls | None = None
+        if context.plan.sockets is not None:
+            self._sockets = SocketCalls(
+                context,
+                listener,
+                self._reader,
+                self._resolver,
+                self._waiting,
+                self._recorder,
+                self._processes.is_confined,
+            )
         # Only what the kernel holds can take the short way.
         held = context.plan.landlock is not None
         self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
@@ -106,6 +118,8 @@ class Worker:
         finally:
             self._waiting.close()
             self._processes.close()
+            if self._sockets is not None:
+                self._sockets.close()
             self._resolver.end()
 
     def _loop(self) -> None:
@@ -168,7 +182,8 @@ class Worker:
         if operation is Operation.EXEC and self._launching and notification.tid == self._context.command:
             self._launching = False
             return CONTINUE
-        if operation is Operation.REFUSED or operation is Operation.SOCKET:
+        judged = operation is Operation.SOCKET and row.fd is not None and self._sockets is not None
+        if operation is Operation.REFUSED or (operation is Operation.SOCKET and not judged):
             return self._flat(notification, row)
         if operation in ABOUT_PROCESSES:
             return self._about_processes(notification, row)
@@ -182,15 +197,16 @@ class Worker:
                 self._shortcuts = None
                 self._quick = {}
             return CONTINUE
+        resolved = self._sockets.answer if judged and self._sockets else self._resolved
         if self._one_identity:
             try:
-                return self._resolved(notification, row)
+                return resolved(notification, row)
             finally:
                 self._resolver.close()
         caller = credentials.of_task(notification.tid)
         self._resolver.credentials = looks_by(row, notification.registers, caller)
         try:
-            return self._resolved(notification, row)
+            return resolved(notification, row)
         finally:
             credentials.restore()
             self._resolver.close()
@@ -336,6 +352,9 @@ class Worker:
         if row.operation is Operation.SOCKET:
             access = Access.BIND if row.asks == Access.BIND else Access.CONNECT
             action, rule = self._context.matcher.decide(access, "")
+            if self._sockets is not None and action.permits:
+                # The filter makes every socket all of whose doings are judged, or permitted.
+                action, rule = Action.DENY, None
             if action is Action.ALLOW:
                 return CONTINUE
             fd = 0 if row.fd is None else notification.registers[row.fd]

@@ -14,6 +14,7 @@ from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
 from sydd.syscalls.restriction import ArgumentRule, Restriction, identity_bits, only_own
+from sydd.syscalls.socket_restriction import SOCKETS
 
 # linux/sched.h. CLONE_NEWTIME (0x80) lies where clone(2) has the exit signal: only unshare can say it.
 CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_PARENT = 0x200, 0x400, 0x4_0000, 0x8000
@@ -385,6 +386,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             ),
         ),
     ),
+    SOCKETS,
 )
 
 DEFAULT_GROUPS: frozenset[str] = frozenset(group.name for group in RESTRICTIONS if group.by_default)

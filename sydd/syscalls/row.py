@@ -40,7 +40,7 @@ class Operation(IntEnum):
     EXEC = auto()
     WATCH = auto()  # inotify_add_watch, fanotify_mark
     HANDLE = auto()  # name_to_handle_at: (handle, mount_id)
-    SOCKET = auto()  # (domain, type, protocol); connect and bind: ()
+    SOCKET = auto()  # (domain, type, protocol); connect and bind: (address, size); listen: (backlog,)
     IDENTITY = auto()  # the caller's credentials: always allowed, and noted; (id, …), others: ()
     SIGNAL = auto()  # to a process by its number; what the arguments are, the supervisor knows by the name
     CONFINE = auto()  # the caller restricts itself with Landlock: always allowed, and noted

@@ -20,6 +20,7 @@ What a reader of a row has to know besides:
 - ``socketpair`` is here for all but unix streams and seqpackets: an end of a pair of datagrams can be
   connected, and sent from, to any other address. Of the others ``connect`` and ``bind`` are, on a socket of
   a pair or an inherited one.
+- ``listen`` binds a socket that is not bound yet; it is notified only where addresses are judged.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
 
 What a call asks for, where it is not obvious:
@@ -376,8 +377,9 @@ _PROCESS = (
     Row(name="execveat", operation=_op.EXEC, asks=_EXEC, dirfd=0, path=1, flags=4),
     Row(name="socket", operation=_op.SOCKET, asks=Access.NET, extra=(0, 1, 2)),
     Row(name="socketpair", operation=_op.SOCKET, asks=Access.CONNECT | Access.SEND, extra=(0, 1, 2)),
-    Row(name="connect", operation=_op.SOCKET, asks=Access.CONNECT, fd=0),
-    Row(name="bind", operation=_op.SOCKET, asks=Access.BIND, fd=0),
+    Row(name="connect", operation=_op.SOCKET, asks=Access.CONNECT, fd=0, extra=(1, 2)),
+    Row(name="bind", operation=_op.SOCKET, asks=Access.BIND, fd=0, extra=(1, 2)),
+    Row(name="listen", operation=_op.SOCKET, asks=Access.BIND, fd=0, extra=(1,)),
 )
 
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.

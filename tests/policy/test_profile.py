@@ -12,6 +12,7 @@ from sydd.policy.bind import bind_rules
 from sydd.policy.errors import PolicyError
 from sydd.policy.lint import findings
 from sydd.policy.matcher import Matcher
+from sydd.policy.netsettings import NetSettings
 from sydd.policy.policy import UNLIMITED, Mode, Policy
 from sydd.policy.profile import parse_profile, to_policy
 from sydd.policy.restrict import CHOICES, Restrict
@@ -118,6 +119,15 @@ def test_restrict_is_merged_by_key() -> None:
         "setuid_bits": "allow",
         "ipc": "allow",
     }
+
+
+def test_network_is_merged_by_key() -> None:
+    """A child says only what it says, also that it does not want what its parent has."""
+    parent = parse_profile("[network]\nfollow_bind = true", "parent.toml")
+    silent = parse_profile("[network]\n", "silent.toml")
+    child = parse_profile("[network]\nfollow_bind = false", "child.toml")
+    assert to_policy([parent, silent], {}).network == NetSettings(follow_bind=True)
+    assert to_policy([parent, child], {}).network == NetSettings(follow_bind=False)
 
 
 def test_sets_win() -> None:

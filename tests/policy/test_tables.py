@@ -22,10 +22,12 @@ VALUES = st.one_of(
     st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=3), st.integers()), max_size=3),
 )
 INNER = st.dictionaries(
-    st.sampled_from(["pass", "drop", "set", "keep", "pass_", "other", *CHOICES]), VALUES, max_size=3
+    st.sampled_from(["pass", "drop", "set", "keep", "pass_", "other", "follow_bind", *CHOICES]),
+    VALUES,
+    max_size=3,
 )
 DOCUMENTS = st.dictionaries(
-    st.sampled_from([*KEYS[""], "unknown", "environment", "descriptors", "restrict"]),
+    st.sampled_from([*KEYS[""], "unknown", "environment", "descriptors", "restrict", "network"]),
     st.one_of(VALUES, INNER),
     max_size=4,
 )
@@ -46,6 +48,7 @@ def test_both_take_the_same_documents(data: dict[str, Any]) -> None:
     assert tables.environment.set == model.environment.set
     assert tables.descriptors.keep == model.descriptors.keep
     assert {key: tables.restrict.says(key) for key in CHOICES} == model.restrict.model_dump()
+    assert bool(tables.network.follow_bind) == model.network.follow_bind
     assert (tables.umask or "") == model.umask
 
 

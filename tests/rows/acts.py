@@ -253,6 +253,7 @@ ACTS: dict[str, list[Act]] = {
         Act("no descriptor", b"file", f"#99 {_ADDRESS} #16", "bind"),
         Act("any port", b"file", f"$ {_ADDRESS} #16", "bind", before=(do("socket", "#2", "#1", "#0"),)),
     ],
+    "listen": [Act("no descriptor", b"file", "#99 #1", "")],
     "setuid": [Act("own", b"file", number(os.geteuid()))],
     "setgid": [Act("own", b"file", number(os.getegid()))],
     "setreuid": [Act("nothing", b"file", f"{number(-1)} {number(-1)}")],

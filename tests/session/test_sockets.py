@@ -33,6 +33,6 @@ EXPECTED = ", ".join(
 @pytest.mark.parametrize("engine", ["hybrid", "supervisor"])
 def test_what_is_no_socket(session: Session, engine: str) -> None:
     """EBADF and ENOTSOCK make no event; a socket that may not be connected does."""
-    done = session.run("python3", "-c", SCRIPT, options=("--engine", engine))
+    done = session.run("python3", "-c", SCRIPT, profile="readonly", options=("--engine", engine))
     assert done.stdout.strip() == EXPECTED, done.stderr
     assert "2 accesses denied" in done.stderr

@@ -50,7 +50,11 @@ CASES = [
     ("attributes", "../other", "chmod 600 ../other"),
     ("mknod", "fifo", "mkfifo fifo"),
     ("mknod", "../fifo", "mkfifo ../fifo"),
-    ("connect", "127.0.0.1!80", "python3 -c 'import socket; socket.socket()'"),
+    ("connect", "127.0.0.1!80", "python3 -c 'import socket; socket.socket().connect((\"127.0.0.1\", 80))'"),
+    ("connect", "0.0.0.0!80", "python3 -c 'import socket; socket.socket().connect((\"0.0.0.0\", 80))'"),
+    ("bind", "127.0.0.1!0", "python3 -c 'import socket; socket.socket().bind((\"127.0.0.1\", 0))'"),
+    ("bind", "unix:new", "python3 -c 'import socket; socket.socket(1).bind(\"new\")'"),
+    ("bind", "unix:../new", "python3 -c 'import socket; socket.socket(1).bind(\"../new\")'"),
 ]
 
 
@@ -84,9 +88,7 @@ def test_it_agrees(place: Sydctl, access: str, path: str, command: str, engine: 
     assert status == (not entry["allowed"])
     with open(os.path.join(place.work, "log"), encoding="utf-8") as file:
         events = [json.loads(line) for line in file]
-    # A socket has no address yet; what it is, is told in its place.
-    path = "inet stream" if access == "connect" else entry["path"]
-    same = [event for event in events if event["access"] == access and event["path"] == path]
+    same = [event for event in events if event["access"] == access and event["path"] == entry["path"]]
     reported = entry["action"] not in ("allow", "filter")
     assert bool(same) == reported, events
     for event in same:

@@ -90,6 +90,7 @@ socket family type protocol
 socketpair family type protocol usockvec
 connect fd uservaddr addrlen
 bind fd umyaddr addrlen
+listen fd backlog
 stat filename statbuf
 statfs pathname buf
 statx dfd filename flags mask buffer

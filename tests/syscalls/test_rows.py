@@ -32,7 +32,7 @@ EXTRA = {
     Operation.LISTXATTR: ("list", "size"),
     Operation.HANDLE: ("handle", "mnt_id"),
     Operation.SETFLAGS: ("ufattr", "usize", "cmd", "arg"),
-    Operation.SOCKET: ("family", "type", "protocol"),
+    Operation.SOCKET: ("family", "type", "protocol", "uservaddr", "umyaddr", "addrlen", "backlog"),
     Operation.SYMLINK: ("oldname",),
     Operation.PROCESS: ("which", "who", "pid", "pgid"),
     Operation.IPC_GET: ("key", "size", "nsems", "shmflg", "semflg", "msgflg"),
@@ -56,7 +56,7 @@ UNUSED = (
     *("niceval", "ioprio", "param", "policy", "len", "user_mask_ptr", "uattr", "resource", "new_rlim"),
     *("old_rlim", "shmaddr", "shmflg", "tsops", "nsops", "timeout", "semnum", "arg", "msgp", "msgsz"),
     *("msgtyp", "msgflg", "first", "second", "third", "ptr", "fifth"),
-    *("usockvec", "uservaddr", "umyaddr", "addrlen", "sz"),
+    *("usockvec", "sz"),
     *("id", "addr", "_key", "_value", "aux", "_fs_name", "fanotify_fd", "mask", "fd", "flags", "name"),
 )
 """Parameters that no stage looks at: buffers for results, sizes; the names where a call has them twice come
@@ -230,7 +230,7 @@ def test_what_is_asked() -> None:
         (Access.RENAME, {"rename", "renameat", "renameat2"}),
         (Access.LINK, {"link", "linkat"}),
         (Access.MKNOD, {"mknod", "mknodat"}),
-        (Access.NET, {"socket", "socketpair", "connect", "bind"}),
+        (Access.NET, {"socket", "socketpair", "connect", "bind", "listen"}),
     ],
     ids=lambda value: str(value) if isinstance(value, Access) else "",
 )

@@ -31,7 +31,7 @@ WITH_HOLES = """
 name = "holes"
 description = "The same, with rules that no ruleset of the kernel can express"
 extends = "./transparency.toml"
-rules = ["deny write ${cwd}/**/*.never"]
+rules = ["deny write ${cwd}/**/*.never", "deny connect,bind 203.0.113.0/24"]
 """
 
 WAYS = {

@@ -18,8 +18,8 @@ KNOWN = {
     ),
     (
         "holes",
-        "sockets.local_names",
-    ): "bind is not performed: the kernel makes the name, or Landlock refuses it",
+        "sockets.families",
+    ): "sockets that no rule speaks of are refused before the kernel says that it has none",
 }
 """What differs, and is said so in docs/security.md."""
 

@@ -1,0 +1,104 @@
+"""`sydctl explain` for `connect`, `bind` and `send`: what a profile says about one access to one address."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sydctl.explain import Explanation
+
+if TYPE_CHECKING:
+    from sydd.policy.access import Access
+    from sydd.policy.address import Address
+    from sydd.policy.decision import Decision
+    from sydd.session.prepare import Prepared
+
+
+def explain_net(ready: Prepared, access: Access, text: str) -> Explanation:
+    """The answer about *access* to the address that *text* is.
+
+    Where no address may be allowed, or all may, sockets are decided when they are made, by what the policy
+    says about connect.
+
+    Raises:
+        PolicyError: it is no address.
+    """
+    from sydd.policy.access import Access as Accesses
+
+    if ready.plan.sockets is None:
+        decision = ready.matcher.decide(Accesses.CONNECT, "")
+        allowed = decision.action.permits or ready.plan.engine.value == "audit"
+        layer = "a socket can be made" if allowed else "a socket cannot be made"
+        return _explanation(ready, access, decision, "", layer, allowed=allowed, allow="allow net any")
+    address = read_address(text).meant(access)
+    decision = ready.matcher.decide_address(access, address)
+    allowed = decision.action.permits
+    if access is Accesses.SEND and not ready.plan.sockets.datagrams:
+        layer = "a socket that sends without a connection cannot be made"
+        return _explanation(
+            ready, access, decision, str(address), layer, allowed=False, allow="allow send any"
+        )
+    layer = "done by the supervisor" if allowed else "refused by the supervisor"
+    if not allowed and access is Accesses.CONNECT and ready.plan.sockets.follow_bind:
+        layer += ", unless a socket of the session is bound to it"
+    allow = ready.suggest_address(access, address)
+    return _explanation(ready, access, decision, str(address), layer, allowed=allowed, allow=allow)
+
+
+def _explanation(
+    ready: Prepared,
+    access: Access,
+    decision: Decision,
+    path: str,
+    layer: str,
+    *,
+    allowed: bool,
+    allow: str,
+) -> Explanation:
+    from sydd.policy.access import names
+    from sydd.supervisor.event import NO_RULE
+
+    entry = next(entry for entry in ready.plan.accesses if entry.access == access)
+    rule = decision.rule
+    return Explanation(
+        access=names(access),
+        path=path,
+        exists=True,
+        action=decision.action.value,
+        allowed=allowed,
+        rule=rule.rule.text if rule else NO_RULE,
+        rule_source=str(rule.rule.source) if rule else "",
+        enforcement=entry.enforcement.value,
+        why=entry.why,
+        layer=layer,
+        allow="" if allowed else allow,
+    )
+
+
+def read_address(text: str) -> Address:
+    """The one address that *text*, in the form of a network pattern, stands for.
+
+    Raises:
+        PolicyError: it is none, or many.
+    """
+    from sydd.policy.address import BITS, UNNAMED, Address, AddressKind, inet
+    from sydd.policy.errors import PolicyError, Source
+    from sydd.policy.network import NetKind, parse_net_pattern
+
+    if text.startswith("unix:") and text != "unix:unnamed":
+        return Address(AddressKind.UNIX, os.path.realpath(text.removeprefix("unix:")))
+    if text.startswith("@"):
+        return Address(AddressKind.ABSTRACT, text[1:])
+    pattern = parse_net_pattern(text, {}, {}, Source("the address"))
+    if pattern.kind is NetKind.UNNAMED:
+        return UNNAMED
+    if pattern.kind is NetKind.NETLINK:
+        return Address(AddressKind.NETLINK, number=pattern.family)
+    if pattern.kind is NetKind.FAMILY:
+        return Address(AddressKind.FAMILY, number=pattern.family)
+    if len(pattern.networks) == 1 and pattern.ports[0] == pattern.ports[1]:
+        (network,) = pattern.networks
+        if network.length == BITS[network.version]:
+            return inet(network.version, network.number, pattern.ports[0], network.scope)
+    hint = "write ADDRESS!PORT, unix:PATH, @NAME, netlink:NAME or family:NAME"
+    raise PolicyError(f"'{text}' is not one address", None, hint)

@@ -1,0 +1,112 @@
+"""Whether a socket is still open, and which one listens: netlink's diagnosis of sockets, sock_diag(7).
+
+Each question is about one socket, asked by its number or its address: nothing is listed. A kernel without the
+modules for it (tcp_diag, unix_diag) knows none.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _NLMSG_ERROR = 4, 20, 1, 2
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
+_ERROR = struct.Struct("=i")
+_INET = struct.Struct("=BBBBI2s2s16s16sI8s")  # struct inet_diag_req_v2
+_UNIX = struct.Struct("=BBHIII8s")  # struct unix_diag_req
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
+_VFS = struct.Struct("=II")  # struct unix_diag_vfs: inode, device
+_ANY_COOKIE = b"\xff" * 8  # INET_DIAG_NOCOOKIE
+_ALL_STATES = 0xFFFF_FFFF
+_LISTEN = 10  # TCP_LISTEN
+_SHOW_VFS, _UNIX_DIAG_VFS = 2, 1
+_INET_STATE, _INET_COOKIE = 1, slice(44, 52)
+_UNIX_SIZE = 16  # struct unix_diag_msg
+_PORT = struct.Struct("!H")
+_ANSWER = 8192
+
+
+class Diagnosis:
+    """Asks the kernel about sockets in the network namespace of whoever made this."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
+        )
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Let go of the netlink socket."""
+        self._socket.close()
+
+    def listener(self, version: int, number: int, port: int) -> bytes | None:
+        """The cookie of the TCP socket that takes connections to an address; None when there is none.
+
+        Args:
+            version: 4 or 6.
+            number: the address, most significant byte first.
+            port: 1 to 65535.
+        """
+        family, size = (socket.AF_INET, 4) if version == 4 else (socket.AF_INET6, 16)
+        address = number.to_bytes(size, "big").ljust(16, b"\0")
+        request = _INET.pack(
+            family,
+            socket.IPPROTO_TCP,
+            0,
+            0,
+            _ALL_STATES,
+            _PORT.pack(port),
+            bytes(2),
+            address,
+            bytes(16),
+            0,
+            _ANY_COOKIE,
+        )
+        answer = self._ask(request)
+        return answer[_INET_COOKIE] if answer and answer[_INET_STATE] == _LISTEN else None
+
+    def unix(self, inode: int, cookie: bytes) -> int | None:
+        """The inode of the name of a unix socket, its lower 32 bits; 0 when it has none in the file system.
+
+        Args:
+            inode: of the socket itself, as fstat(2) says.
+            cookie: its cookie.
+
+        Returns:
+            None when the socket is not open any more.
+        """
+        request = _UNIX.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, inode & 0xFFFF_FFFF, _SHOW_VFS, cookie)
+        answer = self._ask(request)
+        if answer is None:
+            return None
+        place = _UNIX_SIZE
+        while place + _ATTRIBUTE.size <= len(answer):
+            length, kind = _ATTRIBUTE.unpack_from(answer, place)
+            if kind == _UNIX_DIAG_VFS:
+                return int(_VFS.unpack_from(answer, place + _ATTRIBUTE.size)[0])
+            place += max(length + 3 & ~3, _ATTRIBUTE.size)
+        return 0
+
+    def _ask(self, request: bytes) -> bytes | None:
+        """What the kernel says about one socket; None for nothing.
+
+        Raises:
+            OSError: it cannot be asked.
+        """
+        self._sequence = (self._sequence + 1) & 0xFFFF_FFFF
+        header = _HEADER.pack(
+            _HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, self._sequence, 0
+        )
+        self._socket.send(header + request)
+        while True:
+            answer = self._socket.recv(_ANSWER)
+            length, kind, _, sequence, _ = _HEADER.unpack_from(answer)
+            if sequence != self._sequence:
+                continue
+            if kind == _NLMSG_ERROR:
+                (number,) = _ERROR.unpack_from(answer, _HEADER.size)
+                if -number in (errno.ENOENT, errno.ESTALE, errno.EINVAL, 0):
+                    return None
+                raise OSError(-number, "sock_diag")
+            return answer[_HEADER.size : length]

@@ -1,0 +1,102 @@
+"""Calls on sockets with addresses as the kernel takes them: bytes. connect(2), bind(2), listen(2), socket(7).
+
+Python's own know each family's addresses, and call again by themselves after a signal. These say -errno,
+since a failure here is mostly what somebody else is told.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from typing import NamedTuple
+
+from sydd.kernel import _gate
+
+_connect = _gate.bind("connect", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_bind = _gate.bind("bind", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_listen = _gate.bind("listen", ctypes.c_int, ctypes.c_int)
+_getsockname = _gate.bind("getsockname", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_getsockopt = _gate.bind(
+    "getsockopt", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p
+)
+_get_errno = ctypes.get_errno
+
+_INT = struct.Struct("=i")
+_TIMEVAL = struct.Struct("@ll")
+_LONGEST = 128  # sizeof(struct sockaddr_storage)
+_SO_TYPE, _SO_SNDTIMEO, _SO_PROTOCOL, _SO_DOMAIN, _SO_COOKIE = 3, 21, 38, 39, 57  # asm-generic/socket.h
+
+
+class About(NamedTuple):
+    """What a socket is: the arguments of the socket(2) that made it, flags aside."""
+
+    domain: int
+    kind: int
+    protocol: int
+
+
+def about(fd: int) -> About:
+    """What the socket *fd* is.
+
+    Raises:
+        OSError: EBADF, ENOTSOCK.
+    """
+    return About(_number(fd, _SO_DOMAIN), _number(fd, _SO_TYPE), _number(fd, _SO_PROTOCOL))
+
+
+def cookie(fd: int) -> bytes:
+    """What tells the socket from every other one since boot, as netlink's diagnosis has it (SO_COOKIE).
+
+    Raises:
+        OSError: EBADF, ENOTSOCK.
+    """
+    return _option(fd, _SO_COOKIE, 8)
+
+
+def send_timeout(fd: int) -> float:
+    """Seconds after which a connect gives up (SO_SNDTIMEO); 0 for never.
+
+    Raises:
+        OSError: EBADF, ENOTSOCK.
+    """
+    seconds, micro = _TIMEVAL.unpack(_option(fd, _SO_SNDTIMEO, _TIMEVAL.size))
+    return float(seconds + micro / 1_000_000)
+
+
+def name(fd: int) -> bytes:
+    """The address that a socket is bound to.
+
+    Raises:
+        OSError: EBADF, ENOTSOCK.
+    """
+    buffer = ctypes.create_string_buffer(_LONGEST)
+    size = ctypes.c_uint(_LONGEST)
+    _gate.check(_getsockname(fd, buffer, ctypes.byref(size)), "getsockname")
+    return buffer.raw[: size.value]
+
+
+def connect(fd: int, address: bytes) -> int:
+    """Connect; 0, or a negative errno."""
+    return -_get_errno() if _connect(fd, address, len(address)) < 0 else 0
+
+
+def bind(fd: int, address: bytes) -> int:
+    """Bind; 0, or a negative errno."""
+    return -_get_errno() if _bind(fd, address, len(address)) < 0 else 0
+
+
+def listen(fd: int, backlog: int) -> int:
+    """Listen; 0, or a negative errno."""
+    return -_get_errno() if _listen(fd, backlog) < 0 else 0
+
+
+def _number(fd: int, option: int) -> int:
+    return int(_INT.unpack(_option(fd, option, _INT.size))[0])
+
+
+def _option(fd: int, option: int, size: int) -> bytes:
+    buffer = ctypes.create_string_buffer(size)
+    length = ctypes.c_uint(size)
+    _gate.check(_getsockopt(fd, socket.SOL_SOCKET, option, buffer, ctypes.byref(length)), "getsockopt")
+    return buffer.raw

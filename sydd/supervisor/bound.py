@@ -1,0 +1,133 @@
+"""What the sockets of a session are bound to, for as long as they are open.
+
+A socket is remembered by its cookie, which no other one gets until the machine is started anew; a copy of its
+descriptor would keep it open. Whether it is still there, and is the one that a connection would come to, the
+kernel says when somebody wants to connect. So it does not matter which process holds it, or by how many
+descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, TypeVar
+
+from sydd.kernel import sockets
+from sydd.policy.access import Access
+from sydd.policy.address import AddressKind
+from sydd.supervisor.sockaddr import parse_sockaddr
+
+if TYPE_CHECKING:
+    from sydd.kernel.sockdiag import Diagnosis
+    from sydd.policy.address import Address
+    from sydd.supervisor.resolve import Found
+
+MAXIMUM = 4096
+"""Sockets remembered of each kind; the oldest are forgotten first."""
+
+_LOOPBACK_4, _LOOPBACK_6 = 0x7F, 1
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class Bound:
+    """The bound sockets of one session."""
+
+    def __init__(self) -> None:
+        self._diagnosis: Diagnosis | None = None
+        self._ports: dict[bytes, int] = {}  # cookie to port
+        self._names: dict[tuple[int, int] | str, tuple[int, bytes]] = {}  # file or abstract name to socket
+
+    def close(self) -> None:
+        """Let go of the way to ask the kernel."""
+        if self._diagnosis is not None:
+            self._diagnosis.close()
+            self._diagnosis = None
+
+    def learn(self, fd: int, about: sockets.About, entry: Found | None = None) -> None:
+        """Remember a socket that was just bound.
+
+        Args:
+            fd: a copy of its descriptor.
+            about: what it is.
+            entry: of a unix socket with a path: the name that was made.
+        """
+        cookie = sockets.cookie(fd)
+        if about.domain in (socket.AF_INET, socket.AF_INET6):
+            address = parse_sockaddr(sockets.name(fd), Access.BIND, about.domain, about.kind, about.protocol)
+            if about.kind == socket.SOCK_STREAM:
+                _remember(self._ports, cookie, address.port)
+            return
+        if about.domain != socket.AF_UNIX:
+            return
+        inode = os.fstat(fd).st_ino
+        if entry is None:
+            address = parse_sockaddr(sockets.name(fd), Access.BIND, about.domain, about.kind)
+            if address.kind is AddressKind.ABSTRACT:
+                _remember(self._names, address.name, (inode, cookie))
+            return
+        try:
+            made = os.stat(entry.name, dir_fd=entry.parent, follow_symlinks=False)
+        except OSError:
+            return  # somebody has removed it already
+        # It is the file of this very socket, and not one that was put in its place.
+        if stat.S_ISSOCK(made.st_mode) and self._ask().unix(inode, cookie) == made.st_ino & 0xFFFF_FFFF:
+            _remember(self._names, (made.st_dev, made.st_ino), (inode, cookie))
+
+    def takes(self, address: Address, about: sockets.About, found: Found | None) -> bool:
+        """Whether a connection to *address* comes to an open socket of the session.
+
+        Args:
+            address: the destination, as it was meant.
+            about: the socket that would be connected.
+            found: of a unix socket with a path: the object.
+        """
+        if address.kind is AddressKind.INET:
+            return self._listens(address, about)
+        key: tuple[int, int] | str = address.name
+        if found is not None:
+            # As long as the socket is open, nothing else gets the inode of its name.
+            status = os.fstat(found.fd)
+            key = (status.st_dev, status.st_ino)
+        elif address.kind is not AddressKind.ABSTRACT:
+            return False
+        known = self._names.get(key)
+        if known is None:
+            return False
+        if self._ask().unix(*known) is not None:
+            return True
+        del self._names[key]
+        return False
+
+    def _listens(self, address: Address, about: sockets.About) -> bool:
+        """Whether a socket of the session listens on a TCP port of this host."""
+        if about.kind != socket.SOCK_STREAM or not _is_loopback(address):
+            return False
+        if address.port not in self._ports.values():
+            return False
+        cookie = self._ask().listener(address.version, address.number, address.port)
+        return cookie is not None and self._ports.get(cookie) == address.port
+
+    def _ask(self) -> Diagnosis:
+        if self._diagnosis is None:
+            from sydd.kernel.sockdiag import Diagnosis  # here: few sessions bind anything
+
+            self._diagnosis = Diagnosis()
+        return self._diagnosis
+
+
+def _is_loopback(address: Address) -> bool:
+    """Whether an address surely is this host's: a socket can be bound to others' (IP_FREEBIND)."""
+    if address.version == 4:
+        return address.number >> 24 == _LOOPBACK_4
+    return address.number == _LOOPBACK_6
+
+
+def _remember(table: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Put the newest last, and drop the oldest where there are too many."""
+    table.pop(key, None)
+    if len(table) >= MAXIMUM:
+        del table[next(iter(table))]
+    table[key] = value

@@ -1,0 +1,38 @@
+"""Another thread changes the address while the call is judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.escapes.arena import Arena
+from tests.network.conftest import Servers, reached
+
+
+@pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.slow)], autouse=True)
+def length(request: pytest.FixtureRequest, arena: Arena) -> None:
+    """How long each race takes."""
+    if request.param == "long":
+        arena.seconds = 4
+
+
+def test_port(arena: Arena, servers: Servers) -> None:
+    """The port of a connect."""
+    good, bad = (servers.listen(2, ("127.0.0.1", 0)) for _ in range(2))
+    ports = [str(server.getsockname()[1]) for server in (good, bad)]
+    rules = [f"allow connect 127.0.0.1!{ports[0]}"]
+    arena.attempt(arena.program("swap", "connect", *ports), lambda: reached(bad), rules=rules)
+    assert reached(good)
+
+
+def test_path(arena: Arena, servers: Servers) -> None:
+    """The path of a connect; nothing is removed between the runs, so both servers are beside the arena."""
+    paths = [f"{arena.root}/{name}" for name in ("good", "bad")]
+    good, bad = (servers.listen(1, path) for path in paths)
+    rules = [f"allow connect unix:{paths[0]}"]
+    arena.attempt(arena.program("swap", "unix", *paths), lambda: reached(bad), rules=rules)
+    assert reached(good)
+
+
+def test_bind(arena: Arena) -> None:
+    """Loopback becomes every address of the host."""
+    arena.attempt(arena.program("swap", "bind"), lambda: "got" in arena.output)
