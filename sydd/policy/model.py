@@ -37,6 +37,12 @@ class RestrictModel(_Table):
     ipc: Literal["session", "deny", "allow"] = "session"
 
 
+class NetworkModel(_Table):
+    """`[network]`; the words are those of `nettable.NETWORK_CHOICES`."""
+
+    namespace: Literal["host", "private"] = "host"
+
+
 class ProfileModel(_Table):
     """The whole file."""
 
@@ -51,3 +57,4 @@ class ProfileModel(_Table):
     limits: dict[str, Any] = {}
     descriptors: DescriptorsModel = DescriptorsModel()
     restrict: RestrictModel = RestrictModel()
+    network: NetworkModel = NetworkModel()

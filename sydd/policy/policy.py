@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from sydd.policy.errors import Source
+from sydd.policy.nettable import Network
 from sydd.policy.restrict import Restrict
 from sydd.policy.rule import Rule
 from sydd.policy.variables import Variable, substitute_value
@@ -88,6 +89,7 @@ class Policy:
         keep_descriptors: inherited descriptors beyond 0, 1, 2 that stay open.
         sources: the files it was read from, parents first.
         restrict: what it says about calls that no path rule speaks of.
+        network: what it says about the network as a whole.
         variables: what profiles and `--set` define; `variables.resolve` makes values of them.
     """
 
@@ -100,5 +102,6 @@ class Policy:
     limits: tuple[tuple[str, int, int], ...] = ()
     keep_descriptors: tuple[int, ...] = ()
     restrict: Restrict = field(default=Restrict())
+    network: Network = field(default=Network())
     sources: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import NameGlob
 from sydd.policy.limits import parse_limit
+from sydd.policy.nettable import NETWORK_CHOICES, Network
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.rule import Rule, parse_rule
@@ -60,6 +61,7 @@ class Document:
         limits: its own, by name.
         keep_descriptors: its own.
         restrict: its own.
+        network: its own.
     """
 
     file: str
@@ -74,6 +76,7 @@ class Document:
     limits: Mapping[str, tuple[int, int]]
     keep_descriptors: tuple[int, ...]
     restrict: Restrict
+    network: Network
 
 
 def parse_profile(text: str, file: str, name: str = "") -> Document:
@@ -166,6 +169,7 @@ class _Reader:
             limits={name: self.limit(name, value) for name, value in table.limits.items()},
             keep_descriptors=self.descriptors(table.descriptors.keep),
             restrict=table.restrict,
+            network=table.network,
         )
 
     def rule(self, number: int, text: str) -> Rule:
@@ -263,7 +267,8 @@ class _Reader:
             return self.unknown_key(way)
         value = first["input"]
         if kind == "literal_error" and isinstance(value, str):
-            words = CHOICES.get(str(way[-1]), tuple(mode.value for mode in Mode))
+            choices = CHOICES | NETWORK_CHOICES
+            words = choices.get(str(way[-1]), tuple(mode.value for mode in Mode))
             hint = did_you_mean(value, words, "write " + " or ".join(f"'{word}'" for word in words))
             return PolicyError(f"unknown {name} '{value}'", self.value(*way), hint)
         wanted = _WANTED.get(kind, "something else")
@@ -355,9 +360,10 @@ def to_policy(
     limits: dict[str, tuple[int, int]] = {}
     for document in documents:
         limits |= document.limits
-    restrict = Restrict()
+    restrict, network = Restrict(), Network()
     for document in documents:
         restrict = document.restrict.over(restrict)
+        network = document.network.over(network)
     return Policy(
         name=own.name,
         description=own.description,
@@ -372,6 +378,7 @@ def to_policy(
         limits=tuple((name, *limits[name]) for name in sorted(limits)),
         keep_descriptors=tuple(sorted({number for item in documents for number in item.keep_descriptors})),
         restrict=restrict,
+        network=network,
         sources=tuple(document.file for document in documents),
         variables=tuple(variables),
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sydd.policy.nettable import NETWORK_CHOICES, Network
 from sydd.policy.restrict import CHOICES, Restrict
 
 
@@ -46,6 +47,7 @@ class ProfileTable:
     limits: dict[str, Any] = field(default_factory=dict)
     descriptors: DescriptorsTable = field(default_factory=DescriptorsTable)
     restrict: Restrict = field(default_factory=Restrict)
+    network: Network = field(default_factory=Network)
 
 
 def _text(value: object) -> bool:
@@ -84,6 +86,7 @@ _PROFILE = {
     "limits": _table,
     "descriptors": _table,
     "restrict": _table,
+    "network": _table,
 }
 _ENVIRONMENT = {"pass": _texts, "drop": _texts, "set": _named_texts}
 _DESCRIPTORS = {"keep": _numbers}
@@ -94,12 +97,14 @@ def _one_of(words: tuple[str, ...]) -> Callable[[object], bool]:
 
 
 _RESTRICT = {key: _one_of(words) for key, words in CHOICES.items()}
+_NETWORK = {key: _one_of(words) for key, words in NETWORK_CHOICES.items()}
 
 KEYS: dict[str, tuple[str, ...]] = {
     "": tuple(_PROFILE),
     "environment": tuple(_ENVIRONMENT),
     "descriptors": tuple(_DESCRIPTORS),
     "restrict": tuple(_RESTRICT),
+    "network": tuple(_NETWORK),
 }
 """The keys of each table."""
 
@@ -113,11 +118,13 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
     environment = data.get("environment", {})
     descriptors = data.get("descriptors", {})
     restrict = data.get("restrict", {})
+    network = data.get("network", {})
     for values, shape in (
         (data, _PROFILE),
         (environment, _ENVIRONMENT),
         (descriptors, _DESCRIPTORS),
         (restrict, _RESTRICT),
+        (network, _NETWORK),
     ):
         if type(values) is not dict:
             return None
@@ -132,5 +139,6 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
             "environment": EnvironmentTable(**environment),
             "descriptors": DescriptorsTable(**descriptors),
             "restrict": Restrict(**restrict),
+            "network": Network(**network),
         }
     )

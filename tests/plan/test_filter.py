@@ -249,7 +249,7 @@ def test_restrictions(arch: str) -> None:
                 alone = plan_filter(arch, EVERYTHING, restrictions=frozenset({group.name}))
                 assert alone.decide(nr) == errno_of(group.errno), call
     assert {group.name for group in RESTRICTIONS if not group.by_default} == {
-        *("trace", "owners", "landlock", "sysv_ipc", "setuid_bits", "setuid_chmod", "limits")
+        *("trace", "owners", "landlock", "sysv_ipc", "setuid_bits", "setuid_chmod", "limits", "families")
     }
     with pytest.raises(ValueError, match="no such restriction: tarce"):
         plan_filter(arch, NONE, restrictions=frozenset({"tarce"}))

@@ -14,6 +14,7 @@ from sydd.policy.lint import findings
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import UNLIMITED, Mode, Policy
 from sydd.policy.profile import parse_profile, to_policy
+from sydd.policy.nettable import Network
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.variables import resolve
 from sydd.profiles import store
@@ -104,6 +105,16 @@ def test_environment() -> None:
     outside = {"PATH": "/bin", "MY_TOKEN": "s", "CI": "1", "CI_JOB": "2", "HOME": "/root"}
     expected = {"PATH": "/bin", "CI_JOB": "2", "HOME": HOME, "OUT": f"{VALUES['cwd']}/out"}
     assert policy.environment.apply(outside, values) == expected
+
+
+def test_network_is_merged_by_key() -> None:
+    """What a child does not say holds as its parent says it, and the default where nobody does."""
+    parent = parse_profile('[network]\nnamespace = "private"', "parent.toml")
+    silent = parse_profile("[network]", "silent.toml")
+    child = parse_profile('[network]\nnamespace = "host"', "child.toml")
+    assert to_policy([parent, silent], {}).network == Network(namespace="private")
+    assert to_policy([parent, child], {}).network == Network(namespace="host")
+    assert to_policy([silent], {}).network.says("namespace") == "host"
 
 
 def test_restrict_is_merged_by_key() -> None:
