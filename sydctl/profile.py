@@ -125,7 +125,6 @@ def _show(name: str, sets: Mapping[str, str], *, as_json: bool) -> int:
 
 def _as_plain(policy: Policy) -> dict[str, Any]:
     from sydctl.planview import plain
-    from sydd.policy.nettable import NETWORK_CHOICES
     from sydd.policy.restrict import CHOICES
 
     value: dict[str, Any] = plain(policy)
@@ -147,7 +146,7 @@ def _as_plain(policy: Policy) -> dict[str, Any]:
     value["umask"] = None if policy.umask is None else f"{policy.umask:03o}"
     value["limits"] = {name: [_limit(soft), _limit(hard)] for name, soft, hard in policy.limits}
     value["restrict"] = {key: policy.restrict.says(key) for key in CHOICES}
-    value["network"] = {key: policy.network.says(key) for key in NETWORK_CHOICES}
+    value["network"] = {"namespace": "private" if policy.network.private else "host"}
     value["variables"] = {variable.name: variable.value for variable in policy.variables}
     return value
 
@@ -157,7 +156,6 @@ def _limit(value: int) -> int | str:
 
 
 def _lines(policy: Policy) -> list[str]:
-    from sydd.policy.nettable import NETWORK_CHOICES
     from sydd.policy.restrict import CHOICES
 
     lines = [
@@ -192,9 +190,8 @@ def _lines(policy: Policy) -> list[str]:
     said = {key: policy.restrict.says(key) for key in CHOICES if getattr(policy.restrict, key)}
     if said:
         lines += ["", "restrict:", *(f"  {key}: {word}" for key, word in said.items())]
-    said = {key: policy.network.says(key) for key in NETWORK_CHOICES if getattr(policy.network, key)}
-    if said:
-        lines += ["", "network:", *(f"  {key}: {word}" for key, word in said.items())]
+    if policy.network.namespace:
+        lines += ["", "network:", f"  namespace: {policy.network.namespace}"]
     if policy.keep_descriptors:
         lines += ["", f"descriptors kept: {', '.join(map(str, policy.keep_descriptors))}"]
     return [printable(line) for line in lines]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sydd.plan.engine import Engine
 
 if TYPE_CHECKING:
-    from sydd.policy.nettable import Network
+    from sydd.policy.netsettings import NetSettings
 
 _HOST = "the caller's"
 
@@ -30,7 +30,7 @@ class NetworkPlan:
     why: str = _HOST
 
 
-def plan_network(network: Network, engine: Engine, *, administers: bool) -> NetworkPlan:
+def plan_network(network: NetSettings, engine: Engine, *, administers: bool) -> NetworkPlan:
     """What *network* comes to under *engine*.
 
     Args:
@@ -41,7 +41,7 @@ def plan_network(network: Network, engine: Engine, *, administers: bool) -> Netw
     Raises:
         ValueError: a session inside another one cannot have a network of its own.
     """
-    if network.says("namespace") != "private":
+    if not network.private:
         return NetworkPlan()
     if engine is Engine.AUDIT:
         return NetworkPlan(why=f"{_HOST}; audit mode makes no private one, which would stop everything")

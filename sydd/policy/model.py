@@ -38,7 +38,7 @@ class RestrictModel(_Table):
 
 
 class NetworkModel(_Table):
-    """`[network]`; the words are those of `nettable.NETWORK_CHOICES`."""
+    """`[network]`; the words are those of `netsettings.NETWORK_CHOICES`."""
 
     namespace: Literal["host", "private"] = "host"
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from sydd.policy.errors import Source
-from sydd.policy.nettable import Network
+from sydd.policy.netsettings import NetSettings
 from sydd.policy.restrict import Restrict
 from sydd.policy.rule import Rule
 from sydd.policy.variables import Variable, substitute_value
@@ -102,6 +102,6 @@ class Policy:
     limits: tuple[tuple[str, int, int], ...] = ()
     keep_descriptors: tuple[int, ...] = ()
     restrict: Restrict = field(default=Restrict())
-    network: Network = field(default=Network())
+    network: NetSettings = field(default=NetSettings())
     sources: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()

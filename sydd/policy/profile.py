@@ -16,7 +16,7 @@ from typing import Any, Final
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import NameGlob
 from sydd.policy.limits import parse_limit
-from sydd.policy.nettable import NETWORK_CHOICES, Network
+from sydd.policy.netsettings import NETWORK_CHOICES, NetSettings
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.rule import Rule, parse_rule
@@ -76,7 +76,7 @@ class Document:
     limits: Mapping[str, tuple[int, int]]
     keep_descriptors: tuple[int, ...]
     restrict: Restrict
-    network: Network
+    network: NetSettings
 
 
 def parse_profile(text: str, file: str, name: str = "") -> Document:
@@ -360,7 +360,7 @@ def to_policy(
     limits: dict[str, tuple[int, int]] = {}
     for document in documents:
         limits |= document.limits
-    restrict, network = Restrict(), Network()
+    restrict, network = Restrict(), NetSettings()
     for document in documents:
         restrict = document.restrict.over(restrict)
         network = document.network.over(network)

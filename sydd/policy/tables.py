@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sydd.policy.nettable import NETWORK_CHOICES, Network
+from sydd.policy.netsettings import NETWORK_CHOICES, NetSettings
 from sydd.policy.restrict import CHOICES, Restrict
 
 
@@ -47,7 +47,7 @@ class ProfileTable:
     limits: dict[str, Any] = field(default_factory=dict)
     descriptors: DescriptorsTable = field(default_factory=DescriptorsTable)
     restrict: Restrict = field(default_factory=Restrict)
-    network: Network = field(default_factory=Network)
+    network: NetSettings = field(default_factory=NetSettings)
 
 
 def _text(value: object) -> bool:
@@ -139,6 +139,6 @@ def read_tables(data: dict[str, Any]) -> ProfileTable | None:
             "environment": EnvironmentTable(**environment),
             "descriptors": DescriptorsTable(**descriptors),
             "restrict": Restrict(**restrict),
-            "network": Network(**network),
+            "network": NetSettings(**network),
         }
     )

@@ -9,10 +9,11 @@ A group is what a profile may lift as a whole; its reason is what the documentat
 
 from __future__ import annotations
 
-from errno import EACCES, EAFNOSUPPORT, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM
+from errno import EACCES, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM
 from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
+from sydd.syscalls.family_restriction import FAMILIES
 from sydd.syscalls.restriction import ArgumentRule, Restriction, identity_bits, only_own
 
 # linux/sched.h. CLONE_NEWTIME (0x80) lies where clone(2) has the exit signal: only unshare can say it.
@@ -25,10 +26,6 @@ _CLONE_NEW = (
 
 # linux/personality.h
 PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, PERSONALITY_QUERY = 0x8, 0x2_0000, 0x4_0000, 0xFFFF_FFFF
-
-# linux/socket.h: families whose sockets belong to a network namespace, every one of them; and AF_MAX to come
-AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, MOST_FAMILIES = 1, 2, 10, 16, 64
-SOCKETCALL_SOCKET = 1  # linux/net.h
 
 # asm-generic/ioctls.h: equal on x86-64 and aarch64
 TIOCSTI, TIOCLINUX, TIOCCONS = 0x5412, 0x541C, 0x541D
@@ -364,29 +361,6 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         by_default=False,
     ),
     Restriction(
-        name="families",
-        reason="families that know no network namespaces, of virtual machines for one, reach out of a private "
-        "one; that of socketcall lies behind a pointer",
-        errno=EAFNOSUPPORT,
-        rules=(
-            ArgumentRule(
-                call="socket",
-                forms=tuple(
-                    ((equals(0, family),), EAFNOSUPPORT)
-                    for family in range(MOST_FAMILIES)
-                    if family not in (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)
-                ),
-                otherwise=0,
-            ),
-            ArgumentRule(
-                call="socketcall",
-                forms=(((equals(0, SOCKETCALL_SOCKET),), EAFNOSUPPORT),),
-                otherwise=0,
-            ),
-        ),
-        by_default=False,
-    ),
-    Restriction(
         name="inode_ioctl",
         reason="changes files and directories through a descriptor that is open for reading, where neither a "
         "path rule nor Landlock looks; ENOTTY is what a file system without the feature says",
@@ -399,6 +373,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
             ),
         ),
     ),
+    FAMILIES,
 )
 
 DEFAULT_GROUPS: frozenset[str] = frozenset(group.name for group in RESTRICTIONS if group.by_default)

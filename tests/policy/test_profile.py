@@ -14,7 +14,7 @@ from sydd.policy.lint import findings
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import UNLIMITED, Mode, Policy
 from sydd.policy.profile import parse_profile, to_policy
-from sydd.policy.nettable import Network
+from sydd.policy.netsettings import NetSettings
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.variables import resolve
 from sydd.profiles import store
@@ -112,9 +112,9 @@ def test_network_is_merged_by_key() -> None:
     parent = parse_profile('[network]\nnamespace = "private"', "parent.toml")
     silent = parse_profile("[network]", "silent.toml")
     child = parse_profile('[network]\nnamespace = "host"', "child.toml")
-    assert to_policy([parent, silent], {}).network == Network(namespace="private")
-    assert to_policy([parent, child], {}).network == Network(namespace="host")
-    assert to_policy([silent], {}).network.says("namespace") == "host"
+    assert to_policy([parent, silent], {}).network == NetSettings(namespace="private")
+    assert to_policy([parent, child], {}).network == NetSettings(namespace="host")
+    assert not to_policy([silent], {}).network.private
 
 
 def test_restrict_is_merged_by_key() -> None:

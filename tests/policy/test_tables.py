@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sydd.policy.model import ProfileModel
-from sydd.policy.nettable import NETWORK_CHOICES
+from sydd.policy.netsettings import NETWORK_CHOICES
 from sydd.policy.restrict import CHOICES
 from sydd.policy.tables import KEYS, read_tables
 
@@ -47,7 +47,7 @@ def test_both_take_the_same_documents(data: dict[str, Any]) -> None:
     assert tables.environment.set == model.environment.set
     assert tables.descriptors.keep == model.descriptors.keep
     assert {key: tables.restrict.says(key) for key in CHOICES} == model.restrict.model_dump()
-    assert {key: tables.network.says(key) for key in NETWORK_CHOICES} == model.network.model_dump()
+    assert tables.network.private == (model.network.namespace == "private")
     assert (tables.umask or "") == model.umask
 
 

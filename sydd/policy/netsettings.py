@@ -1,4 +1,4 @@
-"""What a profile says about the network as a whole, beside its rules: the table `[network]`."""
+"""What a profile says about the network beside its rules: the table `[network]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NETWORK_CHOICES: Final[dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetSettings:
     """`[network]`. None: nothing was said.
 
     Attributes:
@@ -21,11 +21,14 @@ class Network:
 
     namespace: str | None = None
 
-    def says(self, key: str) -> str:
-        """The word for *key* that holds."""
-        return getattr(self, key) or NETWORK_CHOICES[key][0]
+    @property
+    def private(self) -> bool:
+        """Whether the command has a network of its own."""
+        return self.namespace == "private"
 
-    def over(self, parent: Network) -> Network:
+    def over(self, parent: NetSettings) -> NetSettings:
         """This table where it says something, else what *parent* says."""
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(parent, **{name: value for name, value in said.items() if value is not None})
+        said = {
+            field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None
+        }
+        return replace(parent, **said)
