@@ -29,7 +29,7 @@ from sydd.plan.capabilities import KEPT_MASK
 from sydd.plan.engine import Engine
 from sydd.plan.landlock import LandlockRule
 from sydd.session.executables import executed_files
-from sydd.session.privatenet import PrivateNetworkError, refuse_sockets, set_up
+from sydd.session.privatenet import PrivateNetworkError, enter_network, refuse_sockets, set_up
 from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
 from sydd.supervisor.journal import Journal
@@ -275,8 +275,13 @@ class _Session:
         )
         worker = self._worker = Worker(context, listener, self._journal, receive_ends=_receive_ends())
 
+        network = prepared.plan.network
+
         def serve() -> None:
             try:
+                if network.private and not network.user_namespace:
+                    # What belongs to a network, such as /proc/sys/net, is then the session's for the worker too.
+                    enter_network(self._command)
                 # Never more for a caller than the caller has; but for reading what it asks for.
                 capabilities.limit(self._capabilities | 1 << capabilities.SYS_PTRACE)
                 worker.serve()

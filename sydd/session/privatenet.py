@@ -13,6 +13,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
+from sydd.kernel import namespaces, pidfd
 from sydd.kernel.namespace_probe import why_not
 from sydd.launcher import GO, NAMESPACE, REFUSED
 
@@ -95,6 +96,22 @@ def set_up(channel: socket.socket, pid: int, *, user_namespace: bool) -> None:
     finally:
         os.close(descriptors[0])
     channel.sendall(GO)
+
+
+def enter_network(pid: int) -> None:
+    """Have the calling thread in the network namespace of a process; root can.
+
+    Args:
+        pid: a process that is alive.
+
+    Raises:
+        OSError: EPERM without CAP_SYS_ADMIN.
+    """
+    handle = pidfd.pidfd_open(pid)
+    try:
+        namespaces.setns(handle, namespaces.CLONE_NEWNET)
+    finally:
+        os.close(handle)
 
 
 def _refusal(error: int) -> str:

@@ -362,6 +362,29 @@ def test_back_by_setns(session: Session, outside: Outside, engine: str) -> None:
         os.close(fd)
 
 
+SETTING = "/proc/sys/net/ipv4/conf/lo/medium_id"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("engine", ENGINES)
+def test_settings_are_those_inside(session: Session, engine: str) -> None:
+    """Settings of the network that root may change are its own, also where the worker opens the file."""
+    with open(SETTING, encoding="ascii") as file:
+        before = file.read()
+    options = ("--engine", engine, "--rule", f"allow modify,truncate {SETTING}")
+    script = f"echo 7 > {SETTING} && cat {SETTING}"
+    try:
+        done = launch(session, "root", "sh", "-c", script, profile=profile(session, "host"), options=options)
+        with open(SETTING, encoding="ascii") as file:
+            assert (done.stdout, file.read()) == ("7\n", "7\n")
+    finally:
+        with open(SETTING, "w", encoding="ascii") as file:
+            file.write(before)
+    done = launch(session, "root", "sh", "-c", script, profile=profile(session, "private"), options=options)
+    with open(SETTING, encoding="ascii") as file:
+        assert (done.stdout, file.read()) == ("7\n", before)
+
+
 def test_out_of_a_namespace_of_its_own(session: Session, outside: Outside) -> None:
     """Where user namespaces are allowed too, root of one is as far away."""
     more = '[restrict]\nuser_namespaces = "allow"\n'
