@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 EXIT_UNKNOWN = 1
 
 DESCRIPTION = """\
-Show the sockets of a session's processes: where they listen, what they are bound and connected to, and who has
-them open. The session is named by the pid of its 'sydctl launch', of its command, or of any process in it."""
+Show the sockets of a session's processes: where they listen, what they are bound and connected to, and who
+has them open. The session is named by the pid of its 'sydctl launch', of its command, or of any process in
+it."""
 
 EPILOG = """\
 Addresses are written as the rules of profiles have them. Sockets in a network namespace of the session's own
@@ -132,15 +133,17 @@ def _lines(shown: Sequence[Shown]) -> list[str]:
     for item in shown:
         socket = item.socket
         state = f"{socket.state}, private" if item.private else socket.state
-        who = ", ".join(
-            f"{holder.pid} {holder.command} ({' '.join(map(str, holder.descriptors))})" for holder in item.holders
-        )
+        who = ", ".join(map(_holder, item.holders))
         rows.append(tuple(map(printable, (socket.protocol, state, socket.local, socket.remote or "-", who))))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     return [
         "  ".join([f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)] + [row[-1]])
         for row in rows
     ]
+
+
+def _holder(holder: Holder) -> str:
+    return f"{holder.pid} {holder.command} ({' '.join(map(str, holder.descriptors))})"
 
 
 def _as_plain(supervisor: int, pids: Sequence[int], shown: Sequence[Shown]) -> dict[str, Any]:

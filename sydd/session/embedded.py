@@ -280,7 +280,7 @@ class _Session:
         def serve() -> None:
             try:
                 if network.private and not network.user_namespace:
-                    # What belongs to a network, such as /proc/sys/net, is then the session's for the worker too.
+                    # What belongs to a network, such as /proc/sys/net, is the session's for the worker, too.
                     enter_network(self._command)
                 # Never more for a caller than the caller has; but for reading what it asks for.
                 capabilities.limit(self._capabilities | 1 << capabilities.SYS_PTRACE)

@@ -118,6 +118,10 @@ def _sockets(pid: int) -> Iterator[tuple[int, int]]:
             names = os.listdir(directory)
         except (FileNotFoundError, ProcessLookupError):
             continue
+        except PermissionError:
+            if _has_ended(f"/proc/{pid}/task/{tid}"):
+                continue  # nobody owns what it had
+            raise
         for name in names:
             try:
                 target = os.readlink(f"{directory}/{name}")
@@ -125,6 +129,15 @@ def _sockets(pid: int) -> Iterator[tuple[int, int]]:
                 continue
             if target.startswith("socket:["):
                 yield int(target[8:-1]), int(name)
+
+
+def _has_ended(task: str) -> bool:
+    """Whether a task has gone, or waits for its parent (Z, X of proc_pid_stat(5))."""
+    try:
+        with open(f"{task}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
 
 
 def _command(pid: int) -> str:

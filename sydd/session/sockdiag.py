@@ -80,23 +80,21 @@ def sockets() -> list[Socket]:
         diag.set_marshal(Marshal())
         for family in (socket.AF_INET, socket.AF_INET6):
             for protocol, number in _TRANSPORTS.items():
-                found += map(
-                    lambda message, protocol=protocol: _internet(message, protocol),
-                    diag.get_sock_stats(family=family, protocol=number),
-                )
+                messages = diag.get_sock_stats(family=family, protocol=number)
+                found += [_internet(message, protocol) for message in messages]
         found += _unix(diag.get_sock_stats(family=socket.AF_UNIX))
     return found
 
 
 def _internet(message: Any, protocol: str) -> Socket:
     family = message["idiag_family"]
-    scope = message["idiag_if"]
+    scope, port = message["idiag_if"], message["idiag_dport"]
     return Socket(
         message["idiag_inode"],
         protocol,
         _STATES.get(message["idiag_state"], "unknown"),
         _address(family, message["idiag_src"], message["idiag_sport"], scope),
-        _address(family, message["idiag_dst"], message["idiag_dport"], scope) if message["idiag_dport"] else "",
+        _address(family, message["idiag_dst"], port, scope) if port else "",
     )
 
 

@@ -25,9 +25,7 @@ FAMILIES = Restriction(
         ArgumentRule(
             call="socket",
             forms=tuple(
-                ((equals(0, family),), EAFNOSUPPORT)
-                for family in range(_FAMILIES)
-                if family not in _CONFINED
+                ((equals(0, family),), EAFNOSUPPORT) for family in range(_FAMILIES) if family not in _CONFINED
             ),
             otherwise=0,
         ),

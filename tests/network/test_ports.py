@@ -48,17 +48,19 @@ named.bind(os.path.realpath("named"))
 named.listen()
 user = socket.socket(unix, socket.SOCK_SEQPACKET)
 user.connect("named")
+taken = named.accept()[0]
 pair = socket.socketpair()
 pid = os.fork()
 if not pid:
-    for each in (tcp, accepted, tcp6, udp, abstract, named, user, *pair):
+    for each in (tcp, accepted, tcp6, udp, abstract, named, user, taken, *pair):
         each.close()
     sys.stdin.read()
     os._exit(0)
+told = client.fileno()
 client.close()
 print(json.dumps({"command": os.getpid(), "child": pid, "tcp": tcp.getsockname()[1],
     "client": accepted.getpeername()[1], "tcp6": tcp6.getsockname()[1], "udp": udp.getsockname()[1],
-    "fd": tcp.fileno(), "client_fd": client.fileno()}), flush=True)
+    "fd": tcp.fileno(), "client_fd": told}), flush=True)
 sys.stdin.read()
 os.wait()
 """
@@ -92,12 +94,11 @@ def test_ports(session: Session, namespace: str) -> None:
     """Every socket with state, addresses, and who has it; the same from every pid of the session."""
     path = session.write("p.toml", PROFILE.format(namespace))
     # Of another session: not shown.
-    with socket.create_server(("127.0.0.1", 0)), session.start("python3", "-c", SERVERS, profile=path) as popen:
+    other = socket.create_server(("127.0.0.1", 0))
+    with other, session.start("python3", "-c", SERVERS, profile=path) as popen:
         assert popen.stdout
         said: dict[str, int] = json.loads(popen.stdout.readline())
-        answers = [
-            ports(session, str(pid), "--json") for pid in (popen.pid, said["command"], said["child"])
-        ]
+        answers = [ports(session, str(pid), "--json") for pid in (popen.pid, said["command"], said["child"])]
         table = ports(session, str(popen.pid))
         everything = ports(session, str(popen.pid), "--all")
     values: list[dict[str, Any]] = [json.loads(answer.stdout) for answer in answers]
@@ -118,6 +119,7 @@ def test_ports(session: Session, namespace: str) -> None:
         ("unix stream", "listening", "@one\0two\x1b", ""),
         ("unix seqpacket", "listening", named, ""),
         ("unix seqpacket", "connected", "unix:unnamed", named),
+        ("unix seqpacket", "connected", named, "unix:unnamed"),
     }
     assert {one["private"] for one in found.values()} == {namespace == "private"}
     listening = found["tcp", "listening", tcp, ""]["holders"]
@@ -162,6 +164,21 @@ def test_orphans_are_of_the_session(session: Session) -> None:
     assert answer["sockets"][0]["holders"][0]["pid"] != int(pid)
 
 
+def test_what_has_ended_has_none(session: Session) -> None:
+    """A child that nobody has waited for is no reason to refuse the others."""
+    path = session.write("p.toml", PROFILE.format("host"))
+    code = (
+        "import os, socket, sys\ns = socket.create_server(('127.0.0.1', 0))\npid = os.fork() or os._exit(0)\n"
+    )
+    code += "os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT); print(pid, flush=True); sys.stdin.read()"
+    with session.start("python3", "-c", code, profile=path) as popen:
+        assert popen.stdout
+        pid = int(popen.stdout.readline())
+        answer = json.loads(ports(session, str(popen.pid), "--json").stdout)
+    assert pid in answer["processes"]
+    assert len(answer["sockets"]) == 1
+
+
 def test_without_sockets(session: Session) -> None:
     """It says so."""
     with session.start("sh", "-c", "echo; read x") as popen:
@@ -189,7 +206,9 @@ def test_no_session(session: Session) -> None:
 def test_of_another_user(session: Session) -> None:
     """What this user may not look into is said in one line."""
     path = session.write("p.toml", PROFILE.format("host"))
-    code = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(flush=True); sys.stdin.read()"
+    code = (
+        "import socket, sys\ns = socket.create_server(('127.0.0.1', 0)); print(flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         session.command("python3", "-c", code, profile=path),
         cwd=session.work,

@@ -184,11 +184,9 @@ def test_outside_is_out_of_reach(session: Session, outside: Outside, who: str, e
     # Without Landlock, which would keep abstract sockets away by itself.
     everywhere = ("--engine", "supervisor")
     before = launch(session, who, *arguments, profile=profile(session, "host"), options=everywhere)
-    assert set(json.loads(before.stdout).items()) == {(way, "sent") for way in outside.addresses}, before.stderr
+    assert json.loads(before.stdout) == dict.fromkeys(outside.addresses, "sent"), before.stderr
     assert outside.heard() == set(outside.addresses)
-    done = launch(
-        session, who, *arguments, profile=profile(session, "private"), options=("--engine", engine)
-    )
+    done = launch(session, who, *arguments, profile=profile(session, "private"), options=("--engine", engine))
     assert "sent" not in {said for way, said in json.loads(done.stdout).items() if not way.startswith("udp")}
     assert outside.heard() == set()
 
@@ -201,9 +199,9 @@ for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             client.sendall(b"tcp")
             with server.accept()[0] as accepted:
                 assert accepted.recv(8) == b"tcp"
-    with socket.socket(family, socket.SOCK_DGRAM) as server, socket.socket(family, socket.SOCK_DGRAM) as client:
+    with socket.socket(family, socket.SOCK_DGRAM) as server:
         server.bind((host, 0))
-        client.sendto(b"udp", server.getsockname())
+        server.sendto(b"udp", server.getsockname())
         assert server.recv(8) == b"udp"
 for place in ("\\0inside", "inside"):
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
@@ -382,7 +380,9 @@ def test_settings_are_those_inside(session: Session, engine: str) -> None:
             file.write(before)
     done = launch(session, "root", "sh", "-c", script, profile=profile(session, "private"), options=options)
     with open(SETTING, encoding="ascii") as file:
-        assert (done.stdout, file.read()) == ("7\n", before)
+        assert file.read() == before
+    # Landlock has granted the file of the network outside, which is another one.
+    assert done.stdout == ("7\n" if engine == "supervisor" else "")
 
 
 def test_out_of_a_namespace_of_its_own(session: Session, outside: Outside) -> None:

@@ -12,9 +12,9 @@ from sydd.policy.bind import bind_rules
 from sydd.policy.errors import PolicyError
 from sydd.policy.lint import findings
 from sydd.policy.matcher import Matcher
+from sydd.policy.netsettings import NetSettings
 from sydd.policy.policy import UNLIMITED, Mode, Policy
 from sydd.policy.profile import parse_profile, to_policy
-from sydd.policy.netsettings import NetSettings
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.variables import resolve
 from sydd.profiles import store

@@ -23,7 +23,9 @@ VALUES = st.one_of(
     st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=3), st.integers()), max_size=3),
 )
 INNER = st.dictionaries(
-    st.sampled_from(["pass", "drop", "set", "keep", "pass_", "other", *CHOICES, *NETWORK_CHOICES]), VALUES, max_size=3
+    st.sampled_from(["pass", "drop", "set", "keep", "pass_", "other", *CHOICES, *NETWORK_CHOICES]),
+    VALUES,
+    max_size=3,
 )
 DOCUMENTS = st.dictionaries(
     st.sampled_from([*KEYS[""], "unknown", "environment", "descriptors", "restrict", "network"]),
