@@ -28,6 +28,7 @@ COMMANDS = {
     "launch": "run a command under a profile",
     "profile": "list, show and check profiles",
     "explain": "say what a profile says about one access to one path, and why",
+    "ports": "show the sockets that a session's processes listen on and are connected by",
     "doctor": "show what this kernel has for sydd, and what is lost without the rest",
     "completion": "print a completion script for a shell",
 }

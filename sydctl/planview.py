@@ -34,6 +34,8 @@ def layers(plan: Plan) -> str:
         words.append(f"Landlock ({counted(len(plan.landlock.rules), 'rule', 'rules')})")
     if any(entry.enforcement.value not in ("free", "kernel") for entry in plan.accesses):
         words.append("supervisor")
+    if plan.network.private:
+        words.append("network namespace")
     return " + ".join(words)
 
 
@@ -48,6 +50,7 @@ def as_text(ready: Prepared) -> str:
         "",
         "who enforces what:",
     ]
+    lines[3:3] = [f"network: {plan.network.why}"]
     width = max(len(names(entry.access)) for entry in plan.accesses)
     by = max(len(entry.enforcement.value) for entry in plan.accesses)
     for entry in plan.accesses:

@@ -146,6 +146,7 @@ def _as_plain(policy: Policy) -> dict[str, Any]:
     value["umask"] = None if policy.umask is None else f"{policy.umask:03o}"
     value["limits"] = {name: [_limit(soft), _limit(hard)] for name, soft, hard in policy.limits}
     value["restrict"] = {key: policy.restrict.says(key) for key in CHOICES}
+    value["network"] = {"namespace": "private" if policy.network.private else "host"}
     value["variables"] = {variable.name: variable.value for variable in policy.variables}
     return value
 
@@ -189,6 +190,8 @@ def _lines(policy: Policy) -> list[str]:
     said = {key: policy.restrict.says(key) for key in CHOICES if getattr(policy.restrict, key)}
     if said:
         lines += ["", "restrict:", *(f"  {key}: {word}" for key, word in said.items())]
+    if policy.network.namespace:
+        lines += ["", "network:", f"  namespace: {policy.network.namespace}"]
     if policy.keep_descriptors:
         lines += ["", f"descriptors kept: {', '.join(map(str, policy.keep_descriptors))}"]
     return [printable(line) for line in lines]

@@ -5,7 +5,8 @@ Import budget: `_thread`, `array`, `errno`, `os`, `resource`, `signal`, `socket`
 typing: forked from a running supervisor it costs a fork, and started as `python -I -S` little more than
 Python. Policy arrives compiled, as a program and a ruleset descriptor.
 
-The order matters. Everything that may fail in an ordinary way (directory, limits) comes first; then
+The order matters. Namespaces come first, while nothing forbids them; they end with capabilities that are
+given up with all others. Then what may fail in an ordinary way (directory, limits); then
 no_new_privs, which the filter needs; then Landlock; the seccomp filter last, because it may refuse what
 the steps before it do.
 
@@ -40,6 +41,8 @@ EXIT_NOT_FOUND = 127
 
 GO = b"g"
 LISTENER = b"l"
+NAMESPACE = b"n"
+REFUSED = b"r"
 
 
 class Launch:
@@ -57,6 +60,7 @@ class Launch:
         umask: file mode creation mask, or -1 to keep it.
         capabilities: those that may be kept, bit N for capability N; -1 for all.
         limits: (resource, soft, hard) as setrlimit(2) takes them.
+        namespaces: CLONE_NEW* of those that it gets, a network namespace among them; 0 for none.
         signals: signal mask for the command.
         ignored_signals: signals that the command finds ignored.
         default_signals: signals that the supervisor ignores but found at their default.
@@ -73,6 +77,7 @@ class Launch:
         "ignored_signals",
         "keep",
         "limits",
+        "namespaces",
         "program",
         "ruleset",
         "signals",
@@ -91,6 +96,7 @@ class Launch:
         self.umask = -1
         self.capabilities = -1
         self.limits: Sequence[tuple[int, int, int]] = ()
+        self.namespaces = 0
         self.signals: Iterable[int] = ()
         self.default_signals: Sequence[int] = ()
         self.ignored_signals: Sequence[int] = ()
@@ -101,6 +107,8 @@ def become(launch: Launch) -> NoReturn:
     try:
         files = candidates(launch)
         _close_others(launch)
+        if launch.namespaces:
+            _enter_namespaces(launch)
         _prepare(launch)
         _confine(launch)
     except OSError as error:
@@ -150,6 +158,27 @@ def _close_others(launch: Launch) -> None:
             os.set_inheritable(fd, True)
         except OSError:
             _fail(EXIT_FAILED, f"descriptor {fd} is to be kept, but it is not open")
+
+
+def _enter_namespaces(launch: Launch) -> None:
+    """Make the command's namespaces, and wait until the supervisor has set them up.
+
+    It is sent a socket by which a network namespace is configured: this process has all capabilities in a
+    user namespace that it has just made, but not the modules. When something fails there, or here, the
+    supervisor tells.
+    """
+    from sydd.kernel import namespaces  # few sessions need it
+
+    with socket.socket(fileno=os.dup(launch.channel)) as channel:
+        try:
+            namespaces.unshare(launch.namespaces)
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as route:
+                socket.send_fds(channel, [NAMESPACE], [route.fileno()])
+        except OSError as error:
+            channel.sendall(REFUSED + bytes([(error.errno or 0) & 0xFF]))
+            os._exit(EXIT_FAILED)
+        if channel.recv(1) != GO:
+            os._exit(EXIT_FAILED)
 
 
 def _prepare(launch: Launch) -> None:

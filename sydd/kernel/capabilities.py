@@ -12,6 +12,7 @@ from sydd.kernel import _gate, _numbers, prctl
 
 SETPCAP = 8
 SYS_PTRACE = 19
+SYS_ADMIN = 21
 
 _HEADER = struct.pack("=Ii", 0x20080522, 0)
 """struct __user_cap_header_struct: version 3, the calling thread."""

@@ -13,13 +13,13 @@ import re
 import socket
 import struct
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from errno import EBUSY, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM
 from typing import TypeVar
 
 from sydd.kernel import _gate, _numbers, landlock, memory, namespaces, prctl, seccomp
+from sydd.kernel.namespace_probe import private_network_in_child, unshare_in_child, why_not
 
 _T = TypeVar("_T")
 
@@ -78,6 +78,7 @@ class Features:
     setxattrat: Feature
     file_setattr: Feature
     user_namespaces: Feature
+    private_network: Feature
     yama_scope: Feature
     cgroup2: Feature
 
@@ -205,6 +206,7 @@ def probe() -> Features:
             "they get ENOSYS and fall back to ioctl, as on any older kernel",
         ),
         user_namespaces=_user_namespaces(),
+        private_network=_private_network(),
         yama_scope=Feature(
             "yama_scope",
             _or(_read_yama, 0),
@@ -342,8 +344,11 @@ def _ask_audit() -> bool:
 
 
 def _user_namespaces() -> Feature:
-    """Try it in a child; the child's errno says why not."""
-    error = _or(_unshare_in_child, EINVAL)
+    """Try it in a child; the child's errno says why not.
+
+    A mount namespace in it is asked for too: AppArmor lets users have the first and nothing in it.
+    """
+    error = _or(lambda: unshare_in_child(namespaces.CLONE_NEWUSER, namespaces.CLONE_NEWNS), EINVAL)
     return Feature(
         "user_namespaces",
         error == 0,
@@ -354,26 +359,16 @@ def _user_namespaces() -> Feature:
     )
 
 
-def _unshare_in_child() -> int:
-    """0, or the errno of making a user namespace and then, in it, a mount namespace.
-
-    The second is asked too: AppArmor lets unprivileged users have the first and nothing in it.
-    """
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forking with threads; this child makes two system calls and ends.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        code = EINVAL
-        try:
-            namespaces.unshare(namespaces.CLONE_NEWUSER)
-            namespaces.unshare(namespaces.CLONE_NEWNS)
-            code = 0
-        except OSError as error:
-            code = error.errno or EINVAL
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def _private_network() -> Feature:
+    error = _or(private_network_in_child, EINVAL)
+    return Feature(
+        "private_network",
+        error == 0,
+        "3.8",
+        'a session may have a network of its own: [network] namespace = "private"',
+        "profiles that ask for one do not start",
+        f"unshare(2): {why_not(error)}" if error else "",
+    )
 
 
 def _read_yama() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from sydd.plan.coverage import Coverage
 from sydd.plan.engine import Engine, pick_engine
 from sydd.plan.filter import FilterPlan, plan_filter
 from sydd.plan.landlock import LandlockPlan, plan_landlock, renaming_gains
+from sydd.plan.network import NetworkPlan, plan_network
 from sydd.plan.restrict import RestrictPlan, plan_restrict
 from sydd.plan.rights import NONE, REQUIRED
 from sydd.plan.sockets import SocketPlan, plan_sockets
@@ -78,6 +79,7 @@ class Plan:
         filter: the seccomp filter, before it is compiled to BPF.
         restrict: the calls that no path rule speaks of.
         sockets: how sockets are held; None where none is made, or all are free.
+        network: whether the network is the session's own.
     """
 
     profile: str
@@ -88,6 +90,7 @@ class Plan:
     filter: FilterPlan
     restrict: RestrictPlan
     sockets: SocketPlan | None = None
+    network: NetworkPlan = field(default=NetworkPlan())
 
     def coverage(self) -> Coverage:
         """What the kernel enforces by itself."""
@@ -115,6 +118,7 @@ def compile_plan(
     arch: str,
     privileged: bool = False,
     terminals: Sequence[str] = (),
+    administers: bool = False,
 ) -> Plan:
     """Compile *policy* for one session.
 
@@ -128,10 +132,12 @@ def compile_plan(
         arch: machine, as uname(2) says it.
         privileged: whether processes of the session may come to have different credentials.
         terminals: names of those that the launch has.
+        administers: whether sydd may make namespaces without a user namespace (CAP_SYS_ADMIN).
 
     Raises:
         ValueError: the policy asks for something that nothing would enforce under *engine*.
     """
+    network = plan_network(policy.network, engine, administers=administers)
     landlock = None
     if engine in (Engine.HYBRID, Engine.LANDLOCK, Engine.NESTED):
         landlock = plan_landlock(matcher, tree, rights, scoped, terminals)
@@ -176,12 +182,13 @@ def compile_plan(
             arch,
             notified,
             notify_refused=True,
-            restrictions=restrict.groups,
+            restrictions=restrict.groups | network.groups,
             judged=restrict.judged,
             sockets=sockets,
         ),
         restrict=restrict,
         sockets=sockets,
+        network=network,
     )
 
 

@@ -38,8 +38,9 @@ class RestrictModel(_Table):
 
 
 class NetworkModel(_Table):
-    """`[network]`."""
+    """`[network]`; the words are those of `netsettings.NETWORK_CHOICES`."""
 
+    namespace: Literal["host", "private"] = "host"
     follow_bind: bool = False
 
 

@@ -89,7 +89,7 @@ class Policy:
         keep_descriptors: inherited descriptors beyond 0, 1, 2 that stay open.
         sources: the files it was read from, parents first.
         restrict: what it says about calls that no path rule speaks of.
-        network: what it says about the network beside its rules.
+        network: what it says about the network as a whole.
         variables: what profiles and `--set` define; `variables.resolve` makes values of them.
     """
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.glob import NameGlob
 from sydd.policy.limits import parse_limit
-from sydd.policy.netsettings import NetSettings
+from sydd.policy.netsettings import NETWORK_CHOICES, NetSettings
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.rule import Rule, parse_rule
@@ -268,7 +268,8 @@ class _Reader:
             return self.unknown_key(way)
         value = first["input"]
         if kind == "literal_error" and isinstance(value, str):
-            words = CHOICES.get(str(way[-1]), tuple(mode.value for mode in Mode))
+            choices = CHOICES | NETWORK_CHOICES
+            words = choices.get(str(way[-1]), tuple(mode.value for mode in Mode))
             hint = did_you_mean(value, words, "write " + " or ".join(f"'{word}'" for word in words))
             return PolicyError(f"unknown {name} '{value}'", self.value(*way), hint)
         wanted = _WANTED.get(kind, "something else")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sydd.policy.netsettings import NetSettings
+from sydd.policy.netsettings import NETWORK_CHOICES, NetSettings
 from sydd.policy.restrict import CHOICES, Restrict
 
 
@@ -94,7 +94,6 @@ _PROFILE = {
 }
 _ENVIRONMENT = {"pass": _texts, "drop": _texts, "set": _named_texts}
 _DESCRIPTORS = {"keep": _numbers}
-_NETWORK = {"follow_bind": _flag}
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[object], bool]:
@@ -102,6 +101,7 @@ def _one_of(words: tuple[str, ...]) -> Callable[[object], bool]:
 
 
 _RESTRICT = {key: _one_of(words) for key, words in CHOICES.items()}
+_NETWORK = {"follow_bind": _flag, **{key: _one_of(words) for key, words in NETWORK_CHOICES.items()}}
 
 KEYS: dict[str, tuple[str, ...]] = {
     "": tuple(_PROFILE),

@@ -20,7 +20,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sydd.kernel import capabilities, landlock_calls, prctl, seccomp
+from sydd.kernel import capabilities, landlock_calls, namespaces, prctl, seccomp
 from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import EXIT_FAILED, GO, Launch, become, candidates
@@ -29,6 +29,7 @@ from sydd.plan.capabilities import KEPT_MASK
 from sydd.plan.engine import Engine
 from sydd.plan.landlock import LandlockRule
 from sydd.session.executables import executed_files
+from sydd.session.privatenet import PrivateNetworkError, enter_network, refuse_sockets, set_up
 from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
 from sydd.supervisor.journal import Journal
@@ -145,6 +146,9 @@ class _Session:
         self._ignored: tuple[int, ...] = ()
         # What is only recorded is not changed.
         self._capabilities = -1 if prepared.plan.engine is Engine.AUDIT else KEPT_MASK
+        if prepared.plan.network.user_namespace:
+            # Of those that it has in its user namespace the command keeps none, so the worker uses none.
+            self._capabilities = 0
         self._served = threading.Event()
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
@@ -180,6 +184,8 @@ class _Session:
         with ours:
             with theirs:
                 self._fork(mask, theirs)
+            if self._prepared.plan.network.private:
+                self._own_network(ours)
             listener = _receive_listener(ours)
             if listener < 0:
                 return  # the launcher has said why and ends; its status is the session's
@@ -190,6 +196,14 @@ class _Session:
                 OSError
             ):  # a launcher that was killed meanwhile: its status is the session's
                 ours.sendall(GO)
+
+    def _own_network(self, channel: socket.socket) -> None:
+        """Set up the network namespace that the launcher makes."""
+        try:
+            set_up(channel, self._command, user_namespace=self._prepared.plan.network.user_namespace)
+        except PrivateNetworkError as error:
+            msg = f"cannot set up the sandbox: {error}"
+            raise SessionError(msg) from error
 
     def _fork(self, mask: set[signal.Signals | int], channel: socket.socket | None) -> None:
         """Start the launcher, which becomes the command.
@@ -202,6 +216,8 @@ class _Session:
         ruleset = -1
         try:
             launch = self._launch(mask)
+            if plan.network.private:
+                refuse_sockets((0, 1, 2, *launch.keep))
             if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
                 ruleset = build_ruleset(plan.landlock, _launch_files(plan.landlock, launch))
             launch.ruleset = ruleset
@@ -215,7 +231,7 @@ class _Session:
             self._command = os.fork()
             if not self._command:
                 become(launch)
-        except OSError as error:
+        except (OSError, PrivateNetworkError) as error:
             msg = f"cannot set up the sandbox: {error}"
             raise SessionError(msg) from error
         finally:
@@ -230,6 +246,9 @@ class _Session:
         launch.program = compile_filter(prepared.plan.filter)
         launch.keep = policy.keep_descriptors
         launch.capabilities = self._capabilities
+        if prepared.plan.network.private:
+            own_user = prepared.plan.network.user_namespace
+            launch.namespaces = namespaces.CLONE_NEWNET | (namespaces.CLONE_NEWUSER if own_user else 0)
         launch.umask = -1 if policy.umask is None else policy.umask
         launch.limits = tuple(
             (getattr(resource, f"RLIMIT_{name.upper()}"), soft, hard) for name, soft, hard in policy.limits
@@ -257,8 +276,13 @@ class _Session:
         )
         worker = self._worker = Worker(context, listener, self._journal, receive_ends=_receive_ends())
 
+        network = prepared.plan.network
+
         def serve() -> None:
             try:
+                if network.private and not network.user_namespace:
+                    # What belongs to a network, such as /proc/sys/net, is the session's for the worker, too.
+                    enter_network(self._command)
                 # Never more for a caller than the caller has; but for reading what it asks for.
                 capabilities.limit(self._capabilities | 1 << capabilities.SYS_PTRACE)
                 worker.serve()

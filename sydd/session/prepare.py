@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, landlock_calls
 from sydd.kernel.landlock import rights_of_abi, scopes_of_abi
+from sydd.kernel.namespace_probe import administers
 from sydd.kernel.terminals import of_this_process
 from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
 from sydd.plan.tree import HostTree
@@ -206,5 +207,6 @@ def prepare(
         arch=arch or os.uname().machine,
         privileged=not credentials_are_fixed(),
         terminals=terminals_of_launch(),
+        administers=administers(),
     )
     return Prepared(policy, place, variables, policy.environment.apply(environment, variables), matcher, plan)

@@ -13,6 +13,7 @@ from errno import EACCES, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM
 from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from sydd.syscalls.argument import ArgTest, equals, none_of, only
+from sydd.syscalls.family_restriction import FAMILIES
 from sydd.syscalls.restriction import ArgumentRule, Restriction, identity_bits, only_own
 from sydd.syscalls.socket_restriction import SOCKETS
 
@@ -387,6 +388,7 @@ RESTRICTIONS: tuple[Restriction, ...] = (
         ),
     ),
     SOCKETS,
+    FAMILIES,
 )
 
 DEFAULT_GROUPS: frozenset[str] = frozenset(group.name for group in RESTRICTIONS if group.by_default)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import subprocess
 from dataclasses import fields
 
 import pytest
 
-from sydd.kernel import _numbers, landlock, prctl, probe, seccomp
+from sydd.kernel import _numbers, landlock, namespace_probe, prctl, probe, seccomp
 from tests.support.forked import in_child
 
 
@@ -42,6 +43,15 @@ def test_landlock(features: probe.Features) -> None:
     assert features.landlock_abi.value == landlock.abi()
     assert features.landlock_rights == landlock.rights_of_abi(landlock.abi())
     assert bool(features.landlock_scopes) == (landlock.abi() >= 6)
+
+
+def test_private_network(features: probe.Features) -> None:
+    """As unshare(1) finds it; where there is none, a setting or a place to look is named."""
+    flag = "-n" if namespace_probe.administers() else "-Un"
+    made = subprocess.run(["unshare", flag, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    assert bool(features.private_network) == made
+    assert made or "user.max_net_namespaces" in features.private_network.detail
+    assert "user.max_net_namespaces" in namespace_probe.why_not(errno.EPERM)
 
 
 def test_the_own_memory_can_be_read(features: probe.Features) -> None:

@@ -107,6 +107,16 @@ def test_environment() -> None:
     assert policy.environment.apply(outside, values) == expected
 
 
+def test_network_is_merged_by_key() -> None:
+    """What a child does not say holds as its parent says it, and the default where nobody does."""
+    parent = parse_profile('[network]\nnamespace = "private"', "parent.toml")
+    silent = parse_profile("[network]", "silent.toml")
+    child = parse_profile('[network]\nnamespace = "host"', "child.toml")
+    assert to_policy([parent, silent], {}).network == NetSettings(namespace="private")
+    assert to_policy([parent, child], {}).network == NetSettings(namespace="host")
+    assert not to_policy([silent], {}).network.private
+
+
 def test_restrict_is_merged_by_key() -> None:
     """A child says only what it says; where nobody does, the first choice holds."""
     parent = parse_profile('[restrict]\nptrace = "deny"\nipc = "deny"', "parent.toml")
@@ -121,7 +131,7 @@ def test_restrict_is_merged_by_key() -> None:
     }
 
 
-def test_network_is_merged_by_key() -> None:
+def test_what_is_followed_is_merged() -> None:
     """A child says only what it says, also that it does not want what its parent has."""
     parent = parse_profile("[network]\nfollow_bind = true", "parent.toml")
     silent = parse_profile("[network]\n", "silent.toml")

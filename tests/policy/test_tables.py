@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sydd.policy.model import ProfileModel
+from sydd.policy.netsettings import NETWORK_CHOICES
 from sydd.policy.restrict import CHOICES
 from sydd.policy.tables import KEYS, read_tables
 
@@ -17,12 +18,14 @@ VALUES = st.one_of(
     st.integers(),
     st.floats(allow_nan=False),
     st.text(max_size=3),
-    st.sampled_from(["enforce", "audit", "session", "deny", "allow"]),
+    st.sampled_from(["enforce", "audit", "session", "deny", "allow", "host", "private"]),
     st.lists(st.one_of(st.text(max_size=3), st.integers(), st.booleans()), max_size=3),
     st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=3), st.integers()), max_size=3),
 )
 INNER = st.dictionaries(
-    st.sampled_from(["pass", "drop", "set", "keep", "pass_", "other", "follow_bind", *CHOICES]),
+    st.sampled_from(
+        ["pass", "drop", "set", "keep", "pass_", "other", "follow_bind", *CHOICES, *NETWORK_CHOICES]
+    ),
     VALUES,
     max_size=3,
 )
@@ -49,6 +52,7 @@ def test_both_take_the_same_documents(data: dict[str, Any]) -> None:
     assert tables.descriptors.keep == model.descriptors.keep
     assert {key: tables.restrict.says(key) for key in CHOICES} == model.restrict.model_dump()
     assert bool(tables.network.follow_bind) == model.network.follow_bind
+    assert tables.network.private == (model.network.namespace == "private")
     assert (tables.umask or "") == model.umask
 
 

@@ -153,7 +153,8 @@ def test_launch_inside(session: Session, engine: str) -> None:
 def test_the_outer_policy_stays(session: Session, engine: str) -> None:
     """What the inner profile allows the outer one still denies: content, metadata, sockets."""
     profile = session.profile('rules = ["allow write /**", "allow net any"]\n')
-    script = f"touch {session.home}/x; chmod 777 {session.home}; python3 -c 'import socket; socket.socket(socket.AF_PACKET)'"
+    sending = "python3 -c 'import socket; socket.socket(socket.AF_PACKET)'"
+    script = f"touch {session.home}/x; chmod 777 {session.home}; {sending}"
     inner = (*INNER, profile, "--", "sh", "-c", script)
     done = session.run(*inner, options=("-q", "--engine", engine))
     assert "narrows it" in done.stderr

@@ -50,6 +50,7 @@ def test_version(sydctl: Sydctl) -> None:
         ["profile", "check"],
         ["explain"],
         ["doctor"],
+        ["ports"],
         ["completion"],
     ],
 )

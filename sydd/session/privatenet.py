@@ -1,0 +1,152 @@
+"""The supervisor's half of a private network: what the launcher has made it maps and brings up.
+
+The launcher, alone in its new namespaces, sends a socket for rtnetlink(7) of the network namespace. A process
+of the user that made a user namespace has all capabilities in it, from outside; so the supervisor brings
+loopback up by that socket and writes the maps, and enters nothing. The maps are the command's own ids and
+nothing else: it sees itself as it is, and whoever is not mapped as nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from sydd.kernel import namespaces, pidfd
+from sydd.kernel.namespace_probe import why_not
+from sydd.launcher import GO, NAMESPACE, REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOOPBACK = 1
+"""Index of `lo`, the first interface of every network namespace."""
+
+CONNECTED_FOR_GOOD = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+"""Types of unix sockets of which no connection can be dissolved and made anew."""
+
+
+class PrivateNetworkError(Exception):
+    """The command cannot have a network of its own; the message says why."""
+
+
+def refuse_sockets(descriptors: Iterable[int]) -> None:
+    """Let no socket be inherited by which the network outside could be reached.
+
+    A socket stays in the network namespace that it was made in, and can be connected anew. Unix sockets that
+    are connected, or listen, for good are the caller's gift.
+
+    Args:
+        descriptors: those that the command inherits; some may be closed.
+
+    Raises:
+        PrivateNetworkError: one is such a socket.
+    """
+    for number in descriptors:
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
+        except OSError:
+            continue
+        if is_socket and not _harmless(number):
+            msg = (
+                f"descriptor {number} is a socket of the network outside, by which a command with a network "
+                f"of its own would reach it; redirect it (as in '<&-', '| cat')"
+            )
+            raise PrivateNetworkError(msg)
+
+
+def _harmless(number: int) -> bool:
+    with socket.socket(fileno=os.dup(number)) as own:
+        if own.family != socket.AF_UNIX or own.type not in CONNECTED_FOR_GOOD:
+            return False
+        if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return True
+        try:
+            own.getpeername()
+        except OSError:
+            return False
+        return True
+
+
+def set_up(channel: socket.socket, pid: int, *, user_namespace: bool) -> None:
+    """Wait for the launcher's namespaces, set them up, and let it go on.
+
+    A launcher that ended without a word has said why by itself; then nothing is done.
+
+    Args:
+        channel: to the launcher.
+        pid: the launcher.
+        user_namespace: whether it made one of these, too.
+
+    Raises:
+        PrivateNetworkError: the launcher could not make them, or they could not be set up.
+    """
+    data, descriptors, _, _ = socket.recv_fds(channel, 2, 1)
+    if data[:1] == REFUSED:
+        raise PrivateNetworkError(_refusal(data[1] if len(data) > 1 else channel.recv(1)[0]))
+    if data != NAMESPACE or not descriptors:
+        return
+    try:
+        if user_namespace:
+            _write_maps(pid)
+        _bring_up(descriptors[0])
+    except OSError as error:
+        raise PrivateNetworkError(_refusal(error.errno or 0)) from error
+    finally:
+        os.close(descriptors[0])
+    channel.sendall(GO)
+
+
+def enter_network(pid: int) -> None:
+    """Have the calling thread in the network namespace of a process; root can.
+
+    Args:
+        pid: a process that is alive.
+
+    Raises:
+        OSError: EPERM without CAP_SYS_ADMIN.
+    """
+    handle = pidfd.pidfd_open(pid)
+    try:
+        namespaces.setns(handle, namespaces.CLONE_NEWNET)
+    finally:
+        os.close(handle)
+
+
+def _refusal(error: int) -> str:
+    return (
+        f'[network] namespace = "private": this user can make no network namespace here: {why_not(error)} '
+        f"('sydctl doctor' tells more)"
+    )
+
+
+def _write_maps(pid: int) -> None:
+    """Map the own ids to themselves; setgroups(2) is refused before, as user_namespaces(7) wants it."""
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{os.geteuid()} {os.geteuid()} 1"),
+        ("gid_map", f"{os.getegid()} {os.getegid()} 1"),
+    ):
+        with open(f"/proc/{pid}/{name}", "wb", buffering=0) as file:
+            file.write(text.encode())
+
+
+def _bring_up(route: int) -> None:
+    """Bring loopback up.
+
+    Args:
+        route: socket for rtnetlink(7) of the namespace; stays the caller's.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    # Here: it takes 150 ms, longer than everything else of a session's start, and few sessions need it.
+    from pyroute2.iproute.linux import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute(fileno=os.dup(route)) as rtnetlink:  # which it closes
+            rtnetlink.link("set", index=LOOPBACK, state="up")
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
