@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from sydd.kernel import credentials, lookup, metadata, seccomp
 from sydd.kernel.memory import Writer
 from sydd.supervisor.answer import DONE, Answer, Kind, error
+from sydd.supervisor.extra import XATTR_SIZE_MAX
 from sydd.supervisor.failure import CallerGone
 from sydd.supervisor.idmap import own_ids
 from sydd.supervisor.procfs import is_guarded, process_of
-from sydd.supervisor.request import XATTR_SIZE_MAX
+from sydd.syscalls.flags import HANDLE_FLAGS
 from sydd.syscalls.layouts import (
     OWN_IDS,
     STATX_IDS,
@@ -29,7 +30,6 @@ from sydd.syscalls.layouts import (
     statfs_values,
 )
 from sydd.syscalls.row import Layout, Operation
-from sydd.syscalls.rows import HANDLE_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -39,19 +39,21 @@ from __future__ import annotations
 from errno import EPERM
 
 from sydd.policy.access import Access
+from sydd.syscalls.flags import (
+    AT_EMPTY_PATH,
+    AT_REMOVEDIR,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    O_CREAT,
+    O_TRUNC,
+    O_WRONLY,
+)
+from sydd.syscalls.lookup_rows import LOOKUP_ROWS
 from sydd.syscalls.process_rows import PROCESS_ROWS
-from sydd.syscalls.row import Layout, Operation, Row, Times
+from sydd.syscalls.row import Operation, Row, Times
 from sydd.syscalls.rows32 import ROWS_32
 
-O_CREAT, O_WRONLY, O_TRUNC = 0o100, 0o1, 0o1000
-AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x200, 0x400, 0x1000
 _AT = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-AT_EACCESS = 0x200
-STATX_SYNC_TYPE = 0x6000
-"""AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC."""
-STAT_FLAGS = _AT | 0x800 | STATX_SYNC_TYPE  # and AT_NO_AUTOMOUNT
-HANDLE_FLAGS = 0x203
-"""AT_HANDLE_FID, AT_HANDLE_MNT_ID_UNIQUE and AT_HANDLE_CONNECTABLE (linux/fcntl.h)."""
 
 FLAG_REQUESTS: dict[str, int] = {
     "FS_IOC_SETFLAGS": 0x4008_6602,
@@ -249,127 +251,6 @@ _METADATA = (
     Row(name="ioctl", operation=_op.SETFLAGS, asks=_ATTRIBUTES, fd=0, extra=(1, 2)),
 )
 
-_LOOKS = (
-    Row(name="access", operation=_op.ACCESS, asks=_STAT, path=0, mode=1),
-    Row(name="faccessat", operation=_op.ACCESS, asks=_STAT, dirfd=0, path=1, mode=2),
-    Row(
-        name="faccessat2",
-        operation=_op.ACCESS,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        mode=2,
-        flags=3,
-        known_flags=_AT | AT_EACCESS,
-    ),
-    Row(name="stat", operation=_op.STAT, asks=_STAT, path=0, extra=(1,), layout=Layout.STAT),
-    Row(
-        name="lstat",
-        operation=_op.STAT,
-        asks=_STAT,
-        path=0,
-        extra=(1,),
-        fixed_flags=AT_SYMLINK_NOFOLLOW,
-        follow=False,
-        layout=Layout.STAT,
-    ),
-    Row(name="fstat", operation=_op.STAT, asks=_STAT, fd=0, extra=(1,), layout=Layout.STAT),
-    Row(
-        name="newfstatat",
-        operation=_op.STAT,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        extra=(2,),
-        flags=3,
-        known_flags=STAT_FLAGS,
-        layout=Layout.STAT,
-    ),
-    Row(
-        name="statx",
-        operation=_op.STAT,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        flags=2,
-        known_flags=STAT_FLAGS,
-        extra=(3, 4),
-        layout=Layout.STATX,
-    ),
-    Row(name="statfs", operation=_op.STAT, asks=_STAT, path=0, extra=(1,), layout=Layout.STATFS),
-    Row(name="fstatfs", operation=_op.STAT, asks=_STAT, fd=0, extra=(1,), layout=Layout.STATFS),
-    Row(
-        name="file_getattr",
-        operation=_op.STAT,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        extra=(2, 3),
-        flags=4,
-        known_flags=_AT,
-        layout=Layout.FILE_ATTR,
-    ),
-    Row(name="readlink", operation=_op.READLINK, asks=_STAT, path=0, extra=(1, 2), follow=False),
-    Row(name="readlinkat", operation=_op.READLINK, asks=_STAT, dirfd=0, path=1, extra=(2, 3), follow=False),
-    Row(name="getxattr", operation=_op.GETXATTR, asks=_STAT, path=0, extra=(1, 2, 3)),
-    Row(
-        name="lgetxattr",
-        operation=_op.GETXATTR,
-        asks=_STAT,
-        path=0,
-        extra=(1, 2, 3),
-        fixed_flags=AT_SYMLINK_NOFOLLOW,
-        follow=False,
-    ),
-    Row(name="fgetxattr", operation=_op.GETXATTR, asks=_STAT, fd=0, extra=(1, 2, 3)),
-    Row(
-        name="getxattrat",
-        operation=_op.GETXATTR,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        flags=2,
-        known_flags=_AT,
-        extra=(3, 4, 5),
-    ),
-    Row(name="listxattr", operation=_op.LISTXATTR, asks=_STAT, path=0, extra=(1, 2)),
-    Row(
-        name="llistxattr",
-        operation=_op.LISTXATTR,
-        asks=_STAT,
-        path=0,
-        extra=(1, 2),
-        fixed_flags=AT_SYMLINK_NOFOLLOW,
-        follow=False,
-    ),
-    Row(name="flistxattr", operation=_op.LISTXATTR, asks=_STAT, fd=0, extra=(1, 2)),
-    Row(
-        name="listxattrat",
-        operation=_op.LISTXATTR,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        flags=2,
-        known_flags=_AT,
-        extra=(3, 4),
-    ),
-    Row(
-        name="name_to_handle_at",
-        operation=_op.HANDLE,
-        asks=_STAT,
-        dirfd=0,
-        path=1,
-        extra=(2, 3),
-        flags=4,
-        known_flags=AT_SYMLINK_FOLLOW | AT_EMPTY_PATH | HANDLE_FLAGS,
-        follow=False,
-    ),
-    Row(name="getdents", operation=_op.LIST, asks=_LIST, fd=0),
-    Row(name="getdents64", operation=_op.LIST, asks=_LIST, fd=0),
-    Row(name="inotify_add_watch", operation=_op.WATCH, asks=_WATCH, path=1, flags=2),
-    Row(name="fanotify_mark", operation=_op.WATCH, asks=_WATCH, dirfd=3, path=4, flags=1),
-)
-
 _PROCESS = (
     Row(name="chdir", operation=_op.CHDIR, asks=_CHDIR, path=0),
     Row(name="fchdir", operation=_op.CHDIR, asks=_CHDIR, fd=0),
@@ -410,7 +291,7 @@ ROWS: tuple[Row, ...] = (
     *_CONTENT,
     *_NAMES,
     *_METADATA,
-    *_LOOKS,
+    *LOOKUP_ROWS,
     *_PROCESS,
     *PROCESS_ROWS,
     *_REFUSED,

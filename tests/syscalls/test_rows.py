@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sydd.policy.access import Access
+from sydd.syscalls.flags import AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW
 from sydd.syscalls.process_rows import JUDGED_BY_REGISTERS
 from sydd.syscalls.row import Operation, Row, Times
-from sydd.syscalls.rows import AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, FLAG_REQUESTS, ROWS
+from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
 from sydd.syscalls.table import rows_by_name, rows_by_number
 from tests.syscalls.signatures import SIGNATURES
 
