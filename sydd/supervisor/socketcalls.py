@@ -302,6 +302,9 @@ def _try_connect(fd: int, address: bytes) -> int | None:
     fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_NONBLOCK)
     try:
         number = sockets.connect(fd, address)
+        if number == -errno.EINPROGRESS:
+            # On this host the peer has answered by now; the second call tells what.
+            number = sockets.connect(fd, address)
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, flags)
     return None if -number in (errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN) else number

@@ -251,7 +251,7 @@ ACTS: dict[str, list[Act]] = {
     ],
     "bind": [
         Act("no descriptor", b"file", f"#99 {_ADDRESS} #16", "bind"),
-        Act("any port", b"file", f"$ {_ADDRESS} #16", "bind", before=(do("socket", "#2", "#1", "#0"),)),
+        Act("any port", b"file", f"$ {_ADDRESS} #16", "", before=(do("socket", "#2", "#1", "#0"),)),
     ],
     "listen": [Act("no descriptor", b"file", "#99 #1", "")],
     "setuid": [Act("own", b"file", number(os.geteuid()))],
