@@ -24,7 +24,7 @@ from sydd.supervisor.request import (
     AT_SYMLINK_NOFOLLOW,
     Request,
 )
-from sydd.supervisor.resolve import in_existing_place
+from sydd.supervisor.resolve import Found, in_existing_place
 from sydd.supervisor.rights import (
     EXECUTE,
     MAKE_BY_TYPE,
@@ -44,7 +44,7 @@ from sydd.syscalls.row import Layout, Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sydd.supervisor.resolve import Found, Resolver
+    from sydd.supervisor.resolve import Resolver
 
 # Plain integers: the operators of IntFlag cost a microsecond each, and these stand on the path of every call.
 READ, LIST, STAT, EXEC, CHDIR = (
@@ -182,7 +182,7 @@ def _object(request: Request, resolver: Resolver) -> Found:
         opened = operation in _OF_OPEN_FILES or row.layout is Layout.FILE_ATTR
         if operation is Operation.REMOVEXATTR or (request.dirfd >= 0 and opened):
             return resolver.open_file(tid, request.dirfd)
-        return resolver.describe(resolver.descriptor(tid, request.dirfd))
+        return _held(resolver, resolver.descriptor(tid, request.dirfd), operation)
     if not path:
         raise NaturalFailure(errno.ENOENT)
     follow = row.follow
@@ -311,6 +311,16 @@ def _truncate(request: Request, resolver: Resolver) -> Target:
 def _attributes(request: Request, resolver: Resolver) -> Target:
     found = _object(request, resolver)
     return Target((Demand(0 if found.anonymous else ATTRIBUTES, found),))
+
+
+def _held(resolver: Resolver, fd: int, operation: Operation) -> Found:
+    """The object of a descriptor. One whose name is too long to be told may still be looked at by it."""
+    try:
+        return resolver.describe(fd)
+    except NaturalFailure as failure:
+        if failure.errno != errno.ENAMETOOLONG or operation is not Operation.STAT:
+            raise
+        return Found("a name longer than PATH_MAX", fd, named=False)
 
 
 def _look_up(request: Request, resolver: Resolver) -> Target:
