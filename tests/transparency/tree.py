@@ -63,14 +63,16 @@ def _below(directory: int, prefix: str, found: dict[str, Node]) -> None:
 def _opened(name: str, directory: int) -> int:
     """A directory, for listing; the owner gives itself leave where the mode does not."""
     how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    below = -1
     try:
         below = os.open(name, how, dir_fd=directory)
         os.close(os.open(".", os.O_PATH, dir_fd=below))
     except PermissionError:
+        if below >= 0:
+            os.close(below)
         os.chmod(name, 0o700, dir_fd=directory)
-    else:
-        return below
-    return os.open(name, how, dir_fd=directory)
+        return os.open(name, how, dir_fd=directory)
+    return below
 
 
 def _node(name: str, directory: int | None) -> Node:
