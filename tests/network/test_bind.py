@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from sydd.kernel import landlock_calls
 from tests.escapes.arena import ROOT, Arena
 from tests.network.conftest import Servers, reached
 
@@ -254,3 +255,27 @@ def test_fast_open(arena: Arena, servers: Servers) -> None:
     arena.confined(argv)
     assert arena.output == f"{errno.EOPNOTSUPP}\n", arena.errors
     assert not reached(server)
+
+
+CONFINED = """
+# LANDLOCK_ACCESS_NET_CONNECT_TCP is handled, and nothing allowed. Under `supervisor` there is no Landlock.
+server = socket.create_server(("127.0.0.1", 0))
+attributes = (0).to_bytes(8, "little") + (2).to_bytes(8, "little") + bytes(8)
+ruleset = call(444, attributes, len(attributes), 0)
+libc.prctl(38, 1, 0, 0, 0)
+if call(446, ruleset, 0) == 0:
+    print(code(socket.socket().connect, server.getsockname()))
+else:
+    print(errno.EACCES)
+"""
+
+
+def test_own_domain(arena: Arena) -> None:
+    """Who has forbidden itself to connect is not connected by the supervisor, which stands outside."""
+    if landlock_calls.abi() < 4:
+        pytest.skip("needs Landlock with rules about ports (Linux 6.7)")
+    argv = arena.python(HELPERS + CONFINED)
+    arena.native(argv)
+    assert arena.output == REFUSED, arena.errors
+    arena.confined(argv)
+    assert arena.output == REFUSED, arena.errors
