@@ -8,7 +8,6 @@ into the string.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,6 +21,7 @@ from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.rule import Rule, parse_rule
 from sydd.policy.tables import KEYS, EnvironmentTable, read_tables
 from sydd.policy.toml_place import Key, Places
+from sydd.policy.toml_text import read_toml
 from sydd.policy.variables import (
     BUILTIN,
     NAME,
@@ -32,7 +32,6 @@ from sydd.policy.variables import (
 )
 from sydd.policy.words import did_you_mean
 
-_TOML_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _UMASK: Final = re.compile(r"0?[0-7]{1,3}")
 _WANTED: Final = {
     "string_type": "a string",
@@ -91,33 +90,8 @@ def parse_profile(text: str, file: str, name: str = "") -> Document:
     Raises:
         PolicyError: at the first thing that is wrong, with its line and column.
     """
-    data = _toml(text, file)
+    data = read_toml(text, file)
     return _Reader(file, Places(text)).document(data, name)
-
-
-def _toml(text: str, file: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        found = _TOML_PLACE.search(message)
-        if found is None:
-            raise PolicyError(f"not TOML: {message}", Source(file)) from None
-        message = message[: found.start()]
-        lines = text.replace("\r\n", "\n").split("\n")
-        if found[1]:
-            line, column = int(found[1]), int(found[2])
-        else:
-            line, column = len(lines), len(lines[-1]) + 1
-        if message == "Cannot overwrite a value":
-            # tomllib points behind the value; what is wrong is the key before it
-            key = lines[line - 1].partition("=")[0].strip()
-            place = Source(file, line, lines[line - 1].find(key) + 1)
-            raise PolicyError(f"'{key}' is there twice", place, "remove one of them") from None
-        word = lines[line - 1][column - 1 :].strip()
-        quoted = f" at '{word}'" if word else ""
-        hint = "a ',' is missing before it, or a ']'" if message == "Unclosed array" else ""
-        raise PolicyError(f"not TOML{quoted}: {message}", Source(file, line, column), hint) from None
 
 
 class _Reader:

@@ -1,0 +1,78 @@
+"""What each user has of the daemon at a time, and the most that it may have."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+
+from sydd.daemon.config import LimitsTable
+
+
+class QuotaExceededError(Exception):
+    """A user has as much of something as it may have.
+
+    Args:
+        what: of what: sessions, connections or descriptors.
+        maximum: how many a user may have.
+    """
+
+    def __init__(self, what: str, maximum: int) -> None:
+        super().__init__(f"a user may have {maximum} {what} at a time")
+        self.what = what
+        self.maximum = maximum
+
+
+class Quota:
+    """Counts by user id.
+
+    Args:
+        limits: the most.
+    """
+
+    def __init__(self, limits: LimitsTable) -> None:
+        self._limits = {
+            "sessions": limits.sessions,
+            "connections": limits.connections,
+            "descriptors": limits.descriptors,
+        }
+        self._used: Counter[tuple[str, int]] = Counter()
+
+    def take(self, what: str, uid: int, number: int = 1) -> None:
+        """Count some more.
+
+        Args:
+            what: sessions, connections or descriptors.
+            uid: whose.
+            number: how many.
+
+        Raises:
+            QuotaExceededError: they would be too many; none is counted.
+        """
+        maximum = self._limits[what]
+        if self._used[what, uid] + number > maximum:
+            raise QuotaExceededError(what, maximum)
+        self._used[what, uid] += number
+
+    def give_back(self, what: str, uid: int, number: int = 1) -> None:
+        """Count some less."""
+        self._used[what, uid] -= number
+        if self._used[what, uid] <= 0:
+            del self._used[what, uid]
+
+    def used(self, what: str, uid: int) -> int:
+        """How many a user has."""
+        return self._used.get((what, uid), 0)
+
+    @contextlib.contextmanager
+    def held(self, what: str, uid: int, number: int = 1) -> Iterator[None]:
+        """Have some for the time of the block.
+
+        Raises:
+            QuotaExceededError: they would be too many.
+        """
+        self.take(what, uid, number)
+        try:
+            yield
+        finally:
+            self.give_back(what, uid, number)
