@@ -1,0 +1,1 @@
+"""What goes over the control socket: values and errors, shared by the server and the client."""
