@@ -200,6 +200,12 @@ class PathGlob:
         # only a pattern that ends in ** can: being at that ** after the directory's components is being done
         return is_deep(self._parts[-1]) and len(self._parts) - 1 in self._reached(directory)
 
+    def covers(self, other: PathGlob) -> bool:
+        """Whether every path that *other* matches matches; True is certain."""
+        if other.kind is Kind.EXACT and self.matches(other.literal_prefix):
+            return True
+        return self.text == other.text or self.covers_subtree(other.literal_prefix)
+
     def alike(self, first: str, second: str) -> bool:
         """Whether it matches the same below both, seen from *first* and from *second*; True is certain."""
         if self.kind is Kind.EXACT:

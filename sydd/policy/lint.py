@@ -188,7 +188,7 @@ def _covers(other: BoundRule, rule: BoundRule, piece: _Piece) -> bool:
             return False
         if not isinstance(piece, PathGlob):
             return _covers_net(other.net, rule.net, piece)
-    return isinstance(piece, PathGlob) and any(_covers_glob(glob, piece) for glob in _globs(other))
+    return isinstance(piece, PathGlob) and any(glob.covers(piece) for glob in _globs(other))
 
 
 def _covers_net(other: NetPattern, net: NetPattern, piece: Network | None) -> bool:
@@ -199,10 +199,3 @@ def _covers_net(other: NetPattern, net: NetPattern, piece: Network | None) -> bo
     if net.name is not None:
         return other.name is not None and other.name.covers(net.name)
     return other.family == net.family and not net.host
-
-
-def _covers_glob(candidate: PathGlob, glob: PathGlob) -> bool:
-    """Whether *candidate* surely matches all that *glob* does."""
-    if glob.kind is Kind.EXACT and candidate.matches(glob.literal_prefix):
-        return True
-    return candidate.text == glob.text or candidate.covers_subtree(glob.literal_prefix)

@@ -11,6 +11,7 @@ from sydd.policy.errors import Source
 from sydd.policy.netsettings import NetSettings
 from sydd.policy.restrict import Restrict
 from sydd.policy.rule import Rule
+from sydd.policy.sessionlimits import SessionLimits
 from sydd.policy.variables import Variable, substitute_value
 
 UNLIMITED: Final = -1
@@ -86,6 +87,7 @@ class Policy:
         environment: what of the environment is passed, dropped, set.
         umask: file mode creation mask; None leaves the caller's.
         limits: name (see LIMITS), soft and hard limit; UNLIMITED for none.
+        session_limits: what else `[limits]` says.
         keep_descriptors: inherited descriptors beyond 0, 1, 2 that stay open.
         sources: the files it was read from, parents first.
         restrict: what it says about calls that no path rule speaks of.
@@ -100,6 +102,7 @@ class Policy:
     environment: Environment = Environment()
     umask: int | None = None
     limits: tuple[tuple[str, int, int], ...] = ()
+    session_limits: SessionLimits = field(default=SessionLimits())
     keep_descriptors: tuple[int, ...] = ()
     restrict: Restrict = field(default=Restrict())
     network: NetSettings = field(default=NetSettings())

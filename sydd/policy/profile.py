@@ -19,6 +19,7 @@ from sydd.policy.netsettings import NETWORK_CHOICES, NetSettings
 from sydd.policy.policy import LIMITS, Environment, Mode, Policy, Setting
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.rule import Rule, parse_rule
+from sydd.policy.sessionlimits import SESSION_LIMITS, SessionLimits
 from sydd.policy.tables import KEYS, EnvironmentTable, read_tables
 from sydd.policy.toml_place import Key, Places
 from sydd.policy.toml_text import read_toml
@@ -58,7 +59,8 @@ class Document:
         rules: its own.
         environment: its own.
         umask: None where it says nothing.
-        limits: its own, by name.
+        limits: its own resource limits, by name.
+        session_limits: what else its `[limits]` says.
         keep_descriptors: its own.
         restrict: its own.
         network: its own.
@@ -74,6 +76,7 @@ class Document:
     environment: Environment
     umask: int | None
     limits: Mapping[str, tuple[int, int]]
+    session_limits: SessionLimits
     keep_descriptors: tuple[int, ...]
     restrict: Restrict
     network: NetSettings
@@ -138,18 +141,28 @@ class _Reader:
             ),
             mode=Mode(table.mode) if table.mode else None,
             variables=tuple(self.variable(name, value) for name, value in table.variables.items()),
-            rules=tuple(self.rule(number, text) for number, text in enumerate(table.rules)),
+            rules=tuple(self.rule(("rules", number), text) for number, text in enumerate(table.rules)),
             environment=self.environment(table.environment),
             umask=self.umask(table.umask),
-            limits={name: self.limit(name, value) for name, value in table.limits.items()},
+            limits={
+                name: self.limit(name, value)
+                for name, value in table.limits.items()
+                if name not in SESSION_LIMITS
+            },
+            session_limits=SessionLimits(
+                **{
+                    name: read(table.limits[name], _Places(self, ("limits", name)))
+                    for name, read in SESSION_LIMITS.items()
+                    if name in table.limits
+                }
+            ),
             keep_descriptors=self.descriptors(table.descriptors.keep),
             restrict=table.restrict,
             network=table.network,
         )
 
-    def rule(self, number: int, text: str) -> Rule:
+    def rule(self, way: Key, text: str) -> Rule:
         """One rule, its places those of the characters in the file, whatever escapes stand before them."""
-        way: Key = ("rules", number)
         try:
             # columns from 1 are offsets here
             rule = parse_rule(text, Source(self.file, 1, 1))
@@ -209,7 +222,8 @@ class _Reader:
     def limit(self, name: str, value: object) -> tuple[int, int]:
         """One of `[limits]`."""
         if name not in LIMITS:
-            hint = did_you_mean(name, LIMITS, f"limits are {', '.join(LIMITS)}")
+            known = (*LIMITS, *SESSION_LIMITS)
+            hint = did_you_mean(name, known, f"limits are {', '.join(known)}")
             raise PolicyError(f"unknown limit '{name}'", self.key("limits", name), hint)
         return parse_limit(name, value, self.value("limits", name))
 
@@ -265,7 +279,7 @@ class _Reader:
         hint = did_you_mean(word, known)
         if not hint:
             elsewhere = [name for name, keys in tables.items() if word in keys]
-            if word in LIMITS:
+            if word in LIMITS or word in SESSION_LIMITS:
                 hint = "it belongs in [limits]"
             elif elsewhere:
                 hint = (
@@ -277,6 +291,20 @@ class _Reader:
                 hint = f"keys are {', '.join(known)}"
         table = f" in [{way[-2]}]" if len(way) > 1 else ""
         return PolicyError(f"unknown key '{word}'{table}", self.key(*way), hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The places of one key; see `sessionlimits.Places`."""
+
+    reader: _Reader
+    way: Key
+
+    def source(self, *inside: int) -> Source:
+        return self.reader.value(*self.way, *inside)
+
+    def rule(self, number: int, text: str) -> Rule:
+        return self.reader.rule((*self.way, number), text)
 
 
 def _noun(value: object) -> str:
@@ -318,7 +346,10 @@ def to_policy(
     variables = [variable for document in documents for variable in document.variables]
     rules = (*(rule for document in documents for rule in document.rules), *extra_rules)
     settings = tuple(setting for document in documents for setting in document.environment.set)
-    texts = [(rule.pattern, rule.pattern_source) for rule in rules]
+    session_limits = SessionLimits()
+    for document in documents:
+        session_limits = document.session_limits.over(session_limits)
+    texts = [(rule.pattern, rule.pattern_source) for rule in (*rules, *session_limits.ceiling)]
     texts += [(setting.value, setting.source) for setting in settings]
     texts += [(variable.value, variable.source) for variable in variables]
     usable = {*BUILTIN, *(variable.name for variable in variables)}
@@ -351,6 +382,7 @@ def to_policy(
         ),
         umask=next((item.umask for item in reversed(documents) if item.umask is not None), None),
         limits=tuple((name, *limits[name]) for name in sorted(limits)),
+        session_limits=session_limits,
         keep_descriptors=tuple(sorted({number for item in documents for number in item.keep_descriptors})),
         restrict=restrict,
         network=network,
