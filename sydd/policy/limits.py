@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from sydd.policy.errors import PolicyError, Source
-from sydd.policy.policy import UNLIMITED
+from sydd.policy.quantities import SIZES, UNLIMITED, read_quantity
 
-_SIZE: Final = re.compile(r"(\d+)([KMGT])")
-_UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZES: Final = frozenset({"as", "core", "data", "fsize", "memlock", "stack"})
-_MOST: Final = (1 << 63) - 1
 
 
 def parse_limit(name: str, value: object, source: Source) -> tuple[int, int]:
@@ -40,15 +36,9 @@ def parse_limit(name: str, value: object, source: Source) -> tuple[int, int]:
 
 def _single(name: str, value: object, source: Source) -> int:
     """One limit in bytes, seconds or pieces."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
-        return value
-    if value == "unlimited":
-        return UNLIMITED
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found is not None and name in _SIZES:
-        size = int(found[1]) * _UNITS[found[2]]
-        if size <= _MOST:
-            return size
+    limit = read_quantity(value, SIZES if name in _SIZES else {})
+    if limit is not None:
+        return limit
     if name in _SIZES:
         hint = "write bytes as an integer, a size such as '2G' (K, M, G, T), or 'unlimited'"
     else:

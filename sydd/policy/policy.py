@@ -14,9 +14,6 @@ from sydd.policy.rule import Rule
 from sydd.policy.sessionlimits import SessionLimits
 from sydd.policy.variables import Variable, substitute_value
 
-UNLIMITED: Final = -1
-"""What RLIM_INFINITY is in `resource`."""
-
 LIMITS: Final = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack")
 """Resource limits that a profile may set: the names of setrlimit(2) without RLIMIT_, in lower case."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from sydd.policy.access import Action, names
 from sydd.policy.ceiling import FIXED_PATTERNS, NEVER_AT_RUN_TIME
 from sydd.policy.errors import PolicyError, Source
+from sydd.policy.quantities import DURATIONS, SIZES, UNLIMITED, read_quantity
 from sydd.policy.rule import Rule
 
 ASK_TIMEOUT: Final = 60
@@ -26,10 +27,16 @@ class SessionLimits:
     """The keys of `[limits]` that are no resource limits. None: nothing was said.
 
     Attributes:
+        processes: processes and threads that the session may have at a time; UNLIMITED for any number.
+        memory: bytes that they may have together; UNLIMITED for no limit.
+        time: seconds from the start of the command to the end of the session; UNLIMITED for no limit.
         runtime: rules that bound what rules added to a running session may allow; none allow nothing.
         ask_timeout: seconds after which a question that nobody answered is denied.
     """
 
+    processes: int | None = None
+    memory: int | None = None
+    time: int | None = None
     runtime: tuple[Rule, ...] | None = None
     ask_timeout: int | None = None
 
@@ -37,6 +44,15 @@ class SessionLimits:
     def ceiling(self) -> tuple[Rule, ...]:
         """The bounds of rules at run time that hold."""
         return self.runtime or ()
+
+    def most(self, name: str) -> int | None:
+        """What the session may use of something; None for no limit.
+
+        Args:
+            name: `processes`, `memory` or `time`.
+        """
+        value: int | None = getattr(self, name)
+        return None if value == UNLIMITED else value
 
     @property
     def patience(self) -> int:
@@ -101,7 +117,28 @@ def _ask_timeout(value: object, at: Places) -> int:
     raise PolicyError(f"limit 'ask_timeout' cannot be '{value}'", at.source(), hint)
 
 
+def _quantity(name: str, units: dict[str, int], hint: str) -> Callable[[object, Places], int]:
+    """The reader of a key that takes a number, not 0, or `unlimited`."""
+
+    def read(value: object, at: Places) -> int:
+        number = read_quantity(value, units)
+        if number:
+            return number
+        raise PolicyError(f"limit '{name}' cannot be '{value}'", at.source(), hint)
+
+    return read
+
+
 SESSION_LIMITS: Final[dict[str, Callable[[object, Places], Any]]] = {
+    "processes": _quantity("processes", {}, "write a count from 1, or 'unlimited'"),
+    "memory": _quantity(
+        "memory", SIZES, "write bytes as an integer, a size such as '2G' (K, M, G, T), or 'unlimited'"
+    ),
+    "time": _quantity(
+        "time",
+        DURATIONS,
+        "write seconds as an integer, a duration such as '90min' (s, min, h, d), or 'unlimited'",
+    ),
     "runtime": _runtime,
     "ask_timeout": _ask_timeout,
 }

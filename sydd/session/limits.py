@@ -1,0 +1,51 @@
+"""Limits on a session where it has no control group: process by process, by setrlimit(2).
+
+What a control group limits for all processes together, the kernel can else limit only for each process
+(memory), or for all of a user's (processes). So `memory` is what one process may have of its own, and
+`processes` comes on top of what the user runs when the session begins, and does not bind root at all.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from sydd.policy.sessionlimits import SessionLimits
+
+
+def process_limits(limits: SessionLimits, uid: int) -> tuple[tuple[int, int, int], ...]:
+    """The limits of each process that come nearest to those of the session.
+
+    Args:
+        limits: the session's.
+        uid: real user id of the command.
+
+    Returns:
+        (resource, soft, hard) as setrlimit(2) takes them.
+    """
+    found = []
+    processes, memory = limits.most("processes"), limits.most("memory")
+    if processes is not None:
+        most = processes + tasks_of(uid)
+        found.append((resource.RLIMIT_NPROC, most, most))
+    if memory is not None:
+        # Address space that is only reserved (Go, sanitizers) does not count here, as in a group.
+        found.append((resource.RLIMIT_DATA, memory, memory))
+    return tuple(found)
+
+
+def tasks_of(uid: int) -> int:
+    """How many processes and threads a user has."""
+    count = 0
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{name}/status", "rb") as file:
+                status = file.read()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        fields = dict(line.split(b":\t", 1) for line in status.splitlines() if b":\t" in line)
+        if int(fields[b"Uid"].split()[0]) == uid:
+            count += int(fields[b"Threads"])
+    return count
