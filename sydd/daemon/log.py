@@ -57,6 +57,9 @@ class Sink(Protocol):
 
     lost: int
 
+    def close(self) -> None:
+        """Give up what was opened for it."""
+
 
 class StreamSink:
     """A descriptor that may be a file, a pipe, a socket or a terminal; it stays the caller's.
@@ -84,6 +87,9 @@ class StreamSink:
         except OSError:
             self.lost += 1
 
+    def close(self) -> None:
+        """The descriptor is the caller's."""
+
 
 class JournalSink:
     """journald.
@@ -100,6 +106,10 @@ class JournalSink:
         """Send one record."""
         if not self._journal.send(fields):
             self.lost += 1
+
+    def close(self) -> None:
+        """Close the socket; another record opens it again."""
+        self._journal.close()
 
 
 class _Writer:
@@ -134,7 +144,7 @@ def configure(level: str = "info", form: Form = "auto", *, fd: int = 2) -> Sink:
     processors: list[Any] = [structlog.processors.add_log_level, structlog.processors.format_exc_info, _plain]
     sink: JournalSink | StreamSink
     if form == "journal":
-        sink = JournalSink(journald.Journal())
+        sink = JournalSink(journald.Journal(journald.SOCKET))
         processors += [_to_journal]
     elif form in ("json", "console"):
         sink = StreamSink(fd)
@@ -142,7 +152,7 @@ def configure(level: str = "info", form: Form = "auto", *, fd: int = 2) -> Sink:
         if form == "json":
             processors += [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer()]
         else:
-            processors += [structlog.dev.ConsoleRenderer(colors=os.isatty(fd))]
+            processors += [_escaped, structlog.dev.ConsoleRenderer(colors=os.isatty(fd))]
     else:
         raise ValueError(f"unknown form of log '{form}': auto, journal, json or console")
     _sink, writer = sink, _Writer(sink.write)
@@ -184,7 +194,7 @@ def violation(event: Mapping[str, Any], **more: Any) -> None:
 
 
 def _plain(_logger: Any, _method: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Make text of what JSON and the journal do not know; escape what drives a terminal or is no UTF-8."""
+    """Make text of what JSON and the journal do not know, and a message that is one line."""
     for key, value in record.items():
         if isinstance(value, Message):
             record[key] = value.value
@@ -192,9 +202,20 @@ def _plain(_logger: Any, _method: str, record: dict[str, Any]) -> dict[str, Any]
             record[key] = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         elif value is not None and not isinstance(value, bool | int | float | list | tuple | dict):
             record[key] = str(value)
-    message = str(record.get("event", ""))
-    record["event"] = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message)
+    record["event"] = _printable(str(record.get("event", "")))
     return record
+
+
+def _escaped(_logger: Any, _method: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Escape what drives a terminal, in all fields but an exception."""
+    return {
+        key: _printable(value) if isinstance(value, str) and key != "exception" else value
+        for key, value in record.items()
+    }
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _to_journal(
