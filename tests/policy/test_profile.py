@@ -14,8 +14,8 @@ from sydd.policy.lint import findings
 from sydd.policy.matcher import Matcher
 from sydd.policy.netsettings import NetSettings
 from sydd.policy.policy import Mode, Policy
-from sydd.policy.quantities import UNLIMITED
 from sydd.policy.profile import parse_profile, to_policy
+from sydd.policy.quantities import UNLIMITED
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.variables import resolve
 from sydd.profiles import store
