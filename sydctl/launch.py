@@ -142,12 +142,13 @@ def _launch(
     ready: Prepared, command: list[str], stream: TextIO | None, arguments: argparse.Namespace, name: str
 ) -> int:
     from sydd.session import embedded
+    from sydd.session.launching import LaunchError
     from sydd.supervisor.journal import Journal
 
     journal = Journal(stream, _tell_event if arguments.verbose else None)
     try:
         outcome = embedded.run(ready, command, journal, name=name)
-    except embedded.SessionError as error:
+    except LaunchError as error:
         raise Failure(str(error), EXIT_FAILED) from None
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

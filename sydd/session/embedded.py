@@ -12,35 +12,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
-import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sydd.kernel import capabilities, landlock_calls, namespaces, prctl, seccomp
-from sydd.kernel.landlock import FsRight
-from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
-from sydd.launcher import EXIT_FAILED, GO, Launch, become, candidates
-from sydd.plan.bpf import compile_filter
-from sydd.plan.capabilities import KEPT_MASK
-from sydd.plan.engine import Engine
-from sydd.plan.landlock import LandlockRule
-from sydd.session.executables import executed_files
-from sydd.session.privatenet import PrivateNetworkError, enter_network, refuse_sockets, set_up
+from sydd.kernel import capabilities, prctl, seccomp
+from sydd.launcher import EXIT_FAILED
+from sydd.session.launching import LaunchSpec, let_go, start, take_listener
+from sydd.session.privatenet import enter_network
 from sydd.session.tree import kill_tree, signal_tree
 from sydd.supervisor.context import Context
-from sydd.supervisor.journal import Journal
 from sydd.supervisor.worker import Worker
 from sydd.syscalls.table import rows_by_arch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sydd.plan.landlock import LandlockPlan
     from sydd.session.prepare import Prepared
+    from sydd.supervisor.journal import Journal
 
 FORWARDED = (
     signal.SIGHUP,
@@ -75,10 +66,6 @@ class Outcome:
     handled: int
 
 
-class SessionError(Exception):
-    """The session cannot be started; the message says why."""
-
-
 def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str) -> Outcome:
     """Run a command under a prepared policy and wait for the end of its session.
 
@@ -89,47 +76,9 @@ def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str)
         name: of the session, for events.
 
     Raises:
-        SessionError: the sandbox cannot be set up; the command was not started.
+        LaunchError: the sandbox cannot be set up; the command was not started.
     """
     return _Session(prepared, list(argv), journal, name).run()
-
-
-def _launch_files(plan: LandlockPlan, launch: Launch) -> list[str]:
-    """Files to grant EXECUTE on, since the launch itself is not judged by exec rules."""
-    if FsRight.EXECUTE not in plan.handled:
-        return []
-    return [file for path in candidates(launch) for file in executed_files(path)]
-
-
-def build_ruleset(plan: LandlockPlan, launched: Sequence[str] = ()) -> int:
-    """Make the ruleset of *plan*.
-
-    Paths that have vanished since the plan was made are left out, and so are those on which a symbolic link
-    stands by now (they are canonical, so somebody put it there): less is granted, never more.
-
-    Args:
-        plan: what to handle and to grant.
-        launched: files that may be executed besides.
-
-    Returns:
-        Its descriptor, which the caller closes.
-    """
-    ruleset = landlock_calls.create_ruleset(int(plan.handled), 0, plan.scoped)
-    try:
-        executables = tuple(LandlockRule(path, FsRight.EXECUTE, directory=False) for path in launched)
-        for rule in plan.rules + executables:
-            flags = os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if rule.directory else 0)
-            parent = probe_openat2(AT_FDCWD, os.fsencode(rule.path), flags, RESOLVE_NO_SYMLINKS)
-            if parent < 0:
-                continue
-            try:
-                landlock_calls.add_path_rule(ruleset, parent, int(rule.rights))
-            finally:
-                os.close(parent)
-    except BaseException:
-        os.close(ruleset)
-        raise
-    return ruleset
 
 
 class _Session:
@@ -144,11 +93,7 @@ class _Session:
         self._alone = False  # no child is left, of those either that had lost their parent
         self._failure = ""
         self._ignored: tuple[int, ...] = ()
-        # What is only recorded is not changed.
-        self._capabilities = -1 if prepared.plan.engine is Engine.AUDIT else KEPT_MASK
-        if prepared.plan.network.user_namespace:
-            # Of those that it has in its user namespace the command keeps none, so the worker uses none.
-            self._capabilities = 0
+        self._spec = LaunchSpec.of(prepared)
         self._served = threading.Event()
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
@@ -176,88 +121,23 @@ class _Session:
 
     def _start(self, mask: set[signal.Signals | int]) -> None:
         """Fork the launcher, take the listener over, and let the command go."""
-        if self._prepared.plan.engine is Engine.NESTED:
-            # The session around this one has the only supervisor that there can be.
-            self._fork(mask, None)
+        if not self._spec.supervised:
+            self._command = self._fork(None, mask)
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with ours:
             with theirs:
-                self._fork(mask, theirs)
-            if self._prepared.plan.network.private:
-                self._own_network(ours)
-            listener = _receive_listener(ours)
+                self._command = self._fork(theirs, mask)
+            listener = take_listener(self._spec, ours, self._command)
             if listener < 0:
                 return  # the launcher has said why and ends; its status is the session's
             # The worker reads other processes: nobody of the same user may read it.
             prctl.set_dumpable(on=False)
             self._serve(listener)
-            with contextlib.suppress(
-                OSError
-            ):  # a launcher that was killed meanwhile: its status is the session's
-                ours.sendall(GO)
+            let_go(ours)
 
-    def _own_network(self, channel: socket.socket) -> None:
-        """Set up the network namespace that the launcher makes."""
-        try:
-            set_up(channel, self._command, user_namespace=self._prepared.plan.network.user_namespace)
-        except PrivateNetworkError as error:
-            msg = f"cannot set up the sandbox: {error}"
-            raise SessionError(msg) from error
-
-    def _fork(self, mask: set[signal.Signals | int], channel: socket.socket | None) -> None:
-        """Start the launcher, which becomes the command.
-
-        Args:
-            mask: signals that are blocked for the command.
-            channel: by which it sends the listener; None where there is none.
-        """
-        plan = self._prepared.plan
-        ruleset = -1
-        try:
-            launch = self._launch(mask)
-            if plan.network.private:
-                refuse_sockets((0, 1, 2, *launch.keep))
-            if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
-                ruleset = build_ruleset(plan.landlock, _launch_files(plan.landlock, launch))
-            launch.ruleset = ruleset
-            if channel is not None:
-                launch.channel = channel.fileno()
-                launch.filter_flags = (
-                    seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
-                )
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._command = os.fork()
-            if not self._command:
-                become(launch)
-        except (OSError, PrivateNetworkError) as error:
-            msg = f"cannot set up the sandbox: {error}"
-            raise SessionError(msg) from error
-        finally:
-            if ruleset >= 0:
-                os.close(ruleset)
-
-    def _launch(self, mask: set[signal.Signals | int]) -> Launch:
-        prepared = self._prepared
-        policy = prepared.policy
-        launch = Launch(self._argv, dict(prepared.environment))
-        launch.directory = prepared.place.cwd
-        launch.program = compile_filter(prepared.plan.filter)
-        launch.keep = policy.keep_descriptors
-        launch.capabilities = self._capabilities
-        if prepared.plan.network.private:
-            own_user = prepared.plan.network.user_namespace
-            launch.namespaces = namespaces.CLONE_NEWNET | (namespaces.CLONE_NEWUSER if own_user else 0)
-        launch.umask = -1 if policy.umask is None else policy.umask
-        launch.limits = tuple(
-            (getattr(resource, f"RLIMIT_{name.upper()}"), soft, hard) for name, soft, hard in policy.limits
-        )
-        launch.signals = mask
-        # Python ignores these two; a command that inherits that would not die of a closed pipe.
-        launch.ignored_signals = self._ignored
-        launch.default_signals = (signal.SIGPIPE, signal.SIGXFSZ)
-        return launch
+    def _fork(self, channel: socket.socket | None, mask: set[signal.Signals | int]) -> int:
+        return start(self._spec, self._argv, channel, mask=mask, ignored=self._ignored)
 
     def _serve(self, listener: int) -> None:
         prepared = self._prepared
@@ -284,7 +164,7 @@ class _Session:
                     # What belongs to a network, such as /proc/sys/net, is the session's for the worker, too.
                     enter_network(self._command)
                 # Never more for a caller than the caller has; but for reading what it asks for.
-                capabilities.limit(self._capabilities | 1 << capabilities.SYS_PTRACE)
+                capabilities.limit(self._spec.capabilities | 1 << capabilities.SYS_PTRACE)
                 worker.serve()
             except BaseException as error:  # noqa: BLE001  # told to the main thread, which ends the session
                 self._failure = f"{type(error).__name__}: {error}"
@@ -317,7 +197,7 @@ class _Session:
     def _finished(self) -> bool:
         if self._status is None:
             return False
-        if self._prepared.plan.engine is Engine.NESTED:
+        if not self._spec.supervised:
             return self._alone
         return self._thread is None or self._served.is_set()
 
@@ -360,15 +240,6 @@ class _Session:
         os.kill(os.getpid(), signal.SIGSTOP)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._command, signal.SIGCONT)
-
-
-def _receive_listener(channel: socket.socket) -> int:
-    """The listener that the launcher sends; -1 when it ended without."""
-    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
-    if not descriptors:
-        return -1
-    os.set_inheritable(descriptors[0], False)
-    return descriptors[0]
 
 
 def _receive_ends() -> bool:

@@ -1,0 +1,304 @@
+"""Starting a command under a plan: who forks the launcher does this, whoever supervises it.
+
+Embedded, supervisor and parent of the command are one process. With the daemon they are not: the plan is made
+by a worker, and the command is started by sydctl, or by a keeper. What these need of the plan is a
+`LaunchSpec`, which can be sent.
+
+The launcher puts the filter on itself and sends the listener; it goes on only after `let_go`, so that every
+call of the command has somebody who answers it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sydd.kernel import landlock_calls, namespaces, seccomp
+from sydd.kernel.landlock import FsRight
+from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
+from sydd.launcher import GO, Launch, become, candidates
+from sydd.plan.bpf import compile_filter
+from sydd.plan.capabilities import KEPT_MASK
+from sydd.plan.engine import Engine
+from sydd.session.executables import executed_files
+from sydd.session.privatenet import PrivateNetworkError, refuse_sockets, set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sydd.plan.landlock import LandlockPlan
+    from sydd.session.prepare import Prepared
+
+
+class LaunchError(Exception):
+    """The command cannot be started; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One rule of a Landlock ruleset.
+
+    Attributes:
+        path: canonical.
+        rights: bits of `landlock_path_beneath_attr.allowed_access`.
+        directory: whether it is about a directory and all below it.
+    """
+
+    path: str
+    rights: int
+    directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """A Landlock ruleset, ready to be made.
+
+    Attributes:
+        handled: rights that are refused except where a rule grants them.
+        scoped: bits of `landlock_ruleset_attr.scoped`.
+        grants: its rules.
+    """
+
+    handled: int
+    scoped: int
+    grants: tuple[Grant, ...]
+
+    @classmethod
+    def of_plan(cls, plan: LandlockPlan) -> Ruleset:
+        """The ruleset of a plan."""
+        grants = tuple(Grant(rule.path, int(rule.rights), rule.directory) for rule in plan.rules)
+        return cls(int(plan.handled), plan.scoped, grants)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """What a launch needs of a plan; it can be sent as JSON.
+
+    Attributes:
+        program: BPF instructions of the filter.
+        supervised: whether the filter has notifications, so that a listener comes.
+        ruleset: the Landlock ruleset; None for none.
+        environment: the command's whole environment.
+        directory: its working directory, canonical.
+        umask: file mode creation mask; -1 to keep it.
+        limits: (resource, soft, hard) as setrlimit(2) takes them.
+        keep: inherited descriptors above 2 that stay open.
+        capabilities: those that may be kept, bit N for capability N; -1 for all.
+        private_network: whether the command gets a network namespace.
+        user_namespace: whether that takes a user namespace.
+    """
+
+    program: bytes
+    supervised: bool
+    ruleset: Ruleset | None
+    environment: Mapping[str, str]
+    directory: str
+    umask: int
+    limits: tuple[tuple[int, int, int], ...]
+    keep: tuple[int, ...]
+    capabilities: int
+    private_network: bool
+    user_namespace: bool
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> LaunchSpec:
+        """What *prepared* comes to."""
+        plan, policy = prepared.plan, prepared.policy
+        ruleset = None
+        if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
+            ruleset = Ruleset.of_plan(plan.landlock)
+        return cls(
+            program=compile_filter(plan.filter),
+            # The session around a nested one has the only supervisor that there can be.
+            supervised=plan.engine is not Engine.NESTED,
+            ruleset=ruleset,
+            environment=dict(prepared.environment),
+            directory=prepared.place.cwd,
+            umask=-1 if policy.umask is None else policy.umask,
+            limits=tuple(
+                (getattr(resource, f"RLIMIT_{name.upper()}"), soft, hard)
+                for name, soft, hard in policy.limits
+            ),
+            keep=tuple(policy.keep_descriptors),
+            capabilities=kept_capabilities(prepared),
+            private_network=plan.network.private,
+            user_namespace=plan.network.user_namespace,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        value = asdict(self)
+        value["program"] = base64.b64encode(self.program).decode("ascii")
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LaunchSpec:
+        """From what `as_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        fields = dict(value)
+        fields["program"] = base64.b64decode(fields["program"], validate=True)
+        if fields["ruleset"] is not None:
+            ruleset = dict(fields["ruleset"])
+            ruleset["grants"] = tuple(Grant(**grant) for grant in ruleset["grants"])
+            fields["ruleset"] = Ruleset(**ruleset)
+        fields["limits"] = tuple((which, soft, hard) for which, soft, hard in fields["limits"])
+        fields["keep"] = tuple(fields["keep"])
+        return cls(**fields)
+
+
+def kept_capabilities(prepared: Prepared) -> int:
+    """The capabilities that a command may keep, bit N for capability N; -1 for all."""
+    if prepared.plan.engine is Engine.AUDIT:
+        return -1  # what is only recorded is not changed
+    # Of those that it has in its user namespace the command keeps none, so the worker uses none.
+    return 0 if prepared.plan.network.user_namespace else KEPT_MASK
+
+
+def build_ruleset(ruleset: Ruleset, launched: Sequence[str] = ()) -> int:
+    """Make *ruleset*.
+
+    Paths that have vanished since the plan was made are left out, and so are those on which a symbolic link
+    stands by now (they are canonical, so somebody put it there): less is granted, never more.
+
+    Args:
+        ruleset: what to handle and to grant.
+        launched: files that may be executed besides.
+
+    Returns:
+        Its descriptor, which the caller closes.
+    """
+    made = landlock_calls.create_ruleset(ruleset.handled, 0, ruleset.scoped)
+    try:
+        executables = tuple(Grant(path, int(FsRight.EXECUTE), directory=False) for path in launched)
+        for grant in ruleset.grants + executables:
+            flags = os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if grant.directory else 0)
+            parent = probe_openat2(AT_FDCWD, os.fsencode(grant.path), flags, RESOLVE_NO_SYMLINKS)
+            if parent < 0:
+                continue
+            try:
+                landlock_calls.add_path_rule(made, parent, grant.rights)
+            finally:
+                os.close(parent)
+    except BaseException:
+        os.close(made)
+        raise
+    return made
+
+
+def start(
+    spec: LaunchSpec,
+    argv: Sequence[str],
+    channel: socket.socket | None,
+    *,
+    mask: Iterable[int] = (),
+    ignored: Sequence[int] = (),
+    own_session: bool = False,
+) -> int:
+    """Fork the launcher, which becomes the command.
+
+    Args:
+        spec: what it becomes it under.
+        argv: the command and its arguments.
+        channel: stream socket by which it sends the listener; None where there is none to send.
+        mask: signals that are blocked for the command.
+        ignored: signals that the command finds ignored.
+        own_session: whether the command leads a session, without a controlling terminal.
+
+    Returns:
+        Its pid; it is a child of this process.
+
+    Raises:
+        LaunchError: the sandbox cannot be set up.
+    """
+    ruleset = -1
+    try:
+        launch = _launch(spec, argv, mask, ignored)
+        if spec.private_network:
+            refuse_sockets((0, 1, 2, *launch.keep))
+        if spec.ruleset is not None:
+            ruleset = build_ruleset(spec.ruleset, _launch_files(spec.ruleset, launch))
+        launch.ruleset = ruleset
+        if channel is not None:
+            launch.channel = channel.fileno()
+            launch.filter_flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if not pid:
+            if own_session:
+                os.setsid()
+            become(launch)
+    except (OSError, PrivateNetworkError) as error:
+        raise LaunchError(f"cannot set up the sandbox: {error}") from error
+    finally:
+        if ruleset >= 0:
+            os.close(ruleset)
+    return pid
+
+
+def _launch_files(ruleset: Ruleset, launch: Launch) -> list[str]:
+    """Files to grant EXECUTE on, since the launch itself is not judged by exec rules."""
+    if not ruleset.handled & FsRight.EXECUTE:
+        return []
+    return [file for path in candidates(launch) for file in executed_files(path)]
+
+
+def _launch(spec: LaunchSpec, argv: Sequence[str], mask: Iterable[int], ignored: Sequence[int]) -> Launch:
+    launch = Launch(argv, spec.environment)
+    launch.directory = spec.directory
+    launch.program = spec.program
+    launch.keep = spec.keep
+    launch.capabilities = spec.capabilities
+    if spec.private_network:
+        own_user = namespaces.CLONE_NEWUSER if spec.user_namespace else 0
+        launch.namespaces = namespaces.CLONE_NEWNET | own_user
+    launch.umask = spec.umask
+    launch.limits = spec.limits
+    launch.signals = mask
+    # Python ignores these two; a command that inherits that would not die of a closed pipe.
+    launch.ignored_signals = ignored
+    launch.default_signals = (signal.SIGPIPE, signal.SIGXFSZ)
+    return launch
+
+
+def take_listener(spec: LaunchSpec, channel: socket.socket, pid: int) -> int:
+    """Set up the network that the launcher makes, if it makes one, and take its listener.
+
+    Args:
+        spec: what it was started with.
+        channel: this side of its channel.
+        pid: the launcher.
+
+    Returns:
+        The listener (close-on-exec), which the caller closes; -1 when the launcher ended without: it has said
+        why, and its status is the session's.
+
+    Raises:
+        LaunchError: the network cannot be set up.
+    """
+    if spec.private_network:
+        try:
+            set_up(channel, pid, user_namespace=spec.user_namespace)
+        except PrivateNetworkError as error:
+            raise LaunchError(f"cannot set up the sandbox: {error}") from error
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not descriptors:
+        return -1
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
+
+
+def let_go(channel: socket.socket) -> None:
+    """Let the launcher execute the command; one that was killed meanwhile is no error."""
+    with contextlib.suppress(OSError):
+        channel.sendall(GO)
