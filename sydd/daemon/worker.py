@@ -2,8 +2,8 @@
 
 What it says to main, each with `type`:
 
-- `prepared` (`profile`, `engine`, `mode`, `tmp`: the private directory, `private_network`; descriptors: launch
-  spec, state): a command can be launched now.
+- `prepared` (`profile`, `engine`, `mode`, `private_network`, `tmp`: the private directory; descriptors:
+  launch spec, state): a command can be launched now.
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot, and the
   worker ends.
 - `serving` (`command`: pid; descriptor: the listener, where the worker had the command started): every call
