@@ -13,7 +13,7 @@ import heapq
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ REMEMBERED = 2000
 MAXIMUM_OWNERS = 256
 """Users whose records are kept; of more, those that had none for the longest time are forgotten."""
 
-QUEUE = 1000
+QUEUE = 4000
 """Records that wait for one subscriber; further ones are lost to it."""
 
 
@@ -144,6 +144,7 @@ class Hub:
         self._log = log
         self._rings: OrderedDict[int, _Ring] = OrderedDict()
         self._subscriptions: set[Subscription] = set()
+        self._lost_before = 0
         self._next = 1
         for line in log.lines() if log else ():
             try:
@@ -163,6 +164,11 @@ class Hub:
     def subscribers(self) -> int:
         """How many there are."""
         return len(self._subscriptions)
+
+    @property
+    def lost(self) -> int:
+        """Records that subscribers were too slow for."""
+        return self._lost_before + sum(subscription.lost for subscription in self._subscriptions)
 
     def publish(self, kind: str, data: dict[str, Any], *, owner: int = 0, session: str = "") -> Record:
         """Tell everybody whom it concerns.
@@ -224,9 +230,14 @@ class Hub:
             if missing:
                 backlog.append(Lost(missing))
             backlog += self.remembered(since=since, owner=owner, session=session)
-        subscription = Subscription(self._subscriptions.discard, backlog, owner, session)
+        subscription = Subscription(self._leave, backlog, owner, session)
         self._subscriptions.add(subscription)
         return subscription
+
+    def _leave(self, subscription: Subscription) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.discard(subscription)
+            self._lost_before += subscription.lost
 
 
 class Subscription:
@@ -237,17 +248,25 @@ class Subscription:
         backlog: what it is told first, however long.
         owner: whose records it gets; None for everybody's.
         session: of which session alone; empty for all.
+
+    Attributes:
+        lost: records that it was too slow for.
     """
 
     def __init__(
-        self, leave: Any, backlog: list[Record | Lost], owner: int | None, session: str
-    ) -> None:  # leave: Callable[[Subscription], None], which cannot be named before the class
+        self,
+        leave: Callable[[Subscription], None],
+        backlog: list[Record | Lost],
+        owner: int | None,
+        session: str,
+    ) -> None:
         self._leave = leave
         self._backlog = deque(backlog)
         self._queue: deque[Record | Lost] = deque()
         self._owner = owner
         self._session = session
         self._lost = 0
+        self.lost = 0
         self._ready = asyncio.Event()
         self._closed = False
         if backlog:
@@ -259,6 +278,7 @@ class Subscription:
             return
         if len(self._queue) >= QUEUE:
             self._lost += 1
+            self.lost += 1
             return
         if self._lost:
             self._queue.append(Lost(self._lost))

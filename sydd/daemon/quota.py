@@ -54,6 +54,10 @@ class Quota:
             raise QuotaExceededError(what, maximum)
         self._used[what, uid] += number
 
+    def count(self, what: str, uid: int, number: int = 1) -> None:
+        """Count some more that are there already, however many they are."""
+        self._used[what, uid] += number
+
     def give_back(self, what: str, uid: int, number: int = 1) -> None:
         """Count some less."""
         self._used[what, uid] -= number

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import struct
 
 from sydd.kernel import _gate, _numbers
 
@@ -11,6 +13,11 @@ PIDFD_NONBLOCK = os.O_NONBLOCK
 """waitid(2) on it does not wait (Linux 5.10)."""
 PIDFD_THREAD = os.O_EXCL
 """It is about one thread instead of the process (Linux 6.9)."""
+
+_INFO = struct.Struct("=Q 52x i")
+"""struct pidfd_info as far as exit_code: mask, then ids."""
+_INFO_EXIT = 1 << 3
+_GET_INFO = 0xC000_0000 | _INFO.size << 16 | 0xFF << 8 | 11
 
 _tkill = _gate.bind_syscall(ctypes.c_int, ctypes.c_int)
 _open = _gate.bind_syscall(ctypes.c_int, ctypes.c_uint)
@@ -81,3 +88,27 @@ def signal_thread(tid: int, sig: int) -> None:
         OSError: ESRCH when it is gone, EPERM.
     """
     _gate.check(_tkill(_numbers.TKILL, tid, sig), "tkill")
+
+
+def exit_status(pidfd: int) -> int | None:
+    """How a process ended that somebody has collected (Linux 6.15).
+
+    Args:
+        pidfd: the process; it has to have been opened while that was there.
+
+    Returns:
+        Its exit status, 128 + N when signal N ended it; None where it cannot be known.
+
+    Source: include/uapi/linux/pidfd.h, PIDFD_GET_INFO.
+    """
+    buffer = bytearray(_INFO.size)
+    _INFO.pack_into(buffer, 0, _INFO_EXIT, 0)
+    try:
+        fcntl.ioctl(pidfd, _GET_INFO, buffer)
+    except OSError:
+        return None
+    mask, word = _INFO.unpack(buffer)
+    if not mask & _INFO_EXIT:
+        return None
+    code = os.waitstatus_to_exitcode(word)
+    return 128 - code if code < 0 else code

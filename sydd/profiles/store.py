@@ -85,6 +85,28 @@ def load(name_or_path: str, sets: Mapping[str, str], extra_rules: Sequence[Rule]
     return to_policy(list(documents.values()), sets, extra_rules)
 
 
+def load_text(text: str, name: str, sets: Mapping[str, str]) -> Policy:
+    """The policy of a text that stands in no file yet, with all that it extends.
+
+    Args:
+        text: TOML.
+        name: what it is to be called; one that extends its own name means the one that is there.
+        sets: variables of `--set`.
+
+    Raises:
+        PolicyError: it is wrong, or what it extends is.
+    """
+    from sydd.policy.profile import parse_profile, to_policy
+
+    document = parse_profile(text, name, name)
+    documents: dict[Path, Document] = {}
+    for parent, source in document.extends:
+        path = _find(parent, None, source)
+        if path.resolve() not in documents:
+            _collect(path, str(path), (), documents)
+    return to_policy([*documents.values(), document], sets)
+
+
 def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Path, Document]) -> None:
     """Add the profile at *path* after all that it extends; what is there already stays where it is."""
     from sydd.policy.profile import parse_profile

@@ -1,0 +1,88 @@
+"""Who may do what: a user has the own sessions, root everybody's; who is in a session has that one alone."""
+
+from __future__ import annotations
+
+import pwd
+
+from sydd.control.peer import Peer
+from sydd.daemon.insiders import UnknownProcessError, session_of
+from sydd.daemon.registry import Registry
+from sydd.daemon.sessions import Session
+from sydd.daemon.spec import Identity
+from sydd.policy.lock import Asker
+from sydd.wire.errors import NoSuchSession, PermissionDenied
+from sydd.wire.values import SELF
+
+
+class Access:
+    """Finds sessions for peers.
+
+    Args:
+        registry: the sessions.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def inside(self, peer: Peer) -> tuple[str, bool]:
+        """The session that a peer is in, empty for none; and whether it is its eldest process.
+
+        Raises:
+            PermissionDenied: that cannot be told.
+        """
+        roots = self._registry.roots()
+        if not roots:
+            return "", False
+        if not peer.pid:
+            raise PermissionDenied("a process in another pid namespace may be in any session")
+        try:
+            return session_of(peer.pid, peer.uid, peer.pidfd, roots)
+        except UnknownProcessError as error:
+            raise PermissionDenied(str(error)) from None
+
+    def find(self, peer: Peer, name: str) -> tuple[Session, Asker]:
+        """The session of that name, and in what capacity a peer asks for it.
+
+        Raises:
+            NoSuchSession: there is none that it may see.
+            PermissionDenied: it cannot be told where it is.
+        """
+        own, eldest = self.inside(peer)
+        if own:
+            session = self._registry.find(own)
+            if session is None or name not in (SELF, own):
+                raise NoSuchSession(name)
+            return session, Asker.ELDEST if eldest else Asker.INSIDE
+        session = self._registry.find(name)
+        if session is None or (peer.uid and peer.uid != session.spec.identity.uid):
+            raise NoSuchSession(name)
+        return session, Asker.OUTSIDE
+
+    def refuse_inside(self, peer: Peer, what: str) -> None:
+        """Refuse who is inside a session.
+
+        Raises:
+            PermissionDenied: it is.
+        """
+        if self.inside(peer)[0]:
+            raise PermissionDenied(f"a process inside a session cannot {what}")
+
+    def refuse_all_but_root(self, peer: Peer) -> None:
+        """Refuse who may not change profiles.
+
+        Raises:
+            PermissionDenied: only root outside of all sessions may.
+        """
+        self.refuse_inside(peer, "change profiles")
+        if peer.uid:
+            raise PermissionDenied("profiles of the system are root's")
+
+
+def identity_of(peer: Peer) -> Identity:
+    """Whose the sessions of a peer are: its user and groups as they were when it connected."""
+    try:
+        entry = pwd.getpwuid(peer.uid)
+        user, home = entry.pw_name, entry.pw_dir
+    except KeyError:
+        user, home = str(peer.uid), "/nonexistent"
+    return Identity(peer.uid, peer.gid, tuple(peer.groups), user, home)

@@ -1,0 +1,112 @@
+"""Ending the processes of a session, and removing what it leaves.
+
+Its processes are those below its keeper, which is their subreaper: also who lost its parent is found there.
+Each is held by a pidfd before it is looked at, so that none is hit that has a dead one's number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+
+from sydd.daemon.errand import run_errand
+from sydd.daemon.spec import Identity
+from sydd.kernel.pidfd import pidfd_open, pidfd_send_signal
+from sydd.session.members import filter_count
+from sydd.session.temporary import remove_tree
+from sydd.session.tree import descendants
+from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
+
+ROUNDS = 200
+"""How often the processes are looked through; what still forks then is told and left."""
+
+PAUSE = 0.01
+"""Seconds between two looks, which the killed take to go."""
+
+
+def processes_below(keeper: int) -> list[int]:
+    """The processes of the session of a keeper: those below it that have a filter more than it has."""
+    filters = filter_count(keeper)
+    return [pid for pid in descendants(keeper) if filter_count(pid) > filters]
+
+
+def signal_below(keeper: int, number: int) -> int:
+    """Send a signal to every process of the session of a keeper.
+
+    Args:
+        keeper: a process that lives.
+        number: of the signal.
+
+    Returns:
+        How many got it.
+    """
+    reached = 0
+    filters = filter_count(keeper)
+    for pid in descendants(keeper):
+        try:
+            handle = pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            # Looked at again: only now the number is surely its own.
+            if filter_count(pid) > filters and _is_below(pid, keeper):
+                pidfd_send_signal(handle, number)
+                reached += 1
+        except (ProcessLookupError, PermissionError):
+            continue
+        finally:
+            os.close(handle)
+    return reached
+
+
+def _is_below(pid: int, keeper: int) -> bool:
+    for _ in range(LONGEST_CHAIN):
+        pid = parent_of(pid)
+        if pid == keeper:
+            return True
+        if pid <= 1:
+            break
+    return False
+
+
+async def end_below(keeper: int) -> int:
+    """SIGKILL every process of the session of a keeper until none is left.
+
+    Returns:
+        How many were hit; some twice, where they took their time.
+    """
+    hit = 0
+    for _ in range(ROUNDS):
+        reached = signal_below(keeper, signal.SIGKILL)
+        hit = max(hit, reached)
+        if not any(_lives(pid) for pid in processes_below(keeper)):
+            break
+        await asyncio.sleep(PAUSE)
+    return hit
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is none that only waits to be collected."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+async def remove_directory(path: str, identity: Identity) -> None:
+    """Remove a session's private directory as its owner; what cannot be removed is left.
+
+    Raises:
+        ErrandError: there is no process for that.
+    """
+    if path:
+        await run_errand(lambda: remove_tree(path), identity)
+
+
+def interrupt(handle: int) -> None:
+    """SIGKILL a process by its pidfd; one that has gone is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd_send_signal(handle, signal.SIGKILL)

@@ -1,0 +1,152 @@
+"""The sessions of all users: begun, found, restored after a crash, remembered for a while after their end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from sydd.daemon.holdings import PLANNED
+from sydd.daemon.hub import Hub
+from sydd.daemon.insiders import Roots
+from sydd.daemon.quota import Quota
+from sydd.daemon.sessions import Session
+from sydd.daemon.spec import SessionSpec
+from sydd.daemon.store import Store
+from sydd.kernel.fd import FileDescriptor
+
+REMEMBERED = 100
+"""Sessions of one user that are remembered when they have ended."""
+
+OWNERS = 64
+"""Users whose ended sessions are remembered."""
+
+
+class Registry:
+    """The sessions.
+
+    Args:
+        hub: where they tell what happens.
+        store: where they outlive this process.
+        quota: what each user may have.
+    """
+
+    def __init__(self, hub: Hub, store: Store, quota: Quota) -> None:
+        self._hub = hub
+        self._store = store
+        self._quota = quota
+        self._sessions: dict[str, Session] = {}
+        self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
+        self.restarts = 0
+
+    def living(self) -> list[Session]:
+        """Those that have not ended, oldest first."""
+        return list(self._sessions.values())
+
+    def ended(self) -> list[Session]:
+        """Those that have ended and are remembered, oldest first."""
+        found = [session for sessions in self._ended.values() for session in sessions.values()]
+        return sorted(found, key=lambda session: session.state.created)
+
+    def find(self, name: str) -> Session | None:
+        """A session by its name, also one that has ended."""
+        session = self._sessions.get(name)
+        if session is None:
+            session = next((ended[name] for ended in self._ended.values() if name in ended), None)
+        return session
+
+    def roots(self) -> list[Roots]:
+        """The processes that the living sessions are known by."""
+        return [session.roots() for session in self._sessions.values()]
+
+    async def create(self, spec: SessionSpec, argv: Sequence[str]) -> tuple[Session, FileDescriptor]:
+        """Begin a session and prepare it.
+
+        Args:
+            spec: what it is to be.
+            argv: the command, to be shown.
+
+        Returns:
+            The session, and what a launch needs.
+
+        Raises:
+            QuotaExceededError: the user has as many as it may have.
+            SessionFailedError: it cannot be prepared.
+        """
+        session = self._begin(spec)
+        session.state.argv = list(argv)
+        return session, await session.prepare()
+
+    def _begin(self, spec: SessionSpec) -> Session:
+        uid = spec.identity.uid
+        self._quota.take("sessions", uid)
+        try:
+            self._quota.take("descriptors", uid, PLANNED)
+        except BaseException:
+            self._quota.give_back("sessions", uid)
+            raise
+        session = Session(spec, self._hub, self._store, self._forget)
+        self._sessions[spec.id] = session
+        return session
+
+    def restore(self, sessions: dict[str, dict[str, FileDescriptor]]) -> list[str]:
+        """Go on with what an earlier daemon left with the service manager.
+
+        Args:
+            sessions: descriptors by session and kind; now the sessions'.
+
+        Returns:
+            What could not be restored, one line each.
+        """
+        problems = []
+        for name, held in sessions.items():
+            try:
+                session = Session.restored(name, held, self._hub, self._store, self._forget)
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                problems.append(f"session {name} is lost: {error}")
+                for fd in held.values():
+                    fd.close()
+                self._store.adopt(name, held)
+                self._store.remove(name)
+                continue
+            self._sessions[name] = session
+            uid = session.spec.identity.uid
+            self._quota.count("sessions", uid)
+            self._quota.count("descriptors", uid, PLANNED)
+        return problems
+
+    def _forget(self, session: Session) -> None:
+        """A session has ended: only its figures are kept."""
+        self._sessions.pop(session.spec.id, None)
+        uid = session.spec.identity.uid
+        self._quota.give_back("sessions", uid)
+        self._quota.give_back("descriptors", uid, PLANNED)
+        self.restarts += session.state.restarts
+        if uid not in self._ended and len(self._ended) >= OWNERS:
+            self._ended.popitem(last=False)
+        own = self._ended.setdefault(uid, OrderedDict())
+        self._ended.move_to_end(uid)
+        own[session.spec.id] = session
+        while len(own) > REMEMBERED:
+            own.popitem(last=False)
+
+    async def end_all(self, why: str) -> None:
+        """End every session."""
+        await asyncio.gather(*(session.end(why) for session in self.living()))
+
+    def leave_all(self) -> None:
+        """Close what this process has of the sessions, and let them run on."""
+        for session in self.living():
+            session.leave()
+
+
+def collect_children() -> None:
+    """Collect every child that has ended: workers, keepers, and what lost its parent to this subreaper."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return

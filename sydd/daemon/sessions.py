@@ -1,0 +1,386 @@
+"""The life of one session as main sees it: created, running, ended, and gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sydd.daemon.channel import Channel
+from sydd.daemon.ending import end_below, remove_directory, signal_below
+from sydd.daemon.errand import ErrandError
+from sydd.daemon.holdings import Holdings, duplicate
+from sydd.daemon.hub import Hub
+from sydd.daemon.insiders import Roots, is_alive
+from sydd.daemon.link import Link
+from sydd.daemon.spawn import spawn
+from sydd.daemon.spec import SessionSpec
+from sydd.daemon.state import State
+from sydd.daemon.store import Info, Store
+from sydd.daemon.supervised import LINGER, SERVE, SessionFailedError, Supervised
+from sydd.kernel.fd import FdSet, FileDescriptor
+from sydd.kernel.pidfd import exit_status, pidfd_open
+from sydd.supervisor.procfs import parent_of
+
+EXIT_FAILED = 125
+
+
+PREPARE = 60
+"""Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
+
+
+ATTACH = 60
+"""Seconds after which a session that nobody attaches to is ended."""
+
+
+class Session(Supervised):
+    """One session.
+
+    Args:
+        spec: what it is to be.
+        hub: where it tells what happens.
+        store: where its descriptors outlive this process.
+        on_end: called once, when it has ended and nothing of it is left.
+    """
+
+    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, on_end: Callable[[Session], None]) -> None:
+        super().__init__(spec, hub, store)
+        self._on_end = on_end
+        self._keeper: Link | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def restored(
+        cls,
+        name: str,
+        held: dict[str, FileDescriptor],
+        hub: Hub,
+        store: Store,
+        on_end: Callable[[Session], None],
+    ) -> Session:
+        """A session of an earlier daemon.
+
+        Args:
+            name: of the session.
+            held: descriptors by kind; now the session's, unless this raises.
+            hub: as for the class; it has the records of the earlier daemon.
+            store: as for the class.
+            on_end: as for the class.
+
+        Raises:
+            KeyError, TypeError, ValueError, OSError: something is missing.
+        """
+        info = Info(held["info"].dup())
+        try:
+            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, on_end)
+            if session.spec.id != name:
+                raise ValueError(f"it calls itself {session.spec.id}")
+            session.state = State.from_json(info.state)
+        except BaseException:
+            info.close()
+            raise
+        session._info = info  # its own
+        session._go_on(info.spec["about"], held)
+        return session
+
+    def _go_on(self, about: dict[str, Any], held: dict[str, FileDescriptor]) -> None:
+        """Take over what an earlier daemon held."""
+        self.about = about
+        for record in self._hub.remembered(owner=self.spec.identity.uid, session=self.spec.id):
+            if record.kind == "access":
+                self.journal.add(record.data["event"], quiet=True)
+        self._held = Holdings(self.spec.id, self._store, held)
+        channel, keeper = self._held.take("channel"), self._held.take("keeper")
+        if keeper is not None:
+            self._keeper = Link(
+                Channel.of(keeper.steal(), greeted=True), self._from_keeper, self._keeper_gone
+            )
+        if channel is not None:
+            self._link = Link(Channel.of(channel.steal(), greeted=True), self._from_worker, self._worker_gone)
+        else:
+            self._worker_gone("it was not kept")
+        self._watch_parent()
+        if self.state.phase == "created":
+            self._timer = self._loop.call_later(ATTACH, self._expire)
+
+    def leave(self) -> None:
+        """Close what this process has of it; it runs on, and the next daemon may go on with it."""
+        self._ending = True
+        self._stop_timer()
+        for link in (self._link, self._keeper):
+            if link is not None:
+                link.close()
+        if self._info is not None:
+            self._info.close()
+        self._held.leave()
+
+    # What others look at
+
+    def roots(self) -> Roots:
+        """The processes that it is known by, as far as they live."""
+        return Roots(
+            self.spec.id,
+            self.spec.identity.uid,
+            self.state.worker if self._lives("worker") else 0,
+            self.state.parent if self._lives("parent") else 0,
+            self.state.command if self._lives("command") else 0,
+        )
+
+    def _lives(self, kind: str) -> bool:
+        return self._held.has(kind) and is_alive(self._held.fileno(kind))
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its listener."""
+        return self.state.phase == "created" and self._timer is not None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts, or lasted."""
+        return self.state.seconds or time.monotonic() - self.state.began
+
+    # Its beginning
+
+    async def prepare(self) -> FileDescriptor:
+        """Fork the worker and wait until it has prepared everything.
+
+        Returns:
+            The launch specification, a sealed memfd.
+
+        Raises:
+            SessionFailedError: the profile is wrong, or something is missing; nothing is left.
+        """
+        try:
+            self._info = Info()
+            self._held.put("info", self._info.file.dup())
+            self._adopt(spawn(self.spec))
+            await self._wait_for("prepared", PREPARE)
+            if self._launch is None:
+                raise SessionFailedError("the worker sent no launch specification")
+            self._save(anew=True)
+        except OSError as error:
+            failure = SessionFailedError(f"cannot start a worker: {error.strerror}")
+            await self.end(failure.message)
+            raise failure from None
+        except SessionFailedError as error:
+            await self.end(error.message)
+            raise
+        self._timer = self._loop.call_later(ATTACH, self._expire)
+        launch, self._launch = self._launch, None
+        self.tell("created", f"session of profile {self.about.get('profile', '')} created")
+        return launch
+
+    async def attach(self, listener: int, command: int, handle: int, parent: int, parent_handle: int) -> None:
+        """Take the listener over, and have it served.
+
+        Args:
+            listener: stays the caller's, as all descriptors.
+            command: pid of what will be the command.
+            handle: pidfd of it.
+            parent: pid of the process below which the session's processes are.
+            parent_handle: pidfd of it.
+
+        Raises:
+            SessionFailedError: the worker does not serve it.
+        """
+        self._stop_timer()
+        self.state.command, self.state.parent = command, parent
+        try:
+            self._held.put("listener", duplicate(listener))
+            self._held.put("command", duplicate(handle))
+            self._held.put("parent", duplicate(parent_handle))
+            self._watch_parent()
+            self.state.phase = "running"
+            self._save()
+            if self._link is not None:
+                self._link.post({"type": "attach", "command": command, "keeper": parent}, [listener])
+            await self._wait_for("serving", SERVE)
+        except (OSError, SessionFailedError) as error:
+            message = f"the listener cannot be served: {error}"
+            await self.end(message)
+            raise SessionFailedError(message) from None
+        self.tell(
+            "started", f"{' '.join(self.state.argv) or 'a command'} started", detail={"pid": str(command)}
+        )
+
+    async def run(self, argv: Sequence[str], descriptors: Sequence[int]) -> tuple[int, FileDescriptor]:
+        """Have the worker start the command.
+
+        Args:
+            argv: the command and its arguments.
+            descriptors: become its 0, 1, 2 and so on; stay the caller's.
+
+        Returns:
+            Its pid, and a pidfd of it.
+
+        Raises:
+            SessionFailedError: it cannot be started.
+        """
+        self._stop_timer()
+        try:
+            ours, theirs = Channel.pair()
+            try:
+                self._keeper = Link(ours, self._from_keeper, self._keeper_gone)
+                self._store.put(self.spec.id, "keeper", self._keeper.fileno())
+                started = self._expect("started")
+                serving = self._expect("serving")
+                message = {"type": "start", "argv": list(argv), "numbers": list(range(len(descriptors)))}
+                if self._link is not None:
+                    self._link.post(message, [theirs.fileno(), *descriptors])
+            finally:
+                theirs.close()
+            self.state.phase = "running"
+            await self._wait_for("serving", SERVE, serving)
+            await self._wait_for("started", SERVE, started)
+            self._save()
+            handle = duplicate(self._held.fileno("command"))
+        except (OSError, SessionFailedError) as error:
+            message_ = f"the command cannot be started: {error}"
+            await self.end(message_)
+            raise SessionFailedError(message_) from None
+        self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
+        return self.state.command, handle
+
+    # What it is asked
+
+    async def signal(self, number: int) -> int:
+        """Send a signal to every process; with SIGKILL until none is left.
+
+        Returns:
+            How many got it.
+        """
+        parent = self.roots().parent
+        if number != signal.SIGKILL:
+            return signal_below(parent, number) if parent else 0
+        if self._keeper is not None:
+            self._keeper.post({"type": "kill"})
+        reached = await end_below(parent) if parent else 0
+        if self.state.phase == "created":
+            await self.end("killed")
+        self.tell("killed", f"{reached} processes were killed", count=reached)
+        return reached
+
+    # Its keeper, and whoever launched it
+
+    def _from_keeper(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        try:
+            kind = message["type"]
+            if kind == "started":
+                self.state.command = int(message["pid"])
+                self._held.put("command", descriptors.steal(0))
+                self.state.parent = parent_of(self.state.command)
+                self._held.put("parent", FileDescriptor(pidfd_open(self.state.parent)))
+                self._resolve("started")
+            elif kind == "status":
+                self.state.status = int(message["status"])
+                self._save()
+            elif kind == "failed":
+                self._resolve("started", SessionFailedError(str(message["message"])))
+        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+            self._resolve("started", SessionFailedError(f"the keeper said what is no message: {error}"))
+
+    def _keeper_gone(self, _reason: str) -> None:
+        self._resolve("started", SessionFailedError("the keeper died"))
+        self._resolve("keeper")
+
+    def _watch_parent(self) -> None:
+        fd = self._held.fileno("parent")
+        if fd >= 0 and self._keeper is None:
+            self._loop.add_reader(fd, self._parent_gone, fd)
+
+    def _parent_gone(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        if not self._ending:
+            self._spawn(self._orphaned())
+
+    async def _orphaned(self) -> None:
+        """Who launched the session has ended: what it leaves is ended, too."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.done.wait(), LINGER)
+            return
+        await self.end("the process that launched it has ended before its command")
+
+    # Its end
+
+    def _expire(self) -> None:
+        self._spawn(self.end(f"nobody attached to it within {ATTACH} s"))
+
+    async def _over(self) -> None:
+        """Its last process has gone."""
+        if self._keeper is not None and not self._keeper.ended:
+            with contextlib.suppress(SessionFailedError):
+                await self._wait_for("keeper", LINGER)
+        if self.state.status is None and self._held.has("command"):
+            self.state.status = exit_status(self._held.fileno("command"))
+        await self.end(self.state.failure)
+
+    async def end(self, failure: str = "") -> None:
+        """End it: its processes, its worker, and all that it leaves. Once it has begun, wait for it.
+
+        Args:
+            failure: why, when that is a failure of sydd.
+        """
+        if self._ending:
+            await self.done.wait()
+            return
+        self._ending = True
+        self._stop_timer()
+        self.state.failure = failure
+        try:
+            if failure:
+                await self._end_processes()
+            await self._end_worker()
+        finally:
+            await self._forget()
+
+    async def _end_processes(self) -> None:
+        if self._keeper is not None:
+            self._keeper.post({"type": "kill"})
+        parent = self.roots().parent
+        if parent and self._held.has("listener"):
+            await end_below(parent)
+
+    async def _end_worker(self) -> None:
+        if self._link is not None:
+            self._link.post({"type": "end"})
+        await self._until_dead("worker")
+        try:
+            await remove_directory(self.state.tmp, self.spec.identity)
+        except ErrandError as error:
+            self.journal.trouble(f"the directory {self.state.tmp} is left: {error}")
+
+    async def _forget(self) -> None:
+        self.questions.close()
+        for link in (self._link, self._keeper):
+            if link is not None:
+                link.close()
+        self._link = None
+        parent = self._held.fileno("parent")
+        if parent >= 0:
+            self._loop.remove_reader(parent)
+        self._fail_waiting(SessionFailedError(self.state.failure or "the session has ended"))
+        if self._launch is not None:
+            self._launch.close()
+        if self._info is not None:
+            self._info.close()
+        self._held.close()
+        self.state.ended = time.time()
+        self.state.seconds = time.monotonic() - self.state.began
+        self.state.phase = "ended"
+        self.state.worker = 0
+        why = f": {self.state.failure}" if self.state.failure else ""
+        self.tell("ended", f"the session ended{why}", detail=self._summary())
+        self.done.set()
+        self._on_end(self)
+
+    def _summary(self) -> dict[str, str]:
+        status = "" if self.state.status is None else str(self.state.status)
+        return {"status": status, "failure": self.state.failure}
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,60 @@
+"""What of a session changes, as plain values: the next daemon reads it after a crash."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class State:
+    """How far a session is.
+
+    Attributes:
+        phase: "created", "running" or "ended".
+        created: seconds since the epoch.
+        began: the same moment by the monotonic clock, which nobody sets.
+        ended: seconds since the epoch; None while it lasts.
+        seconds: how long it lasted; 0 while it lasts.
+        status: of the command, as far as it is known.
+        failure: why sydd failed; empty when it did not.
+        command: pid of the command; 0 before it is there.
+        parent: pid of the process below which the session's processes are; 0 before it is known.
+        worker: pid of the worker; 0 for none.
+        argv: the command, to be shown.
+        lock: "off", "exec" or "on".
+        mode: "enforce" or "audit"; empty before it is known.
+        rules: added at run time, as `sydd.client.values.RuntimeRule` has them.
+        restarts: workers that were replaced.
+        tmp: the private directory; empty for none.
+    """
+
+    created: float
+    began: float
+    phase: str = "created"
+    ended: float | None = None
+    seconds: float = 0.0
+    status: int | None = None
+    failure: str = ""
+    command: int = 0
+    parent: int = 0
+    worker: int = 0
+    argv: list[str] = field(default_factory=list)
+    lock: str = "off"
+    mode: str = ""
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    restarts: int = 0
+    tmp: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> State:
+        """From what `as_json` gave.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        return cls(**value)

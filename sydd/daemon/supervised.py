@@ -1,0 +1,368 @@
+"""A session's worker as main sees it: what it says and is asked, and another in its place when it dies.
+
+A worker that dies is replaced while there is a listener to serve: the callers wait meanwhile. One that dies
+again and again is not: the session ends, what is left of it gets ENOSYS, and that is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from sydd.daemon.ending import interrupt
+from sydd.daemon.holdings import Holdings
+from sydd.daemon.hub import Hub
+from sydd.daemon.insiders import is_alive
+from sydd.daemon.journal import SessionJournal
+from sydd.daemon.link import Link, LinkBrokenError
+from sydd.daemon.questions import Questions
+from sydd.daemon.spawn import Child, Held, respawn
+from sydd.daemon.spec import SessionSpec
+from sydd.daemon.state import State
+from sydd.daemon.store import Info, Store
+from sydd.kernel.fd import FdSet, FileDescriptor
+
+SERVE = 20
+"""Seconds that a worker may take to serve a listener that it was given."""
+
+
+LINGER = 5
+"""Seconds that a worker may live on after its channel was closed."""
+
+
+RESTARTS = 5
+"""Workers of one session that may die within PERIOD seconds; with one more the session is ended."""
+
+
+PERIOD = 60
+
+
+ASK_SECONDS = 60
+"""Seconds after which a question is denied, where the worker says nothing else."""
+
+
+class SessionFailedError(Exception):
+    """The session cannot begin, or go on.
+
+    Args:
+        message: why.
+        kind: "policy" where the profile or a rule is wrong, else "setup".
+        place: file, line, column and hint of a policy error.
+    """
+
+    def __init__(
+        self, message: str, kind: str = "setup", place: tuple[str, int, int, str] = ("", 0, 0, "")
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.place = place
+
+
+class Supervised:
+    """What of a session is about its worker.
+
+    Args:
+        spec: what it is to be.
+        hub: where it tells what happens.
+        store: where its descriptors outlive this process.
+
+    Attributes:
+        spec: what it is to be.
+        state: how far it is.
+        about: what the worker said of it when it was prepared.
+        journal: what was denied or reported in it.
+        questions: those that are open.
+        changing: held by who changes its rules.
+        done: set when it has ended and nothing of it is left.
+    """
+
+    def __init__(self, spec: SessionSpec, hub: Hub, store: Store) -> None:
+        self.spec = spec
+        self.state = State(created=time.time(), began=time.monotonic())
+        self.about: dict[str, Any] = {}
+        self.journal = SessionJournal(self.tell)
+        self.questions = Questions(
+            spec.id, self._decide, lambda value: self.tell("question", _said(value), **value)
+        )
+        self.changing = asyncio.Lock()
+        self.done = asyncio.Event()
+        self._hub = hub
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._held = Holdings(spec.id, store)
+        self._info: Info | None = None
+        self._link: Link | None = None
+        self._launch: FileDescriptor | None = None
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._deaths: deque[float] = deque(maxlen=RESTARTS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker_done = False
+        self._ending = False
+
+    async def end(self, failure: str = "") -> None:
+        """End the session; see `Session`."""
+        raise NotImplementedError
+
+    async def _over(self) -> None:
+        """The session's last process has gone."""
+        raise NotImplementedError
+
+    def tell(self, kind: str, message: str, **data: Any) -> None:
+        """Tell the owner's subscribers.
+
+        Args:
+            kind: one of `sydd.client.values.KINDS`.
+            message: one line for people.
+            data: further values of a notice.
+        """
+        self._hub.publish(
+            kind, {"message": message, **data}, owner=self.spec.identity.uid, session=self.spec.id
+        )
+
+    async def ask_worker(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Ask the worker something; where it is just being replaced, ask the next one.
+
+        Raises:
+            SessionFailedError: there is none, or it does not answer.
+        """
+        for _ in range(RESTARTS):
+            serving = self._waiting.get("serving")
+            if serving is not None and not serving.done():
+                await asyncio.wait([serving], timeout=SERVE)
+            if self._link is None or self._ending:
+                break
+            link = self._link
+            try:
+                return await link.request(message)
+            except LinkBrokenError as error:
+                if link is self._link and not link.ended:
+                    raise SessionFailedError(f"the worker does not answer: {error}") from None
+                await asyncio.sleep(0)
+        raise SessionFailedError("the session has no worker")
+
+    def set_rules(self, rules: list[dict[str, Any]]) -> None:
+        """Remember the rules that were added; the worker has them already."""
+        self.state.rules = rules
+        self._save()
+
+    def set_lock(self, lock: str) -> None:
+        """Remember the lock, and tell the worker."""
+        self.state.lock = lock
+        if self._link is not None:
+            self._link.post({"type": "lock", "lock": lock})
+        self._save()
+        self.tell("lock", f"the lock is {lock}", detail={"lock": lock})
+
+    def set_mode(self, mode: str) -> None:
+        """Remember the mode; the worker has it already."""
+        self.state.mode = mode
+        self._save()
+        self.tell("mode", f"the mode is {mode}", detail={"mode": mode})
+
+    # Its worker
+
+    def _adopt(self, child: Child) -> None:
+        self.state.worker = child.pid
+        self._link = Link(child.channel, self._from_worker, self._worker_gone)
+        self._held.put("worker", child.pidfd)
+        self._held.put("slot", child.slot)
+        self._held.put("notes", child.notes)
+        self._store.put(self.spec.id, "channel", self._link.fileno())
+
+    def _from_worker(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        try:
+            handle = getattr(self, f"_on_{message['type']}", None)
+            if handle is None:
+                raise ValueError(f"unknown type {message['type']!r}")
+            handle(message, descriptors)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self.journal.trouble(f"the worker said what is no message: {type(error).__name__}: {error}")
+            interrupt(self._held.fileno("worker"))
+
+    def _on_prepared(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        self.about = message
+        self.state.tmp = str(message.get("tmp", ""))
+        self.state.mode = str(message.get("mode", ""))
+        self._launch = descriptors.steal(0)
+        self._held.put("state", descriptors.steal(1))
+        self._resolve("prepared")
+
+    def _on_failed(self, message: dict[str, Any], _: FdSet) -> None:
+        place = (
+            str(message.get("file", "")),
+            int(message.get("line", 0)),
+            int(message.get("column", 0)),
+            str(message.get("hint", "")),
+        )
+        error = SessionFailedError(str(message["message"]), str(message.get("kind", "setup")), place)
+        if not self._fail_waiting(error):
+            self._spawn(self.end(error.message))
+
+    def _on_serving(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        if len(descriptors):
+            self._held.put("listener", descriptors.steal(0))
+            self.state.command = int(message["command"])
+        self._resolve("serving")
+
+    def _on_event(self, message: dict[str, Any], _: FdSet) -> None:
+        self.journal.add(message["event"])
+
+    def _on_repeated(self, message: dict[str, Any], _: FdSet) -> None:
+        self.journal.repeat(int(message["sequence"]), int(message["count"]))
+
+    def _on_trouble(self, message: dict[str, Any], _: FdSet) -> None:
+        self.journal.trouble(str(message["message"]))
+
+    def _on_lost(self, message: dict[str, Any], _: FdSet) -> None:
+        self.journal.drop(int(message["count"]))
+
+    def _on_ask(self, message: dict[str, Any], _: FdSet) -> None:
+        self.questions.ask(
+            int(message["question"]), message["event"], float(message.get("seconds", ASK_SECONDS))
+        )
+
+    def _on_ended(self, message: dict[str, Any], _: FdSet) -> None:
+        self._worker_done = True
+        self.state.failure = self.state.failure or str(message.get("failure", ""))
+
+    def _decide(self, number: int, allow: bool) -> None:
+        if self._link is not None:
+            self._link.post({"type": "decision", "question": number, "allow": allow})
+
+    def _worker_gone(self, _reason: str) -> None:
+        if not self._ending:
+            self._spawn(self._replace())
+
+    async def _replace(self) -> None:
+        """After the end of a worker: the session's end, or another worker."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        await self._until_dead("worker")
+        if self._ending:
+            return
+        if self._worker_done or (self.state.phase == "running" and not self._is_served_for()):
+            await self._over()
+            return
+        if self.state.phase == "created":
+            error = SessionFailedError("the worker died while it prepared the session")
+            if not self._fail_waiting(error):
+                await self.end(error.message)
+            return
+        now = time.monotonic()
+        if len(self._deaths) == RESTARTS and now - self._deaths[0] < PERIOD:
+            await self.end(f"its worker died {RESTARTS + 1} times within {PERIOD} s")
+            return
+        self._deaths.append(now)
+        serving = self._expect("serving")
+        try:
+            held = Held(*(self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")))
+            self._adopt(respawn(self.spec, held))
+            self.state.restarts += 1
+            self._save()
+            await self._wait_for("serving", SERVE, serving)
+        except OSError as error:
+            await self.end(f"its worker died, and no other one can be started: {error.strerror}")
+            return
+        except SessionFailedError as error:
+            if not self._has_worker():
+                return  # that one died, too, and its end is dealt with
+            await self.end(f"its worker died, and the next one failed: {error}")
+            return
+        self.tell("restarted", "the worker died and was replaced", count=self.state.restarts)
+
+    def _has_worker(self) -> bool:
+        return self._link is not None and not self._link.ended
+
+    def _is_served_for(self) -> bool:
+        """Whether a process is left that could make a call."""
+        if not self._held.has("listener"):
+            return False
+        poll = select.poll()
+        poll.register(self._held.fileno("listener"), 0)
+        return not any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    async def _until_dead(self, kind: str) -> None:
+        """Wait until a process has ended; SIGKILL it when it takes its time."""
+        fd = self._held.fileno(kind)
+        if fd < 0 or not is_alive(fd):
+            return
+        dead = self._loop.create_future()
+        self._loop.add_reader(fd, _settle, dead)
+        try:
+            await asyncio.wait([dead], timeout=LINGER)
+            if not dead.done():
+                interrupt(fd)
+                await asyncio.wait([dead], timeout=LINGER)
+        finally:
+            self._loop.remove_reader(fd)
+
+    # Small things
+
+    def _save(self, *, anew: bool = False) -> None:
+        """Write down for the next daemon what has changed.
+
+        Args:
+            anew: whether what never changes is to be written, too.
+        """
+        if self._info is None or not self._store.present:
+            return
+        try:
+            if anew:
+                self._info.write_spec({"spec": self.spec.as_json(), "about": self.about})
+            self._info.write(self.state.as_json())
+        except (OSError, ValueError) as error:
+            self.journal.trouble(f"the session would not outlive the daemon: {error}")
+
+    def _expect(self, name: str) -> asyncio.Future[None]:
+        return self._waiting.setdefault(name, self._loop.create_future())
+
+    async def _wait_for(self, name: str, seconds: float, future: asyncio.Future[None] | None = None) -> None:
+        """Wait for something to be said.
+
+        Raises:
+            SessionFailedError: it was not, or the contrary was.
+        """
+        future = future or self._expect(name)
+        try:
+            await asyncio.wait_for(asyncio.shield(future), seconds)
+        except TimeoutError:
+            raise SessionFailedError(f"not {name} within {seconds:g} s") from None
+        finally:
+            if self._waiting.get(name) is future:
+                del self._waiting[name]
+
+    def _resolve(self, name: str, error: SessionFailedError | None = None) -> bool:
+        """Let who waits for something go on; False when nobody does."""
+        future = self._waiting.get(name)
+        if future is None or future.done():
+            return False
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+        return True
+
+    def _fail_waiting(self, error: SessionFailedError) -> bool:
+        """Tell everybody who waits for something that it will not come; False when nobody does."""
+        told = [self._resolve(name, error) for name in list(self._waiting)]
+        return any(told)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _said(question: dict[str, Any]) -> str:
+    return f"question {question['question']} is {question['state']}"
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
