@@ -29,6 +29,8 @@ COMMANDS = {
     "profile": "list, show and check profiles",
     "explain": "say what a profile says about one access to one path, and why",
     "ports": "show the sockets that a session's processes listen on and are connected by",
+    "install": "install units, man pages and directories for the daemon",
+    "uninstall": "remove what install has put there",
     "doctor": "show what this kernel has for sydd, and what is lost without the rest",
     "completion": "print a completion script for a shell",
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import sydd
+from sydctl.manual.pages import SEE
 
 ROOT = Path(__file__).resolve().parent.parent
 STANDARD_ONLY = ["sydd/kernel", "sydd/launcher.py"]
@@ -95,8 +96,8 @@ def test_dependencies_are_imported() -> None:
     assert third_party == declared
 
 
-def test_the_wheel_has_the_profiles(tmp_path: Path) -> None:
-    """The built wheel holds every module and every shipped profile, and the version that sydd says."""
+def test_the_wheel_has_everything(tmp_path: Path) -> None:
+    """The built wheel holds every module, profile, unit and man page, and the version that sydd says."""
     result = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,
@@ -116,6 +117,10 @@ def test_the_wheel_has_the_profiles(tmp_path: Path) -> None:
         for pattern in ("*.py", "*.toml")
         for path in (ROOT / package).rglob(pattern)
     }
+    expected |= {
+        f"sydctl/share/{path.relative_to(ROOT)}" for path in (ROOT / "systemd").rglob("*") if path.is_file()
+    }
+    expected |= {f"sydctl/share/man/{name}" for name in SEE}
     assert shipped == expected
 
 

@@ -1,0 +1,1 @@
+"""Man pages, made from the parsers of the programs and from docs/*.md."""
