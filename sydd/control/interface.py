@@ -17,7 +17,7 @@ from asyncvarlink.conversion import VarlinkType
 
 from sydd.control.backend import Backend, SessionRequest
 from sydd.control.peer import Peer
-from sydd.wire import events, values
+from sydd.wire import INTERFACE, events, values
 from sydd.wire.errors import ERRORS, BadArgument, ControlError
 
 SIGKILL = 9
@@ -119,7 +119,7 @@ REPLIES = {error: _reply_class(error) for error in ERRORS}
 """For each error what is sent."""
 
 
-class Sydd(VarlinkInterface, name=values.INTERFACE):
+class Sydd(VarlinkInterface, name=INTERFACE):
     """Sandboxed sessions: profiles, sessions, rules at run time, events and decisions.
 
     A session's name may be "self" in every call: the session that the caller is in.

@@ -5,9 +5,11 @@ Standard library only, and little of it: the client has to be quick to start.
 
 # No `from __future__ import annotations` here: the annotations of an error are its fields.
 
-from typing import Any, ClassVar
+from sydd.wire import INTERFACE
 
-from sydd.wire.values import INTERFACE
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
+    from typing import Any, ClassVar
 
 
 class ControlError(Exception):
@@ -18,21 +20,21 @@ class ControlError(Exception):
         TEXT: the line for people, a format string over the fields.
     """
 
-    FIELDS: ClassVar[dict[str, Any]] = {}
-    TEXT: ClassVar[str] = ""
+    FIELDS: "ClassVar[dict[str, Any]]" = {}  # noqa: RUF012  # it is one, in a string
+    TEXT: "ClassVar[str]" = ""
 
     def __init_subclass__(cls) -> None:
         cls.FIELDS = dict(cls.__annotations__)
 
     def __init__(self, *values: object, **named: object) -> None:
-        super().__init__(*values)
         fields = dict(zip(self.FIELDS, values, strict=False)) | named
+        super().__init__(*fields.values())
         if fields.keys() != self.FIELDS.keys() or len(values) > len(self.FIELDS):
             raise TypeError(f"{type(self).__name__} takes {', '.join(self.FIELDS)}")
         for name, value in fields.items():
             setattr(self, name, value)
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> "dict[str, Any]":
         """The fields by name."""
         return {name: getattr(self, name) for name in self.FIELDS}
 

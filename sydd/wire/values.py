@@ -8,9 +8,6 @@ from typing import Literal, TypedDict
 
 # No `from __future__ import annotations` here: the interface reads these annotations at run time.
 
-INTERFACE = "org.sydd"
-"""The name of the interface."""
-
 SELF = "self"
 """As a session's name: the one that the caller is in."""
 

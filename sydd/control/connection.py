@@ -1,0 +1,327 @@
+"""One connection: bytes and descriptors in, frames out of them; replies out.
+
+It reads one piece at a time, so that a peer that sends without an end takes its turn like any other; and it
+reads also while a call is performed, because that is how it learns that the peer has hung up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from sydd.control.call import HungUpError, error_reply
+from sydd.control.frame import encode
+from sydd.control.limits import Limits
+from sydd.control.peer import Peer
+from sydd.kernel.fd import FdSet
+from sydd.wire.errors import BadFrame, ControlError, LimitReached
+
+_PIECE = 64 << 10
+_MOST_DESCRIPTORS = 253
+"""SCM_MAX_FD: with room for them all, none is lost unseen."""
+_FORGIVEN = 1 << 20
+"""Bytes of calls a second that do not count against a connection's turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A call as it came.
+
+    Attributes:
+        data: without the NUL.
+        descriptors: that came with it, owned.
+    """
+
+    data: bytes
+    descriptors: FdSet
+
+
+class Owner(Protocol):
+    """What a connection needs of the server."""
+
+    def frame_arrived(self, connection: Connection) -> None:
+        """There is a frame to be performed."""
+
+    def took(self, connection: Connection, size: int, descriptors: int) -> None:
+        """More bytes and descriptors wait in this connection; fewer, where negative.
+
+        Raises:
+            LimitReached: than its user may have.
+        """
+
+    def ended(self, connection: Connection) -> None:
+        """It is closed."""
+
+
+class Connection:
+    """The server's end of a connection.
+
+    Args:
+        sock: connected; owned from now on.
+        peer: who is at the other end; owned from now on.
+        limits: what is allowed.
+        owner: the server.
+
+    Attributes:
+        peer: who is at the other end.
+        closed: whether it is.
+        proven: whether a whole call has come.
+        scheduled: whether the server has it in its queue.
+        streaming: whether the call that is performed has more than one reply.
+        size: bytes that wait here or belong to the call that is performed.
+        descriptors: descriptors likewise.
+        task: performs a call; None when there is none.
+    """
+
+    def __init__(self, sock: socket.socket, peer: Peer, limits: Limits, owner: Owner) -> None:
+        self.peer = peer
+        self.closed = False
+        self.proven = False
+        self.scheduled = False
+        self.streaming = False
+        self.size = 0
+        self.descriptors = 0
+        self.task: asyncio.Task[None] | None = None
+        self._socket = sock
+        self._limits = limits
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._frames: deque[Frame] = deque()
+        self._running: Frame | None = None
+        self._begun = bytearray()
+        self._begun_descriptors: list[int] = []
+        self._half_closed = False
+        self._writable: asyncio.Future[None] | None = None
+        self._spent = 0.0
+        self._spent_at = 0.0
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self.read)
+        self._timing_frame = False
+        self._deadline = self._loop.call_later(limits.idle_seconds, self._too_slow, "no call")
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it is what a peer with bad intentions has: a call begun and not ended, or none ever."""
+        return self._running is None and not self._frames and (bool(self._begun) or not self.proven)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next call could be performed now."""
+        return not self.closed and self._running is None and bool(self._frames)
+
+    def cost(self) -> float:
+        """What its next call is likely to take, and what its last ones took, in bytes: less goes first."""
+        now = self._loop.time()
+        self._spent = max(0.0, self._spent - (now - self._spent_at) * _FORGIVEN)
+        self._spent_at = now
+        return self._spent + len(self._frames[0].data)
+
+    def begin(self) -> Frame:
+        """Take the next call to perform it; `finish` follows, or `close`."""
+        self._spent = self.cost()
+        self._running = self._frames.popleft()
+        return self._running
+
+    def prove(self, *, streaming: bool) -> None:
+        """The frame that was taken is a call."""
+        self.proven = True
+        self.streaming = streaming
+        if not self._timing_frame:
+            self._deadline.cancel()
+
+    def finish(self) -> None:
+        """The call is answered."""
+        self._running = None
+        self.task = None
+        self.streaming = False
+        if self.closed:
+            return
+        self._account()
+        if self._half_closed and not self._frames:
+            self.close()
+
+    def refuse(self, error: ControlError) -> None:
+        """Say why, if the peer takes it at once, and close."""
+        if self.closed:
+            return
+        if self._writable is None:  # else it would go into the middle of a reply
+            with contextlib.suppress(OSError):
+                self._socket.send(encode(error_reply(error).tojson()))
+        self.close()
+
+    def close(self) -> None:
+        """Close it, with all that came and was not performed; a call that is performed is cancelled."""
+        if self.closed:
+            return
+        self.closed = True
+        self._deadline.cancel()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        self.peer.close()
+        for frame in self._frames:
+            frame.descriptors.close()
+        FdSet(self._begun_descriptors).close()
+        self._frames.clear()
+        self._begun.clear()
+        self._begun_descriptors = []
+        self._running = None
+        self._account()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(HungUpError())
+        elif self.task is not None and self.task is not asyncio.current_task(self._loop):
+            self.task.cancel()
+        self._owner.ended(self)
+
+    def read(self) -> None:
+        """Take what has come, at most a piece of it."""
+        if self.closed:
+            return
+        try:
+            data, descriptors, flags, _ = socket.recv_fds(
+                self._socket, _PIECE, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._hung_up()
+            return
+        try:
+            self._take(data, descriptors)
+            if flags & socket.MSG_CTRUNC:
+                raise BadFrame("its descriptors could not be received")
+            self._account()
+        except ControlError as error:
+            self.refuse(error)
+            return
+        if self.waiting:
+            self._owner.frame_arrived(self)
+
+    def _take(self, data: bytes, descriptors: list[int]) -> None:
+        """Cut frames out of what has come.
+
+        Descriptors belong to the last frame that has bytes in *data*: the kernel ends a read with the piece
+        of data that had descriptors with it.
+
+        Raises:
+            LimitReached: there is too much of something.
+        """
+        limits = self._limits
+        *ends, rest = data.split(b"\0", limits.calls)
+        for number, end in enumerate(ends, start=1):
+            self._begun += end
+            if number == len(ends) and not rest:
+                self._begun_descriptors += descriptors
+            self._frames.append(Frame(bytes(self._begun), FdSet(self._begun_descriptors)))
+            self._begun = bytearray()
+            self._begun_descriptors = []
+        if rest or not ends:
+            self._begun += rest
+            self._begun_descriptors += descriptors
+        if b"\0" in rest or len(self._frames) > limits.calls:
+            raise LimitReached("calls that wait on one connection", limits.calls)
+        sizes = [len(self._begun), *(len(frame.data) for frame in self._frames)]
+        if max(sizes) > limits.frame:
+            raise LimitReached("bytes in one call", limits.frame)
+        counts = [len(self._begun_descriptors), *(len(frame.descriptors) for frame in self._frames)]
+        if max(counts) > limits.descriptors:
+            raise LimitReached("descriptors with one call", limits.descriptors)
+        self._watch_frame()
+
+    def _watch_frame(self) -> None:
+        """See to it that a call that was begun comes to its end in time."""
+        if self._begun and not self._timing_frame:
+            self._deadline.cancel()
+            seconds = self._limits.frame_seconds
+            self._deadline = self._loop.call_later(
+                seconds, self._too_slow, "the rest of the call did not come"
+            )
+            self._timing_frame = True
+        elif self._timing_frame and not self._begun:
+            self._deadline.cancel()
+            self._timing_frame = False
+
+    def _account(self) -> None:
+        """Tell the server what waits here now.
+
+        Raises:
+            LimitReached: it is more than the user may have.
+        """
+        size = len(self._begun) + sum(len(frame.data) for frame in self._frames)
+        descriptors = len(self._begun_descriptors) + sum(len(frame.descriptors) for frame in self._frames)
+        if self._running is not None:
+            size += len(self._running.data)
+            descriptors += len(self._running.descriptors)
+        more, further = size - self.size, descriptors - self.descriptors
+        self.size, self.descriptors = size, descriptors
+        self._owner.took(self, more, further)
+
+    def _too_slow(self, what: str) -> None:
+        self.refuse(BadFrame(f"{what} in time"))
+
+    def _hung_up(self) -> None:
+        """The peer sends no more: it is gone, or it has only shut down this direction and awaits replies."""
+        self._loop.remove_reader(self._socket)
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        gone = bool(poll.poll(0))
+        if gone or self.streaming or (self._running is None and not self._frames):
+            # Who has shut down one direction of a stream would not be seen to leave.
+            self.close()
+        self._half_closed = True
+
+    async def send(self, data: bytes, descriptors: list[int]) -> None:
+        """Send a frame.
+
+        Args:
+            data: with the NUL.
+            descriptors: to go with it; they stay the caller's.
+
+        Raises:
+            HungUpError: the peer is gone, or does not read.
+        """
+        view = memoryview(data)
+        while view:
+            if self.closed:
+                raise HungUpError
+            try:
+                if descriptors:
+                    sent = socket.send_fds(self._socket, [view], descriptors)
+                else:
+                    sent = self._socket.send(view)
+            except (BlockingIOError, InterruptedError):
+                await self._until_writable()
+                continue
+            except OSError:
+                self.close()
+                raise HungUpError from None
+            descriptors = []
+            view = view[sent:]
+
+    async def _until_writable(self) -> None:
+        future = self._writable = self._loop.create_future()
+        self._loop.add_writer(self._socket, self._set_writable)
+        # A stream may be read at leisure: what is missed is counted by whoever fills it.
+        seconds = None if self.streaming else self._limits.write_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await future
+        except TimeoutError:
+            self.close()
+            raise HungUpError from None
+        finally:
+            if not self.closed:
+                self._loop.remove_writer(self._socket)
+            self._writable = None
+
+    def _set_writable(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
