@@ -16,7 +16,7 @@ import signal
 
 from sydd.kernel import prctl
 from sydd.launcher import EXIT_FAILED
-from sydd.session.embedded import FORWARDED, SI_USER, WAITED_FOR
+from sydd.session.foreground import FORWARDED, SI_USER, WAITED_FOR
 from sydd.session.tree import kill_tree
 
 
