@@ -1,4 +1,4 @@
-"""`sydctl launch`: run a command under a profile, embedded, and tell at the end what was denied."""
+"""`sydctl launch`: run a command under a profile, and tell at the end what was denied."""
 
 from __future__ import annotations
 
@@ -70,6 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="tell the layers in use, and events as they happen"
     )
+    parser.add_argument("--embedded", action="store_true", help="do without a daemon")
+    parser.add_argument("--daemon", action="store_true", help="use the daemon, and fail where there is none")
     parser.add_argument("-q", "--quiet", action="store_true", help="tell nothing at the end")
     parser.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run")
 
@@ -96,6 +98,8 @@ def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
         words = arguments.words
     if words[:1] == ["--"]:
         words = words[1:]
+    if arguments.embedded and arguments.daemon:
+        parser.error("--embedded and --daemon: one of them")
     if arguments.json and not arguments.plan:
         parser.error("--json goes with --plan; --events FILE writes the events as JSON")
     if not words and not arguments.plan:
@@ -108,23 +112,68 @@ def run(arguments: argparse.Namespace) -> int:
     _open_standard()
     profile, command = split(arguments)
     _end_orderly()
-    with (
-        _events(None if arguments.plan else arguments.events) as stream,
-        place.prepared(profile, arguments) as ready,
-    ):
+    with _events(None if arguments.plan else arguments.events) as stream:
+        journal = _journal(stream, arguments)
+        kept = False
+        client = None
+        if not arguments.plan:
+            from sydctl import remote
+            from sydd.client import NotRunningError
+
+            client = remote.find(arguments)
+        if client is not None:
+            status = _keep()
+            if status is not None:
+                return status
+            kept = True
+            try:
+                return _finish(journal, *remote.run(client, profile, command, journal, arguments), arguments)
+            except NotRunningError as error:
+                if remote.is_wanted(arguments):
+                    raise Failure(str(error), EXIT_FAILED) from None
+                if arguments.verbose:
+                    complain(f"sydd: embedded: {error}")
+        return _embedded(profile, command, journal, arguments, kept=kept)
+
+
+def _embedded(
+    profile: str, command: list[str], journal: Journal, arguments: argparse.Namespace, *, kept: bool
+) -> int:
+    """Do without a daemon.
+
+    Args:
+        profile: name or path.
+        command: program and arguments.
+        journal: where events go.
+        arguments: of `sydctl launch`.
+        kept: whether this process has its keeper already.
+    """
+    with place.prepared(profile, arguments) as ready:
         if arguments.plan:
             from sydctl.planview import show
 
             show(ready, as_json=arguments.json)
             return 0
-        if ready.plan.engine.value == "nested":
+        nested = ready.plan.engine.value == "nested"
+        if nested:
             _tell_nested(ready, arguments)
         if arguments.verbose:
             _tell_layers(ready)
         name = f"{ready.policy.name}-{os.getpid()}"
         # Of a session that joins another one, the other's keeper and supervisor take care.
-        status = None if ready.plan.engine.value == "nested" else _keep()
-        return _launch(ready, command, stream, arguments, name) if status is None else status
+        status = None if nested or kept else _keep()
+        if status is not None:
+            return status
+        from sydd.session import embedded
+        from sydd.session.launching import LaunchError
+
+        try:
+            outcome = embedded.run(ready, command, journal, name=name)
+        except LaunchError as error:
+            raise Failure(str(error), EXIT_FAILED) from None
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+    return _finish(journal, outcome.status, outcome.failure, arguments)
 
 
 def _keep() -> int | None:
@@ -138,31 +187,29 @@ def _keep() -> int | None:
         raise Failure(str(error), EXIT_FAILED) from None
 
 
-def _launch(
-    ready: Prepared, command: list[str], stream: TextIO | None, arguments: argparse.Namespace, name: str
-) -> int:
-    from sydd.session import embedded
-    from sydd.session.launching import LaunchError
+def _journal(stream: TextIO | None, arguments: argparse.Namespace) -> Journal:
     from sydd.supervisor.journal import Journal
 
-    journal = Journal(stream, _tell_event if arguments.verbose else None)
-    try:
-        outcome = embedded.run(ready, command, journal, name=name)
-    except LaunchError as error:
-        raise Failure(str(error), EXIT_FAILED) from None
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    return Journal(stream, _tell_event if arguments.verbose else None)
+
+
+def _finish(journal: Journal, status: int, failure: str, arguments: argparse.Namespace) -> int:
+    """Tell what there is to tell, and come to the exit status."""
     journal.finish()
     for trouble in journal.troubles:
         complain(f"sydctl: a mistake of sydd's own, please report it: {trouble}")
     if not arguments.quiet:
         _tell_end(journal)
-    if outcome.failure:
+    if failure:
         # What was not supervised was refused; the command's status says nothing then.
-        raise Failure(f"the supervision failed: {outcome.failure}", EXIT_FAILED)
-    if arguments.strict and not outcome.status and journal.denials:
+        raise Failure(f"the supervision failed: {failure}", EXIT_FAILED)
+    if journal.lost:
+        if arguments.strict:
+            raise Failure(f"--strict: what was denied is not known: {journal.lost}", EXIT_FAILED)
+        complain(f"sydd: what was denied is not known: {journal.lost}")
+    if arguments.strict and not status and journal.denials:
         return EXIT_STRICT
-    return outcome.status
+    return status
 
 
 @contextlib.contextmanager

@@ -24,9 +24,6 @@ from sydd.kernel import landlock_calls, namespaces, seccomp
 from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import GO, Launch, become, candidates
-from sydd.plan.bpf import compile_filter
-from sydd.plan.capabilities import KEPT_MASK
-from sydd.plan.engine import Engine
 from sydd.session.executables import executed_files
 from sydd.session.privatenet import PrivateNetworkError, refuse_sockets, set_up
 
@@ -110,6 +107,10 @@ class LaunchSpec:
     @classmethod
     def of(cls, prepared: Prepared) -> LaunchSpec:
         """What *prepared* comes to."""
+        # Here: who is sent one needs no policy.
+        from sydd.plan.bpf import compile_filter
+        from sydd.plan.engine import Engine
+
         plan, policy = prepared.plan, prepared.policy
         ruleset = None
         if plan.landlock is not None and (plan.landlock.handled or plan.landlock.scoped):
@@ -158,6 +159,9 @@ class LaunchSpec:
 
 def kept_capabilities(prepared: Prepared) -> int:
     """The capabilities that a command may keep, bit N for capability N; -1 for all."""
+    from sydd.plan.capabilities import KEPT_MASK
+    from sydd.plan.engine import Engine
+
     if prepared.plan.engine is Engine.AUDIT:
         return -1  # what is only recorded is not changed
     # Of those that it has in its user namespace the command keeps none, so the worker uses none.

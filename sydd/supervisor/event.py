@@ -6,8 +6,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sydd.supervisor.tasks import Ancestor, Process
+
 if TYPE_CHECKING:
-    from sydd.supervisor.tasks import Process
+    from collections.abc import Mapping
 
 NO_RULE = "no rule: default"
 REFUSED = "refused in every session"
@@ -68,6 +70,18 @@ class Event:
         value = asdict(self)
         value["time"] = round(self.time, 6)
         return _printable(value)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Event:
+        """From what `as_json` gave.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        process = dict(value["process"])
+        parents = tuple(Ancestor(**parent) for parent in process.pop("parents"))
+        argv = tuple(process.pop("argv"))
+        return cls(**{**value, "process": Process(**process, argv=argv, parents=parents)})
 
 
 def now() -> float:

@@ -32,6 +32,8 @@ class Journal:
         self._counts: dict[Key, int] = {}
         self._troubles: dict[str, int] = {}
         self.dropped = 0
+        self.lost = ""
+        """Why some of what happened is not known here; empty when nothing is missing."""
 
     def repeat(self, key: Key) -> bool:
         """Count one more of an event that is known.
@@ -54,6 +56,11 @@ class Journal:
         self._write({"type": "event", **event.as_json()})
         if self._listener:
             self._listener(event)
+
+    def recount(self, key: Key, count: int) -> None:
+        """An event that is known happened *count* times by now."""
+        if key in self._counts:
+            self._counts[key] = max(self._counts[key], count)
 
     def trouble(self, message: str) -> None:
         """Take a failure of the supervisor itself, which made it deny a call."""

@@ -1,0 +1,222 @@
+"""`sydctl launch` through the daemon: it prepares and supervises, this process is the command's parent.
+
+What happens is told by the daemon on a connection of its own, which a thread reads. When the daemon goes away
+and comes back, the build goes on; the thread connects again and is told what it missed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from sydctl.main import EXIT_FAILED, Failure, complain
+from sydd.client import Client, ControlError, NoSuchSession, NotRunningError, UnavailableError, find_socket
+from sydd.client.connection import VARIABLE
+from sydd.session.foreground import Foreground
+from sydd.session.launching import LaunchError, LaunchSpec
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from sydd.supervisor.journal import Journal
+    from sydd.wire.events import Notice
+
+PATIENCE = 15.0
+"""Seconds that a daemon which went away may take to come back, once the command has ended."""
+
+PAUSE = 0.1
+"""Seconds between two attempts to connect again."""
+
+
+def find(arguments: argparse.Namespace) -> Client | None:
+    """The daemon to use; None to do without.
+
+    Args:
+        arguments: of `sydctl launch`.
+
+    Raises:
+        Failure: --daemon asks for one, and there cannot be one.
+    """
+    if arguments.embedded:
+        return None
+    if _is_filtered():
+        if arguments.daemon:
+            raise Failure("--daemon: a session inside another one has no daemon", EXIT_FAILED)
+        return None
+    path = find_socket()
+    if not path and arguments.daemon:
+        raise Failure("--daemon: there is no socket of a daemon that this user may use", EXIT_FAILED)
+    return Client(path) if path else None
+
+
+def is_wanted(arguments: argparse.Namespace) -> bool:
+    """Whether it has to be the daemon: an option or the environment says so."""
+    return arguments.daemon or bool(os.environ.get(VARIABLE))
+
+
+def _is_filtered() -> bool:
+    """Whether this process is in a session; asked in full only where there is a filter."""
+    with open("/proc/self/status", "rb") as file:
+        if b"\nSeccomp:\t2\n" not in file.read():
+            return False
+    from sydd.kernel.probe import supervised
+
+    return supervised()
+
+
+def run(
+    client: Client, profile: str, command: Sequence[str], journal: Journal, arguments: argparse.Namespace
+) -> tuple[int, str]:
+    """Run a command in a session of the daemon.
+
+    Args:
+        client: of the daemon.
+        profile: name or path.
+        command: program and arguments.
+        journal: where events go.
+        arguments: of `sydctl launch`.
+
+    Returns:
+        The command's exit status, and what went wrong with the supervision; empty when nothing did.
+
+    Raises:
+        NotRunningError: nobody listens on the socket.
+        Failure: the session cannot begin.
+    """
+    from sydctl.place import working_directory
+    from sydd.kernel.terminals import of_this_process
+
+    terminals = []
+    for name, fd in of_this_process():
+        os.close(fd)
+        terminals.append(name)
+    try:
+        created = client.create_session(
+            os.path.abspath(profile) if "/" in profile or profile.endswith(".toml") else profile,
+            command,
+            directory=working_directory(arguments.directory),
+            rules=arguments.rule,
+            sets=dict(arguments.set),
+            mode=arguments.mode,
+            engine=None if arguments.engine == "auto" else arguments.engine,
+            terminals=terminals,
+        )
+        with open(created["launch"], "rb") as file:
+            spec = LaunchSpec.from_json(json.load(file))
+        if arguments.verbose:
+            _tell(client, created["session"])
+        supervisor = _Daemon(client, created["session"], journal)
+        try:
+            status = Foreground(spec, command, supervisor).run()
+        except LaunchError as error:
+            raise Failure(str(error), EXIT_FAILED) from None
+    except NotRunningError:
+        raise
+    except (ControlError, UnavailableError) as error:
+        raise Failure(str(error), EXIT_FAILED) from None
+    return status, supervisor.failure
+
+
+def _tell(client: Client, session: str) -> None:
+    about = client.inspect_session(session)
+    entry = about["session"]
+    complain(f"sydd: session {session} of the daemon at {client.path}")
+    complain(f"sydd: profile {entry['profile']}, engine {entry['engine']}: {about['layers']}")
+
+
+class _Daemon:
+    """The supervisor: a worker of the daemon."""
+
+    def __init__(self, client: Client, session: str, journal: Journal) -> None:
+        self._client = client
+        self._session = session
+        self._journal = journal
+        self._position = 0
+        self._over = threading.Event()  # the last process has gone
+        self._gone_since: float | None = None
+        self._thread: threading.Thread | None = None
+        self.failure = ""
+
+    def serve(self, listener: int, command: int) -> None:
+        """Hand the listener over, and listen to what happens."""
+        try:
+            self._client.attach(self._session, listener, command)
+        except (ControlError, UnavailableError) as error:
+            raise LaunchError(f"the daemon does not take the session: {error}") from None
+        finally:
+            os.close(listener)
+        self._thread = threading.Thread(target=self._follow, name="sydctl-events", daemon=True)
+        self._thread.start()
+
+    def is_over(self, *, alone: bool) -> bool:
+        """Whether no process is left, this one's own children all of them."""
+        return alone
+
+    def close(self) -> None:
+        """Wait for the last events."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._client.close()
+
+    def _follow(self) -> None:
+        """Read what happens until the session has ended; connect again as often as need be."""
+        while True:
+            try:
+                with self._client.subscribe(self._session, position=self._position) as stream:
+                    self._gone_since = None
+                    for notice in stream:
+                        self._take(notice)
+                        if notice["kind"] == "ended":
+                            return
+            except NoSuchSession:
+                self._lose("the daemon was started anew and does not know the session any more")
+                return
+            except ControlError as error:
+                self._lose(f"the daemon does not tell what happens: {error}")
+                return
+            except UnavailableError:
+                pass
+            now = time.monotonic()
+            self._gone_since = self._gone_since or now
+            if self._over.is_set() and now - self._gone_since > PATIENCE:
+                self._lose("the daemon went away")
+                return
+            time.sleep(PAUSE)
+
+    def _lose(self, why: str) -> None:
+        self._journal.lost = why
+
+    def _take(self, notice: Notice) -> None:
+        self._position = max(self._position, notice["position"])
+        kind = notice["kind"]
+        if kind == "access" and notice["event"] is not None:
+            event = _event(notice["event"])
+            self._journal.add(_key(event.sequence), event)
+        elif kind == "repeated":
+            self._journal.recount(_key(notice["sequence"]), notice["count"])
+        elif kind == "dropped":
+            self._journal.dropped += notice["count"]
+        elif kind == "lost":
+            self._lose(f"{notice['count']} notices of the daemon")
+        elif kind == "trouble":
+            self._journal.trouble(notice["message"])
+        elif kind == "ended" and notice["detail"].get("failure"):
+            self.failure = notice["detail"]["failure"]
+            # Whoever waits for the command looks at it now.
+            os.kill(os.getpid(), signal.SIGCHLD)
+
+
+def _key(sequence: int) -> tuple[str, str, str, str]:
+    return str(sequence), "", "", ""
+
+
+def _event(value: Any) -> Any:
+    from sydd.supervisor.event import Event
+
+    return Event.from_json(value)

@@ -1,0 +1,196 @@
+"""The entry point of `sydd`: settings, sockets, what an earlier daemon left, and the loop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+
+import sydd
+from sydd.control.limits import Limits
+from sydd.control.server import ControlServer
+from sydd.daemon import chronicle, config, log, sockets, store, systemd
+from sydd.daemon.config import Config
+from sydd.daemon.hub import Hub
+from sydd.daemon.messages import Message
+from sydd.daemon.profiles import Profiles
+from sydd.daemon.quota import Quota
+from sydd.daemon.registry import Registry, collect_children
+from sydd.daemon.service import Service
+from sydd.daemon.sockets import SocketError
+from sydd.daemon.store import Restored, Store
+from sydd.daemon.systemd import Manager
+from sydd.daemon.tape import Tape
+from sydd.kernel import prctl
+from sydd.policy.errors import PolicyError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the arguments."""
+    parser = argparse.ArgumentParser(
+        prog="sydd",
+        description="The sandbox daemon: sessions of many users, supervised; see sydctl(1) for using it.",
+    )
+    parser.add_argument("--version", action="version", version=f"sydd {sydd.__version__}")
+    parser.add_argument(
+        "--user",
+        action="store_true",
+        help="be a user's own daemon, below $XDG_RUNTIME_DIR (default: unless started by root)",
+    )
+    parser.add_argument(
+        "--socket", metavar="PATH", help="the control socket, where the service manager passes none"
+    )
+    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.SYSTEM})")
+    parser.add_argument("--log-level", choices=config.LEVELS, help="instead of the settings'")
+    parser.add_argument(
+        "--keep-sessions",
+        choices=config.KEEP,
+        help="whether an orderly stop leaves sessions running (auto: where the next daemon gets them back)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon.
+
+    Args:
+        argv: arguments without the program's name; None for this process's.
+
+    Returns:
+        The exit status.
+    """
+    arguments = build_parser().parse_args(argv)
+    own = arguments.user or os.geteuid() != 0
+    try:
+        settings = config.load(
+            arguments.config or (sockets.user_config() if own else config.SYSTEM),
+            required=bool(arguments.config),
+        )
+    except PolicyError as error:
+        sys.stderr.write(f"sydd: {error}\n")
+        return EXIT_USAGE
+    log.configure(arguments.log_level or settings.log.level, settings.log.format)  # type: ignore[arg-type]
+    keep = arguments.keep_sessions or settings.keep_sessions
+    try:
+        manager = Manager.from_environment()
+        restored = store.sort_out(systemd.listen_fds())
+        listening = sockets.listening(restored.sockets, arguments.socket or sockets.default_path(own=own))
+    except (SocketError, ValueError, OSError) as error:
+        sys.stderr.write(f"sydd: {error}\n")
+        return EXIT_FAILED
+    _prepare_process()
+    try:
+        return asyncio.run(_Daemon(settings, manager, restored, listening, keep).run())
+    finally:
+        for item in listening:
+            item.close()
+
+
+def _prepare_process() -> None:
+    """What makes this process fit to be the parent of many: descriptors, orphans, forks that copy little."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    prctl.set_child_subreaper()
+    os.umask(0o022)
+    os.chdir("/")
+    from sydd.daemon import preload
+
+    preload.everything()
+    gc.collect()
+    gc.freeze()
+
+
+class _Daemon:
+    """Everything that there is one of."""
+
+    def __init__(
+        self,
+        settings: Config,
+        manager: Manager,
+        restored: Restored,
+        listening: list[sockets.Listening],
+        keep: str,
+    ) -> None:
+        self._settings = settings
+        self._manager = manager
+        self._restored = restored
+        self._listening = listening
+        self._keep = keep
+
+    async def run(self) -> int:
+        """Serve until a signal says to stop."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGCHLD, collect_children)
+        kept = Store(self._manager)
+        tape = Tape(self._restored.tape)
+        hub = Hub(tape)
+        registry = Registry(hub, kept, Quota(self._settings.limits))
+        tasks = [loop.create_task(chronicle.write(hub)), loop.create_task(self._watchdog())]
+        try:
+            if self._restored.tape is None:
+                kept.put_tape(tape.files)
+            server = await self._serve(hub, registry)
+            await stop.wait()
+            self._manager.stopping()
+            await server.close()
+            if self._keep == "always" or (self._keep == "auto" and kept.present):
+                registry.leave_all()
+            else:
+                await registry.end_all("the daemon was stopped")
+        finally:
+            await asyncio.sleep(0)  # what was told last is logged
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            tape.close()
+        log.get_logger().info("stopped", message_id=Message.DAEMON_STOPPED)
+        return 0
+
+    async def _serve(self, hub: Hub, registry: Registry) -> ControlServer:
+        """Go on with the sessions of an earlier daemon, and answer on the socket."""
+        logger = log.get_logger()
+        problems = registry.restore(self._restored.sessions)
+        for problem in problems:
+            logger.error(problem, message_id=Message.SESSION_LOST)
+        most = self._settings.limits
+        limits = Limits(user_connections=most.connections, user_descriptors=most.descriptors)
+        service = Service(
+            registry,
+            hub,
+            Profiles(),
+            socket=self._listening[0].path,
+            limits={"user_sessions": most.sessions, **limits.as_json()},
+        )
+        server = ControlServer(service, os.geteuid(), limits)
+        service.connections = lambda: server.connections
+        for item in self._listening:
+            server.listen(item.socket)
+        found = len(registry.living())
+        self._manager.ready(f"{found} sessions")
+        logger.info(
+            "listening",
+            message_id=Message.DAEMON_STARTED,
+            version=sydd.__version__,
+            socket=self._listening[0].path,
+            sessions=found,
+        )
+        return server
+
+    async def _watchdog(self) -> None:
+        """Tell the service manager that the loop turns."""
+        interval = systemd.watchdog_interval()
+        while interval is not None:
+            self._manager.watchdog()
+            await asyncio.sleep(interval / 3)
