@@ -1,7 +1,7 @@
 """A control group for each session: limits on all its processes together, and an end for all of them.
 
 systemd gives the daemon a part of the tree that it manages alone (Delegate=yes of `sydd-sessions.service`,
-a unit without a process: so the daemon can be started anew while sessions live there). Below it each session
+a unit beside its own: so the daemon can be started anew while sessions live there). Below it each session
 has a group of its own. Where there is no such part, or the kernel mounts cgroup v1, there are no groups, and
 `Cgroups.find` says why; sessions then have the limits of `sydd.session.limits`, process by process.
 
@@ -29,6 +29,8 @@ VARIABLE: Final = "SYDD_CGROUP"
 
 WANTED: Final = frozenset({"memory", "pids"})
 _PREFIX: Final = "session-"
+_KEEPER: Final = "keeper"
+"""The group of the unit's own process, which only sleeps: one with processes has no controllers to give."""
 
 
 class NoCgroupsError(Exception):
@@ -58,16 +60,7 @@ class Cgroups:
             NoCgroupsError: there is none.
         """
         root = Cgroup(environment.get(VARIABLE, "")) if environment.get(VARIABLE) else _beside()
-        if not root.exists():
-            raise NoCgroupsError(f"no control group '{root.path}': is {UNIT} running?")
-        try:
-            enabled = WANTED & root.controllers()
-            root.enable(enabled)
-        except OSError as error:
-            raise NoCgroupsError(
-                f"control group '{root.path}' is not the daemon's: {error.strerror}"
-            ) from None
-        return cls(root, enabled)
+        return cls(root, _prepare(root))
 
     @property
     def path(self) -> str:
@@ -83,8 +76,12 @@ class Cgroups:
                 `SessionCgroup.unlimited`.
 
         Raises:
+            NoCgroupsError: the part of the tree is there no more.
             OSError: the kernel makes no more groups, or does not take a limit; nothing is left.
         """
+        if not self._root.child(_KEEPER).exists():
+            # The unit was started anew, with another group of the same name.
+            self.enabled = _prepare(self._root)
         group = SessionCgroup(self._root.child(_PREFIX + session), self.enabled)
         group.create(limits)
         return group
@@ -97,6 +94,27 @@ class Cgroups:
     def sessions(self) -> list[str]:
         """Ids of all sessions that have a group, those of a daemon that is no more included."""
         return [name.removeprefix(_PREFIX) for name in self._root.children() if name.startswith(_PREFIX)]
+
+
+def _prepare(root: Cgroup) -> frozenset[str]:
+    """Make a group one that has groups with controllers; which, is the result.
+
+    Raises:
+        NoCgroupsError: it is not there, or not the daemon's.
+    """
+    if not root.exists():
+        raise NoCgroupsError(f"no control group '{root.path}': is {UNIT} running?")
+    keeper = root.child(_KEEPER)
+    try:
+        with contextlib.suppress(FileExistsError):
+            keeper.create()
+        for pid in root.processes():
+            keeper.enter(pid)
+        enabled = WANTED & root.controllers()
+        root.enable(enabled)
+    except OSError as error:
+        raise NoCgroupsError(f"control group '{root.path}' is not the daemon's: {error.strerror}") from None
+    return enabled
 
 
 def _beside() -> Cgroup:

@@ -1,0 +1,68 @@
+"""Limits of a session without a control group: by setrlimit(2), seen by a process that has them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+
+from sydd.policy.sessionlimits import SessionLimits
+from sydd.session.limits import process_limits, tasks_of
+from tests.support.unprivileged import Unprivileged
+
+
+def limited(limits: SessionLimits, uid: int) -> Callable[[], None]:
+    """Sets them in a child."""
+    wanted = process_limits(limits, uid)
+
+    def apply() -> None:
+        for which, soft, hard in wanted:
+            resource.setrlimit(which, (soft, hard))
+
+    return apply
+
+
+def test_memory_is_what_a_process_uses() -> None:
+    """What is reserved does not count; what is used does."""
+    code = "import mmap; mmap.mmap(-1, 1 << 32, prot=0); print('reserved'); bytearray(1 << 28)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=limited(SessionLimits(memory=128 << 20), os.getuid()),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.stdout == "reserved\n"
+    assert result.stderr.splitlines()[-1] == "MemoryError"
+
+
+def test_nothing_said() -> None:
+    """No limits."""
+    assert process_limits(SessionLimits(), 0) == ()
+    assert process_limits(SessionLimits(processes=-1, memory=-1, time=9), 0) == ()
+
+
+def test_processes_come_on_top(unprivileged: Unprivileged) -> None:
+    """What the user runs already is added."""
+    code = """\
+import os, threading
+threading.Thread(target=os.read, args=(0, 1)).start()
+print("x", flush=True)
+os.read(0, 1)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        **unprivileged.identity(),
+    ) as process:
+        assert process.stdout
+        process.stdout.read(1)
+        (limit,) = process_limits(SessionLimits(processes=10), unprivileged.uid)
+        assert limit[0] == resource.RLIMIT_NPROC
+        assert limit[1] == limit[2] >= 12
+        assert tasks_of(unprivileged.uid) >= 2
+        process.kill()
