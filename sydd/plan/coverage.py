@@ -36,8 +36,10 @@ class Coverage:
     def __init__(
         self, enforced: FsRight, free: FsRight, subtrees: Mapping[str, FsRight], files: Mapping[str, FsRight]
     ) -> None:
-        self.safe = int(enforced | free)
-        self._free = int(free)
+        self.safe = self._held = int(enforced | free)
+        self._free = self._left = int(free)
+        self._moved = 0
+        self._changed = False
         self._subtrees = {path: int(rights) for path, rights in subtrees.items()}
         self._files = {path: int(rights) for path, rights in files.items()}
         self._directories: dict[str, int] = {}
@@ -71,11 +73,27 @@ class Coverage:
     def forget(self, path: str) -> None:
         """Stop trusting the names at or below *path*: what a rule was made for is no longer there."""
         below = path + "/"
-        for known in [known for known in self._subtrees if known == path or known.startswith(below)]:
-            del self._subtrees[known]
-        for known in [known for known in self._files if known == path or known.startswith(below)]:
-            del self._files[known]
+        for anchors in (self._subtrees, self._files):
+            for known in [known for known in anchors if known == path or known.startswith(below)]:
+                self._moved |= anchors.pop(known)
         self._directories.clear()
+        if self._changed:
+            self.narrow(self._held & ~self.safe)
+
+    def narrow(self, lost: int) -> None:
+        """Decide anew what the kernel may be left, since the policy has changed.
+
+        What follows a directory to another name is granted there by the policy as it was. Once that has
+        changed, nobody knows any more where such grants are; so their rights are left to the kernel never
+        again.
+
+        Args:
+            lost: rights by which the kernel would permit what the policy does not (`landlock.lost_rights`).
+        """
+        self._changed = True
+        lost |= self._moved
+        self.safe = self._held & ~lost
+        self._free = self._left & ~lost
 
     def anchored_at_or_below(self, path: str) -> bool:
         """Whether a rule of the ruleset belongs to *path* or something below it."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sydd.plan.tree import Tree
+    from sydd.policy.bind import BoundRule
+    from sydd.policy.glob import PathGlob
     from sydd.policy.matcher import Matcher
 
 MAXIMUM_RULES = 20_000
@@ -106,15 +108,7 @@ class _Walk:
 
     def uniform(self, directory: str) -> Action | None:
         """The action about everything at and below *directory*; None when it is mixed."""
-        action = self.matcher.uniform(self.mask, directory)
-        if action is Action.ALLOW and self.naming:
-            for access in bits(FILE_ACCESSES):
-                about_access = self.matcher.uniform(access, directory)
-                if about_access is None:
-                    return None
-                if self.moving and not about_access.permits:
-                    action = about_access
-        return action
+        return _uniform(self.matcher, self.mask, directory, naming=self.naming, moving=self.moving)
 
     def _open(self, directory: str) -> None:
         """Look at the entries of a mixed directory.
@@ -150,6 +144,79 @@ class _Walk:
     def of_file(self, path: str) -> Action | None:
         actions = {self.matcher.decide(bit, path).action for bit in bits(self.mask)}
         return actions.pop() if len(actions) == 1 else None
+
+
+def _uniform(matcher: Matcher, mask: Access, directory: str, *, naming: bool, moving: bool) -> Action | None:
+    """See `_Walk`."""
+    action = matcher.uniform(mask, directory)
+    if action is Action.ALLOW and naming:
+        for access in bits(FILE_ACCESSES):
+            about_access = matcher.uniform(access, directory)
+            if about_access is None:
+                return None
+            if moving and not about_access.permits:
+                action = about_access
+    return action
+
+
+def lost_rights(plan: LandlockPlan, matcher: Matcher, added: Sequence[BoundRule]) -> FsRight:
+    """The rights by which the kernel would permit what the policy does not, once rules were added.
+
+    A ruleset in force stays what it is. So a right is the kernel's to decide only as long as all that it
+    grants, or does not handle, is still exactly allowed; else every operation that needs it is the
+    supervisor's.
+
+    Args:
+        plan: the ruleset in force.
+        matcher: the policy with the rules that were added.
+        added: these rules.
+    """
+    globs = [glob for rule in added for glob in rule.globs]
+    lost = NONE
+    if not globs:
+        return lost
+    names_matter = renaming_gains(matcher)
+    for right, mask in REQUIRED.items():
+        if right in plan.free and (not matcher.universal(mask) or (right & NAMING and names_matter)):
+            lost |= right
+    for anchor in plan.rules:
+        rights = anchor.rights & ~(lost | plan.free)
+        if rights and any(_may_concern(glob, anchor) for glob in globs):
+            lost |= _lost_at(anchor, rights, matcher)
+    return lost
+
+
+def _names(anchor: LandlockRule) -> tuple[str, ...]:
+    """The names by which rules may speak of a single file."""
+    path = anchor.path
+    return (path, own_name(path)) if is_below(path, PSEUDO_TERMINALS) else (path,)
+
+
+def _may_concern(glob: PathGlob, anchor: LandlockRule) -> bool:
+    """Whether *glob* may match something that *anchor* grants rights on; False is certain."""
+    if anchor.directory:
+        return glob.may_match_below(anchor.path)
+    return any(glob.matches(name) for name in _names(anchor))
+
+
+def _lost_at(anchor: LandlockRule, rights: FsRight, matcher: Matcher) -> FsRight:
+    """Those of *rights* that the policy does not give to all of *anchor*."""
+    lost = NONE
+    for right in rights:
+        mask = REQUIRED[right]
+        if anchor.directory:
+            moving = right is FsRight.REFER
+            action = _uniform(matcher, mask, anchor.path, naming=bool(right & NAMING), moving=moving)
+            held = action is Action.ALLOW
+        else:
+            held = all(
+                matcher.decide(access, name).action is Action.ALLOW
+                for access in bits(mask)
+                for name in _names(anchor)
+            )
+        if not held:
+            lost |= right
+    return lost
 
 
 def _with_ancestors(places: Iterable[str]) -> frozenset[str]:

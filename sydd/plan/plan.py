@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sydd.kernel.landlock import FsRight
     from sydd.plan.tree import Tree
+    from sydd.policy.bind import BoundRule
     from sydd.policy.matcher import Matcher
 
 
@@ -119,6 +120,7 @@ def compile_plan(
     privileged: bool = False,
     terminals: Sequence[str] = (),
     administers: bool = False,
+    ceiling: Sequence[BoundRule] = (),
 ) -> Plan:
     """Compile *policy* for one session.
 
@@ -133,6 +135,7 @@ def compile_plan(
         privileged: whether processes of the session may come to have different credentials.
         terminals: names of those that the launch has.
         administers: whether sydd may make namespaces without a user namespace (CAP_SYS_ADMIN).
+        ceiling: what rules at run time may allow, bound: the accesses that it names are supervised.
 
     Raises:
         ValueError: the policy asks for something that nothing would enforce under *engine*.
@@ -143,15 +146,25 @@ def compile_plan(
         landlock = plan_landlock(matcher, tree, rights, scoped, terminals)
     signals_scoped = landlock is not None and bool(landlock.scoped & Scope.SIGNAL)
     restrict = plan_restrict(policy.restrict, engine, privileged=privileged, signals_scoped=signals_scoped)
+    coming = Access(0)
+    if engine is not Engine.NESTED:  # where nobody could put a rule in force
+        for rule in ceiling:
+            coming |= rule.access
     sockets = None
-    if engine not in (Engine.AUDIT, Engine.NESTED) and not matcher.universal(Access.NET):
-        sockets = plan_sockets(matcher, follow_bind=bool(policy.network.follow_bind))
+    if engine not in (Engine.AUDIT, Engine.NESTED) and (
+        coming & Access.NET or not matcher.universal(Access.NET)
+    ):
+        follow_bind = bool(policy.network.follow_bind)
+        sockets = plan_sockets(matcher, follow_bind=follow_bind, ceiling=ceiling)
     if sockets is not None:
         restrict = replace(restrict, groups=restrict.groups | {"sockets"})
     accesses = tuple(
-        _plan_access(access, matcher, landlock, engine)
-        if sockets is None or access not in Access.NET
-        else _plan_network(access, matcher, sockets)
+        _with_ceiling(
+            _plan_access(access, matcher, landlock, engine, coming)
+            if sockets is None or access not in Access.NET
+            else _plan_network(access, matcher, sockets, coming),
+            coming,
+        )
         for access in bits(FILE_ACCESSES | Access.NET)
     )
     if engine is Engine.NESTED:
@@ -244,10 +257,20 @@ def _plan_access(
     matcher: Matcher,
     landlock: LandlockPlan | None,
     engine: Engine,
+    coming: Access,
 ) -> AccessPlan:
+    """How one access is enforced.
+
+    Args:
+        access: which.
+        matcher: the policy.
+        landlock: the ruleset; None for none.
+        engine: the layers in use.
+        coming: accesses that rules at run time may speak of.
+    """
     beyond = ""
     if matcher.universal(access):
-        beyond = _beyond_rules(access, matcher, landlock, engine)
+        beyond = _beyond_rules(access, matcher, landlock, engine) or _at_run_time(access, coming)
         if not beyond:
             return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if engine is Engine.AUDIT:
@@ -256,7 +279,7 @@ def _plan_access(
         return AccessPlan(access, Enforcement.FILTER, "sockets are all or nothing")
     unknown = _UNKNOWN_TO_LANDLOCK.get(access)
     if unknown is not None:
-        return AccessPlan(access, *unknown)
+        return AccessPlan(access, unknown[0], beyond or unknown[1])
     held = landlock is not None and all(
         right in landlock.handled or right in landlock.free
         for right, mask in REQUIRED.items()
@@ -273,7 +296,7 @@ def _plan_access(
         return AccessPlan(access, Enforcement.SUPERVISOR, beyond or why)
     gap = dict(landlock.gaps).get(access, "")
     exact = access in _EXACT_IN_KERNEL and not gap
-    special = _needs_supervisor(access, matcher)
+    special = _needs_supervisor(access, matcher) or _at_run_time(access, coming)
     if access is Access.IOCTL:
         return AccessPlan(access, Enforcement.KERNEL, gap or "the rules are exact subtrees and files")
     if exact and not special and (engine is Engine.LANDLOCK or not _wants_report(access, matcher)):
@@ -291,6 +314,25 @@ def _beyond_rules(access: Access, matcher: Matcher, landlock: LandlockPlan | Non
     return ""
 
 
+_NAMED = "[limits] runtime names it"
+
+
+def _with_ceiling(entry: AccessPlan, coming: Access) -> AccessPlan:
+    """The same, saying that rules at run time may speak of it."""
+    if entry.access not in coming or _NAMED in entry.why:
+        return entry
+    return replace(entry, why=f"{entry.why}; {_NAMED}")
+
+
+def _at_run_time(access: Access, coming: Access) -> str:
+    """Why rules that may come need *access* to be supervised; empty when they do not."""
+    if access & coming:
+        return _NAMED
+    if access in _NAMING and coming & FILE_ACCESSES:
+        return "a rule at run time may make another name worth it"
+    return ""
+
+
 _OPENING = Access.READ | Access.MODIFY | Access.TRUNCATE
 """Accesses by which /proc/<pid> gives what is another process's; no domain of Landlock guards it there."""
 _UNKNOWN_TO_LANDLOCK = {
@@ -301,9 +343,10 @@ _UNKNOWN_TO_LANDLOCK = {
 }
 
 
-def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan) -> AccessPlan:
-    followed = access is Access.BIND and sockets.follow_bind and not matcher.universal(Access.CONNECT)
-    if matcher.universal(access) and not followed:
+def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan, coming: Access) -> AccessPlan:
+    connects = matcher.universal(Access.CONNECT) and not coming & Access.CONNECT
+    followed = access is Access.BIND and sockets.follow_bind and not connects
+    if matcher.universal(access) and not followed and not access & coming & _JUDGED:
         return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if access is Access.SEND and not sockets.datagrams:
         return AccessPlan(access, Enforcement.FILTER, "sockets that send without a connection are not made")
@@ -312,6 +355,9 @@ def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan) -> Acce
     why = "what is bound may be connected to" if followed else "addresses are judged"
     return AccessPlan(access, Enforcement.SUPERVISOR, why)
 
+
+_JUDGED = Access.CONNECT | Access.BIND
+"""Accesses that are judged by address."""
 
 _NAMING = Access.RENAME | Access.LINK
 """Accesses by which an object gets another name."""

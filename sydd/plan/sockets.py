@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 from sydd.policy.access import Access, bits
 from sydd.policy.address import Address, AddressKind
 from sydd.policy.families import INET, INET6, NETLINK, NETLINK_PROTOCOLS, UNIX
+from sydd.policy.reach import reach as reach_of
 from sydd.syscalls.argument import ArgTest, equals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sydd.policy.bind import BoundRule
     from sydd.policy.matcher import Matcher
     from sydd.syscalls.row import Row
 
@@ -36,20 +40,38 @@ class SocketPlan:
     datagrams: bool
     follow_bind: bool
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether sockets of all kinds are made: some reach addresses by calls that nobody judges."""
+        return () in self.forms
 
-def plan_sockets(matcher: Matcher, *, follow_bind: bool) -> SocketPlan | None:
+
+def plan_sockets(
+    matcher: Matcher, *, follow_bind: bool, ceiling: Sequence[BoundRule] = ()
+) -> SocketPlan | None:
     """How the sockets of a session are held.
 
     A stream is bound, listens and is connected, all by calls that are judged; what it then carries stays
     native. A datagram may go anywhere with each message, so such sockets are made only where every `send` is
     permitted. TCP is the one stream protocol: SCTP and MPTCP add addresses by other calls, or by themselves.
 
+    Args:
+        matcher: the policy.
+        follow_bind: whether what the session binds may be connected to.
+        ceiling: what rules at run time may allow: the sockets for it are made from the beginning, and judged.
+
     Returns:
         None when no address may be allowed: then no socket is made.
     """
-    reach = matcher.reach(Access.CONNECT | Access.BIND)
+    reach = reach_of((*matcher.rules, *ceiling), Access.CONNECT | Access.BIND)
     sends = _permitted(matcher, Access.SEND)
-    if sends and _permitted(matcher, Access.CONNECT) and _permitted(matcher, Access.BIND):
+    rules_may_come = any(rule.access & Access.NET for rule in ceiling)
+    if (
+        not rules_may_come
+        and sends
+        and _permitted(matcher, Access.CONNECT)
+        and _permitted(matcher, Access.BIND)
+    ):
         return SocketPlan(((),), datagrams=True, follow_bind=follow_bind)
     forms: list[Form] = []
     for family in (INET, INET6):

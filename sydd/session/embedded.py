@@ -17,15 +17,17 @@ from sydd.kernel import capabilities, seccomp
 from sydd.session.foreground import Foreground
 from sydd.session.launching import LaunchSpec, kept_capabilities
 from sydd.session.privatenet import enter_network
+from sydd.session.running import Running
 from sydd.supervisor.context import Context
 from sydd.supervisor.worker import Worker
 from sydd.syscalls.table import rows_by_arch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sydd.session.prepare import Prepared
     from sydd.supervisor.journal import Journal
+    from sydd.supervisor.questions import Clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,15 @@ class Outcome:
     handled: int
 
 
-def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str) -> Outcome:
+def run(
+    prepared: Prepared,
+    argv: Sequence[str],
+    journal: Journal,
+    *,
+    name: str,
+    clients: Clients | None = None,
+    began: Callable[[Running], None] | None = None,
+) -> Outcome:
     """Run a command under a prepared policy and wait for the end of its session.
 
     Args:
@@ -51,11 +61,13 @@ def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str)
         argv: the command and its arguments.
         journal: where events go.
         name: of the session, for events.
+        clients: who is asked where a rule says `ask`; None for nobody, which denies.
+        began: told how the session can be changed, before the command goes.
 
     Raises:
         LaunchError: the sandbox cannot be set up; the command was not started.
     """
-    supervisor = _Thread(prepared, journal, name)
+    supervisor = _Thread(prepared, journal, name, clients, began)
     status = Foreground(LaunchSpec.of(prepared), argv, supervisor).run()
     return Outcome(status, supervisor.failure, supervisor.handled)
 
@@ -63,8 +75,17 @@ def run(prepared: Prepared, argv: Sequence[str], journal: Journal, *, name: str)
 class _Thread:
     """The supervisor: a thread of this process."""
 
-    def __init__(self, prepared: Prepared, journal: Journal, name: str) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        journal: Journal,
+        name: str,
+        clients: Clients | None,
+        began: Callable[[Running], None] | None,
+    ) -> None:
         self._prepared = prepared
+        self._clients = clients
+        self._began = began
         self._journal = journal
         self._name = name
         self.failure = ""
@@ -92,8 +113,11 @@ class _Thread:
             suggest=prepared.suggest,
             suggest_address=prepared.suggest_address,
             command=command,
+            patience=prepared.policy.session_limits.patience,
         )
-        worker = self._worker = Worker(context, listener, self._journal, receive_ends=_receive_ends())
+        worker = self._worker = Worker(
+            context, listener, self._journal, receive_ends=_receive_ends(), clients=self._clients
+        )
 
         network = prepared.plan.network
 
@@ -115,6 +139,8 @@ class _Thread:
 
         self._thread = threading.Thread(target=serve, name="sydd-worker", daemon=True)
         self._thread.start()
+        if self._began is not None:
+            self._began(Running(prepared, worker, self._journal, self._name))
 
     def is_over(self, *, alone: bool) -> bool:  # noqa: ARG002  # the listener hangs up sooner
         """Whether the listener has hung up, or never came."""

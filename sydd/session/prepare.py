@@ -15,7 +15,8 @@ from sydd.kernel.terminals import of_this_process
 from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
 from sydd.plan.tree import HostTree
 from sydd.policy.access import Access
-from sydd.policy.bind import bind_rules
+from sydd.policy.bind import BoundRule, bind_rules
+from sydd.policy.errors import PolicyError
 from sydd.policy.glob import is_below
 from sydd.policy.matcher import Matcher
 from sydd.policy.suggest import allowing_address_rule, allowing_rule
@@ -23,10 +24,11 @@ from sydd.policy.variables import resolve
 from sydd.session.hosts import addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sydd.policy.address import Address
     from sydd.policy.policy import Policy
+    from sydd.policy.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Prepared:
         environment: the command's.
         matcher: the rules, compiled.
         plan: how they are enforced.
+        ceiling: what rules at run time may allow.
     """
 
     policy: Policy
@@ -69,6 +72,7 @@ class Prepared:
     environment: Mapping[str, str]
     matcher: Matcher
     plan: Plan
+    ceiling: tuple[BoundRule, ...] = ()
 
     def suggest(self, access: Access, path: str) -> str:
         """The rule line that would allow *access* to *path*."""
@@ -158,6 +162,18 @@ def bind(
     loose = Matcher(bind_rules(policy.rules, variables, environment, follow, look_up=hosts))
     if not linked:
         return loose
+    trusted = _trusting(loose, place, tree)
+    return Matcher(bind_rules(policy.rules, variables, environment, tree.realpath, trusted, hosts))
+
+
+def _trusting(loose: Matcher, place: Place, tree: HostTree) -> Callable[[str], str]:
+    """How links on the way to what a rule permits are followed: see `bind`.
+
+    Args:
+        loose: rules that permit at least what the session may ever do.
+        place: where it runs.
+        tree: the host's file system.
+    """
 
     def hostile(link: str) -> bool:
         parent = link.rpartition("/")[0] or "/"
@@ -165,10 +181,43 @@ def bind(
             return True
         return loose.decide(Access.CREATE, link).action.permits and os.access(parent, os.W_OK)
 
-    def trusted(path: str) -> str:
-        return tree.trusted_realpath(path, hostile)
+    return lambda path: tree.trusted_realpath(path, hostile)
 
-    return Matcher(bind_rules(policy.rules, variables, environment, tree.realpath, trusted, hosts))
+
+def _bind_ceiling(
+    policy: Policy,
+    matcher: Matcher,
+    place: Place,
+    variables: Mapping[str, str],
+    environment: Mapping[str, str],
+    tree: HostTree,
+) -> tuple[BoundRule, ...]:
+    """`[limits] runtime`, bound to a session whose rules are in *matcher*."""
+    rules = policy.session_limits.ceiling
+    if not rules:
+        return ()
+    hosts = functools.cache(addresses)
+    loose = bind_rules(rules, variables, environment, tree.realpath, look_up=hosts)
+    trusted = _trusting(Matcher((*matcher.rules, *loose)), place, tree)
+    return bind_rules(rules, variables, environment, tree.realpath, trusted, hosts)
+
+
+def bind_added(prepared: Prepared, rules: Sequence[Rule]) -> tuple[BoundRule, ...]:
+    """Bind rules that are added to the running session *prepared*, by the file system as it is now.
+
+    A rule that permits is led elsewhere by no link that the session can have made, by all that the profile
+    and its ceiling permit. `${env:NAME}` is not set: who adds a rule need not be who launched the session.
+
+    Raises:
+        PolicyError: unknown variables, or a host whose name does not resolve.
+    """
+    tree = HostTree()
+    trusted = _trusting(Matcher((*prepared.matcher.rules, *prepared.ceiling)), prepared.place, tree)
+    bound = bind_rules(rules, prepared.variables, {}, tree.realpath, trusted, addresses)
+    for rule in bound:
+        if rule.net is not None and rule.net.host and not rule.net.networks:
+            raise PolicyError(f"'{rule.net.host}' does not resolve", rule.rule.pattern_source)
+    return bound
 
 
 def prepare(
@@ -196,6 +245,7 @@ def prepare(
     variables = resolve(policy.variables, place.variables(), environment)
     tree = HostTree()
     matcher = bind(policy, place, variables, environment, tree)
+    ceiling = _bind_ceiling(policy, matcher, place, variables, environment, tree)
     abi = landlock_calls.abi()
     plan = compile_plan(
         policy,
@@ -208,5 +258,7 @@ def prepare(
         privileged=not credentials_are_fixed(),
         terminals=terminals_of_launch(),
         administers=administers(),
+        ceiling=ceiling,
     )
-    return Prepared(policy, place, variables, policy.environment.apply(environment, variables), matcher, plan)
+    passed = policy.environment.apply(environment, variables)
+    return Prepared(policy, place, variables, passed, matcher, plan, ceiling)

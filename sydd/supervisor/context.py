@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sydd.policy.sessionlimits import ASK_TIMEOUT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,6 +30,7 @@ class Context:
         suggest: makes the rule line that would allow an access to a path.
         suggest_address: the same for an address.
         command: pid of the launched command; its first exec is the launch and is not judged.
+        patience: seconds that somebody has to answer a question.
     """
 
     session: str
@@ -38,3 +41,4 @@ class Context:
     suggest: Callable[[Access, str], str]
     suggest_address: Callable[[Access, Address], str]
     command: int
+    patience: int = ASK_TIMEOUT

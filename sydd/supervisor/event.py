@@ -36,6 +36,7 @@ class Event:
         rule: the rule that decided, NO_RULE, REFUSED or STRANGER.
         rule_source: where that rule stands; empty for the default.
         allow: the rule line that would allow it; empty where no rule can.
+        decision: what came of asking, where the rule says `ask`; else empty.
         count: how often it happened.
     """
 
@@ -54,6 +55,7 @@ class Event:
     rule: str
     rule_source: str
     allow: str
+    decision: str = ""
     count: int = 1
 
     @property
@@ -82,6 +84,35 @@ class Event:
         parents = tuple(Ancestor(**parent) for parent in process.pop("parents"))
         argv = tuple(process.pop("argv"))
         return cls(**{**value, "process": Process(**process, argv=argv, parents=parents)})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was changed about a running session.
+
+    Attributes:
+        sequence: number within the session, in one series with events.
+        time: seconds since the epoch.
+        session: name of the session.
+        what: "rules", "lock" or "mode".
+        by: who wanted it, for people.
+        before: what there was, as lines: every rule that had been added, the lock, or the mode.
+        after: what there is now.
+    """
+
+    sequence: int
+    time: float
+    session: str
+    what: str
+    by: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The change as plain values; the field names are stable."""
+        value = asdict(self)
+        value["time"] = round(self.time, 6)
+        return _printable(value)  # type: ignore[no-any-return]
 
 
 def now() -> float:

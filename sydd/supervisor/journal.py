@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from sydd.supervisor.event import Event
+    from sydd.supervisor.event import Change, Event
 
 MAXIMUM_KINDS = 1000
 """Different events that are kept; a program that provokes more is counted on, but not remembered."""
@@ -23,11 +23,19 @@ class Journal:
     Args:
         stream: where each new event goes as a line of JSON; None for nowhere.
         listener: called with each new event; None for nobody.
+        changes: called with each change of the session; None for nobody.
     """
 
-    def __init__(self, stream: TextIO | None = None, listener: Callable[[Event], None] | None = None) -> None:
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        listener: Callable[[Event], None] | None = None,
+        changes: Callable[[Change], None] | None = None,
+    ) -> None:
         self._stream = stream
         self._listener = listener
+        self._changes = changes
+        self._changed = 0
         self._first: dict[Key, Event] = {}
         self._counts: dict[Key, int] = {}
         self._troubles: dict[str, int] = {}
@@ -62,6 +70,13 @@ class Journal:
         if key in self._counts:
             self._counts[key] = max(self._counts[key], count)
 
+    def change(self, change: Change) -> None:
+        """Take what was changed about the session. It is told, and not kept: whoever changes it may go on."""
+        self._changed += 1
+        self._write({"type": "change", **change.as_json()})
+        if self._changes:
+            self._changes(change)
+
     def trouble(self, message: str) -> None:
         """Take a failure of the supervisor itself, which made it deny a call."""
         if message in self._troubles or len(self._troubles) < MAXIMUM_KINDS:
@@ -75,8 +90,8 @@ class Journal:
 
     @property
     def next_sequence(self) -> int:
-        """The number for the next new event."""
-        return len(self._first) + 1
+        """The number for the next new event, or change."""
+        return len(self._first) + self._changed + 1
 
     @property
     def denials(self) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sydd.kernel import seccomp
+from sydd.plan.engine import Engine
 from sydd.policy.access import Action
 from sydd.supervisor.event import NO_RULE, REFUSED, STRANGER, Event, now
 from sydd.supervisor.failure import CallerGone
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sydd.supervisor.journal import Journal
     from sydd.supervisor.request import Request
     from sydd.supervisor.verdict import Verdict
+    from sydd.syscalls.row import Row
 
 
 class Recorder:
@@ -29,17 +32,27 @@ class Recorder:
         context: the session.
         listener: to make sure that a caller is still the one that asked.
         journal: where events go.
-        enforcing: whether what is denied is stopped.
     """
 
-    def __init__(self, context: Context, listener: int, journal: Journal, *, enforcing: bool) -> None:
+    def __init__(self, context: Context, listener: int, journal: Journal) -> None:
         self._context = context
         self._listener = listener
         self._journal = journal
-        self._enforcing = enforcing
+        self._stops_nothing = context.plan.engine is Engine.AUDIT
+        self._auditing = self._stops_nothing
+
+    def audit(self, auditing: bool) -> None:
+        """From now on what a rule denies is not stopped, or is."""
+        self._auditing = auditing
 
     def record(
-        self, request: Request, verdict: Verdict, *, stranger: bool = False, allow: str | None = None
+        self,
+        request: Request,
+        verdict: Verdict,
+        *,
+        stranger: bool = False,
+        allow: str | None = None,
+        decision: str = "",
     ) -> None:
         """Record a denial or a warning, unless its rule wants none.
 
@@ -48,6 +61,7 @@ class Recorder:
             verdict: what the policy said.
             stranger: it was denied for being about a process outside the session.
             allow: the rule line that would allow it, where that is no matter of the path.
+            decision: what came of asking, where the rule says so.
 
         Raises:
             CallerGone: the caller ended, so that what /proc told may be about somebody else.
@@ -55,43 +69,59 @@ class Recorder:
         row = request.row
         if verdict.action is Action.FILTER:
             return
-        makes_socket = row.operation is Operation.SOCKET and row.fd is None
-        if makes_socket and is_name_service(request.notification.registers):
+        if _makes_socket(row) and is_name_service(request.notification.registers):
             return
-        path = verdict.demand.found.path if verdict.demand else ""
-        if makes_socket:
-            path = describe_socket(request.notification.registers)
         word = (verdict.access.name or "").lower()
-        key = (verdict.action.value, word, row.name, path)
-        if self._journal.repeat(key):
-            return
+        key = (verdict.action.value + decision, word, row.name, _about(request, verdict))
+        if not self._journal.repeat(key):
+            event = self.event(request, verdict, stranger=stranger, allow=allow)
+            self._journal.add(key, replace(event, decision=decision) if decision else event)
+
+    def settle(self, event: Event, decision: str, *, allowed: bool) -> None:
+        """Record what came of a question.
+
+        Args:
+            event: what was asked.
+            decision: what came of it.
+            allowed: whether the access goes ahead.
+        """
+        key = (event.action + decision, event.access, event.syscall, event.path)
+        if not self._journal.repeat(key):
+            number = "" if allowed else event.errno
+            sequence = self._journal.next_sequence
+            self._journal.add(key, replace(event, sequence=sequence, errno=number, decision=decision))
+
+    def event(
+        self, request: Request, verdict: Verdict, *, stranger: bool = False, allow: str | None = None
+    ) -> Event:
+        """The event about *request*, which is not recorded by this; see `record`."""
+        row = request.row
         process = describe_process(request.notification.tid, os.getpid())
         if not seccomp.id_valid(self._listener, request.notification.id):
             raise CallerGone
+        by_rule = not (stranger or row.errno)
+        enforced = not (self._auditing if by_rule else self._stops_nothing)
         number = 0
-        if self._enforcing and not verdict.action.permits:
+        if enforced and not verdict.action.permits:
             number = row.errno or refusal_errno(verdict.action)
         bound = verdict.rule
         default = STRANGER if stranger else REFUSED if row.errno else NO_RULE
-        self._journal.add(
-            key,
-            Event(
-                sequence=self._journal.next_sequence,
-                time=now(),
-                session=self._context.session,
-                profile=self._context.profile,
-                enforced=self._enforcing,
-                action=verdict.action.value,
-                access=word,
-                syscall=row.name,
-                given=os.fsdecode(_given(request, verdict) or b""),
-                path=path,
-                errno=errno.errorcode.get(number, "") if number else "",
-                process=process,
-                rule=bound.rule.text if bound else default,
-                rule_source=str(bound.rule.source) if bound else "",
-                allow="" if stranger else self._allowing(request, verdict) if allow is None else allow,
-            ),
+        return Event(
+            sequence=self._journal.next_sequence,
+            time=now(),
+            session=self._context.session,
+            profile=self._context.profile,
+            enforced=enforced,
+            action=verdict.action.value,
+            access=(verdict.access.name or "").lower(),
+            syscall=row.name,
+            given=os.fsdecode(_given(request, verdict) or b""),
+            path=_about(request, verdict),
+            errno=errno.errorcode.get(number, "") if number else "",
+            process=process,
+            rule=bound.rule.text if bound else default,
+            rule_source=str(bound.rule.source) if bound else "",
+            allow="" if stranger else self._allowing(request, verdict) if allow is None else allow,
         )
 
     def _allowing(self, request: Request, verdict: Verdict) -> str:
@@ -99,6 +129,17 @@ class Recorder:
         if verdict.demand:
             return self._context.suggest(verdict.missing, verdict.demand.found.path)
         return ALLOWING_RULE if request.row.operation is Operation.SOCKET else ""
+
+
+def _makes_socket(row: Row) -> bool:
+    return row.operation is Operation.SOCKET and row.fd is None
+
+
+def _about(request: Request, verdict: Verdict) -> str:
+    """The canonical path, the address, or what kind of socket is made."""
+    if _makes_socket(request.row):
+        return describe_socket(request.notification.registers)
+    return verdict.demand.found.path if verdict.demand else ""
 
 
 def _given(request: Request, verdict: Verdict) -> bytes | None:

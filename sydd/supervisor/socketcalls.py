@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sydd.kernel.memory import Reader
+    from sydd.policy.matcher import Matcher
     from sydd.supervisor.blocking import WaitingRoom
     from sydd.supervisor.context import Context
     from sydd.supervisor.notification import Notification
+    from sydd.supervisor.questions import Questions
     from sydd.supervisor.recorder import Recorder
     from sydd.supervisor.resolve import Resolver
     from sydd.syscalls.row import Row
@@ -60,6 +62,7 @@ class SocketCalls:
         resolver: of paths; its caller and credentials are those of the call.
         waiting: for what may block.
         recorder: for events.
+        questions: for what somebody is to be asked about.
         is_confined: whether a thread may be in a Landlock domain of its own, which what is done for it would
             pass by.
     """
@@ -72,6 +75,7 @@ class SocketCalls:
         resolver: Resolver,
         waiting: WaitingRoom,
         recorder: Recorder,
+        questions: Questions,
         is_confined: Callable[[int], bool],
     ) -> None:
         self._context = context
@@ -81,9 +85,19 @@ class SocketCalls:
         self._resolver = resolver
         self._waiting = waiting
         self._recorder = recorder
+        self._questions = questions
         self._is_confined = is_confined
         plan = context.plan.sockets
+        self._auditing = False
         self._bound = Bound() if plan is not None and plan.follow_bind else None
+
+    def follow(self, matcher: Matcher) -> None:
+        """Judge by another policy from now on."""
+        self._matcher = matcher
+
+    def audit(self, auditing: bool) -> None:
+        """From now on what is denied goes ahead, or does not."""
+        self._auditing = auditing
 
     def close(self) -> None:
         """Let go of what is kept between calls."""
@@ -262,7 +276,7 @@ class SocketCalls:
         if address.kind is AddressKind.NOBODY:
             return None
         action, rule = self._matcher.decide_address(access, address)
-        if action is Action.ALLOW:
+        if action is Action.ALLOW or self._is_approved(action, access, str(address)):
             return None
         follows = access is Access.CONNECT and not action.permits
         if follows and self._bound is not None and self._bound.takes(address, about, found):
@@ -271,17 +285,38 @@ class SocketCalls:
             demand = Demand(int(access), Found(str(address), -1))
             verdict = Verdict(action, access, demand, rule, access)
             allow = self._context.suggest_address(access, address)
-            self._recorder.record(_request(notification, row, given), verdict, allow=allow)
-        return _refusal(action)
+            self._tell(_request(notification, row, given), verdict, allow)
+        return self._refusal(action)
 
     def _judge_name(self, notification: Notification, row: Row, place: Found, given: bytes) -> Answer | None:
         """Whether a socket may be made there, as by mknod(2); None where it may."""
         action, rule = self._matcher.decide(Access.MKNOD, place.path)
-        if action is Action.ALLOW:
+        if action is Action.ALLOW or self._is_approved(action, Access.MKNOD, place.path):
             return None
         verdict = Verdict(action, Access.MKNOD, Demand(int(Access.MKNOD), place), rule, Access.MKNOD)
-        self._recorder.record(_request(notification, row, given), verdict)
-        return _refusal(action)
+        self._tell(_request(notification, row, given), verdict)
+        return self._refusal(action)
+
+    def _is_approved(self, action: Action, access: Access, name: str) -> bool:
+        """Whether somebody was asked, and permits it."""
+        return action is Action.ASK and (int(access), name) in self._questions.approved
+
+    def _tell(self, request: Request, verdict: Verdict, allow: str | None = None) -> None:
+        """Record what is not simply allowed, or ask about it.
+
+        Raises:
+            Asking: the call has to wait for an answer.
+        """
+        if verdict.action is Action.ASK and not self._auditing:
+            self._questions.ask(request, verdict, allow)
+        else:
+            self._recorder.record(request, verdict, allow=allow)
+
+    def _refusal(self, action: Action) -> Answer | None:
+        """The answer to what a rule does not simply allow; None where it goes ahead all the same."""
+        if action.permits or self._auditing:
+            return None
+        return KILL if action is Action.KILL else answers.error(refusal_errno(action))
 
     def _make_sure(self, notification: Notification) -> None:
         """Make sure that all that was read was the caller's, who may have it done."""
@@ -338,13 +373,6 @@ def _int(register: int) -> int:
 
 def _answer(number: int) -> Answer:
     return answers.error(-number) if number else DONE
-
-
-def _refusal(action: Action) -> Answer | None:
-    """The answer to what a rule does not simply allow; None for a warning."""
-    if action.permits:
-        return None
-    return KILL if action is Action.KILL else answers.error(refusal_errno(action))
 
 
 def _request(notification: Notification, row: Row, given: bytes) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.policy.access import Access, Action, bits
@@ -16,11 +17,13 @@ class Verdict(NamedTuple):
     """The decision about a whole request.
 
     Attributes:
-        action: ALLOW when every demand is allowed; else the action about the first that is not, or WARN.
+        action: ALLOW when every demand is allowed; else the action about the first that is denied, or ASK, or
+            WARN.
         access: the single access that this is about; 0 when all are allowed silently.
         demand: the demand that this is about; None when all are allowed silently.
         rule: the rule that decided; None for "no rule: default".
-        missing: every access of that demand that is not allowed: what a rule would have to allow.
+        missing: every access of that demand that is not allowed: what a rule would have to allow. With ASK
+            those that are asked about.
     """
 
     action: Action
@@ -43,20 +46,41 @@ def singles(mask: int) -> tuple[Access, ...]:
     return known
 
 
-def judge(matcher: Matcher, target: Target) -> Verdict:
-    """Ask the policy about every demand of *target*: the first denial decides, else the first warning."""
+def judge(matcher: Matcher, target: Target, approved: Container[tuple[int, str]] = ()) -> Verdict:
+    """Ask the policy about every demand of *target*.
+
+    The first denial decides; else the first that somebody is to be asked about; else the first warning.
+
+    Args:
+        matcher: the policy.
+        target: what is asked for.
+        approved: single accesses and paths that are permitted where a rule says `ask`.
+    """
     warning = ALLOWED
+    question: Verdict | None = None
     decide = matcher.decide
     for demand in target.demands:
         for access in singles(demand.access):
             action, rule = decide(access, demand.found.path)
             if action is Action.ALLOW:
                 continue
-            if action is not Action.WARN:
+            if action is Action.ASK:
+                if question is None and (int(access), demand.found.path) not in approved:
+                    question = Verdict(action, access, demand, rule, _asked(matcher, demand))
+            elif action is not Action.WARN:
                 return Verdict(action, access, demand, rule, _missing(matcher, demand))
-            if warning is ALLOWED:
+            elif warning is ALLOWED:
                 warning = Verdict(action, access, demand, rule, access)
-    return warning
+    return warning if question is None else question
+
+
+def _asked(matcher: Matcher, demand: Demand) -> Access:
+    """The accesses of *demand* that somebody is to be asked about."""
+    asked = Access(0)
+    for access in singles(demand.access):
+        if matcher.decide(access, demand.found.path).action is Action.ASK:
+            asked |= access
+    return asked
 
 
 def _missing(matcher: Matcher, demand: Demand) -> Access:

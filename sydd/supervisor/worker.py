@@ -9,13 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import select
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, namespaces, seccomp
 from sydd.kernel.memory import Reader
 from sydd.kernel.names import RENAME_EXCHANGE
+from sydd.plan.landlock import lost_rights
 from sydd.plan.plan import Enforcement, Engine
 from sydd.policy.access import Access, Action
+from sydd.policy.matcher import Matcher
+from sydd.policy.policy import Mode
+from sydd.policy.refused import ModeFixed
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
 from sydd.supervisor.blocking import WaitingRoom
@@ -28,6 +33,7 @@ from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import ARCH, ID, NUMBER, Notification, decode, unpack
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.processes import ABOUT_PROCESSES, Processes
+from sydd.supervisor.questions import NONE_APPROVED, Asking, Questions
 from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
@@ -39,13 +45,18 @@ from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.socketcalls import SocketCalls
 from sydd.supervisor.sockets import descriptor_errno
 from sydd.supervisor.target import Demand, Target, locate
+from sydd.supervisor.turn import Turn
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
 from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sydd.policy.bind import BoundRule
     from sydd.supervisor.context import Context
     from sydd.supervisor.journal import Journal
+    from sydd.supervisor.questions import Clients
     from sydd.supervisor.quick import Way
 
 RETRIES = 8
@@ -60,11 +71,24 @@ class Worker:
         listener: descriptor from seccomp(2); stays the caller's to close.
         journal: where events go.
         receive_ends: whether the kernel ends RECV when the last process has gone (Linux 6.11); else it is
-        polled first.
+            polled first.
+        clients: who is asked where a rule says `ask`; None for nobody, which denies.
+
+    Attributes:
+        handled: how many notifications were received.
     """
 
-    def __init__(self, context: Context, listener: int, journal: Journal, *, receive_ends: bool) -> None:
+    def __init__(
+        self,
+        context: Context,
+        listener: int,
+        journal: Journal,
+        *,
+        receive_ends: bool,
+        clients: Clients | None = None,
+    ) -> None:
         self._context, self._restrict = context, context.plan.restrict
+        self._matcher = context.matcher
         self._listener = listener
         self._journal = journal
         self._receive_ends = receive_ends
@@ -77,7 +101,9 @@ class Worker:
         self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
         self._auditing = context.plan.engine is Engine.AUDIT
-        self._recorder = Recorder(context, listener, journal, enforcing=not self._auditing)
+        self._stops_nothing = self._auditing  # what no rule speaks of neither
+        self._recorder = Recorder(context, listener, journal)
+        self._questions = Questions(listener, self._recorder, clients, context.patience)
         self._sockets: SocketCalls | None = None
         if context.plan.sockets is not None:
             self._sockets = SocketCalls(
@@ -87,21 +113,18 @@ class Worker:
                 self._resolver,
                 self._waiting,
                 self._recorder,
+                self._questions,
                 self._processes.is_confined,
             )
-        # Only what the kernel holds can take the short way.
-        held = context.plan.landlock is not None
-        self._shortcuts = Shortcuts(context.matcher, self._coverage) if held else None
         # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
         # it sees into them; a call that may change those is notified.
         self._one_identity = True
         self._arch = AUDIT_ARCH[context.plan.arch]
+        self._shortcuts: Shortcuts | None = None
         self._quick: dict[int, Way] = {}
-        if not self._auditing:
-            looked_at = self._restrict.own_namespaces or self._restrict.keeps_identity
-            ways = QuickWays(listener, context.matcher, self._reader, self._resolver.descriptors)
-            self._quick = ways.by_number(context.rows[self._arch], self._shortcuts, looked_at=looked_at)
+        self._find_short_ways()
         self._launching = True
+        self._turn = Turn()
         self._restricted = Access(0)
         for entry in context.plan.accesses:
             if entry.enforcement is not Enforcement.FREE:
@@ -109,6 +132,84 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
         self.handled = 0
+
+    def _find_short_ways(self) -> None:
+        """Set up what is quick under the policy that holds."""
+        self._shortcuts, self._quick = None, {}
+        if not self._one_identity:
+            # Names are looked up, and acted on, with the worker's credentials there.
+            return
+        # Only what the kernel holds can take the short way.
+        if self._context.plan.landlock is not None:
+            self._shortcuts = Shortcuts(self._matcher, self._coverage)
+        if not self._auditing:
+            looked_at = self._restrict.own_namespaces or self._restrict.keeps_identity
+            ways = QuickWays(self._listener, self._matcher, self._reader, self._resolver.descriptors)
+            rows = self._context.rows[self._arch]
+            self._quick = ways.by_number(rows, self._shortcuts, looked_at=looked_at)
+
+    def replace_rules(self, rules: Sequence[BoundRule]) -> None:
+        """Put rules behind the profile's, in place of those that were put there before; from any thread.
+
+        When this returns they are in force: a call that begins after that is judged by them. What the kernel
+        would permit against them is performed from then on, and no longer left to it. Open files stay open.
+
+        Args:
+            rules: every rule that was added, in order, bound to the session; each has passed
+                `plan.runtime.check_rule`.
+        """
+        base = self._context.matcher.rules
+        placed = [replace(rule, index=len(base) + place) for place, rule in enumerate(rules)]
+        matcher = Matcher((*base, *placed)) if placed else self._context.matcher
+        ruleset = self._context.plan.landlock
+        lost = int(lost_rights(ruleset, matcher, placed)) if ruleset is not None else 0
+
+        def change() -> None:
+            self._matcher = matcher
+            self._coverage.narrow(lost)
+            if self._sockets is not None:
+                self._sockets.follow(matcher)
+            self._find_short_ways()
+
+        self._turn.between(change)
+        self._questions.ask_again()
+
+    def set_mode(self, mode: Mode) -> None:
+        """Change whether what is denied is stopped, from any thread; in force as with `replace_rules`.
+
+        Only a session whose rules the supervisor alone enforces can change: Landlock refuses what it refuses
+        to the end, and a session that began in audit mode never had what holds a boundary (Landlock, calls
+        that no session may make). What no rule speaks of stays refused in both modes.
+
+        Raises:
+            ModeFixed: the mode of this session cannot be changed to that one.
+        """
+        engine = self._context.plan.engine
+        auditing = mode is Mode.AUDIT
+        if auditing == self._auditing:
+            return
+        if engine is Engine.AUDIT:
+            raise ModeFixed("the session began in audit mode, without what holds a boundary: start it anew")
+        if engine is not Engine.SUPERVISOR:
+            raise ModeFixed(f"engine {engine.value}: what Landlock refuses stays refused; start it anew")
+
+        def change() -> None:
+            self._auditing = auditing
+            self._recorder.audit(auditing)
+            if self._sockets is not None:
+                self._sockets.audit(auditing)
+            self._find_short_ways()
+
+        self._turn.between(change)
+        self._questions.ask_again()
+
+    def decide(self, question: int, *, allow: bool, remember: bool = False, by: str = "") -> bool:
+        """Answer a question that `Clients.ask` put, from any thread; see `Questions.decide`."""
+        return self._questions.decide(question, allow=allow, remember=remember, by=by)
+
+    def between(self, change: Callable[[], None]) -> None:
+        """Do *change* between two requests, from any thread: see `Turn.between`."""
+        self._turn.between(change)
 
     def serve(self) -> None:
         """Answer until the listener hangs up. For a thread of its own, which gets its own umask."""
@@ -121,12 +222,17 @@ class Worker:
             if self._sockets is not None:
                 self._sockets.close()
             self._resolver.end()
+            self._questions.close()
 
     def _loop(self) -> None:
         buffer = bytearray(seccomp.NOTIF.size)
         listener = self._listener
+        turn, questions = self._turn, self._questions.open
         while True:
-            if not self._receive_ends and self._hung_up(None):
+            if questions:
+                if not self._attend():
+                    continue
+            elif not self._receive_ends and self._hung_up(None):
                 return
             try:
                 seccomp.receive(listener, buffer)
@@ -140,16 +246,33 @@ class Worker:
                     continue
                 raise
             self.handled += 1
-            if self._waiting:
-                self._waiting.sweep()
-            fields = unpack(buffer)
-            way = self._quick.get(fields[NUMBER])
-            quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
-            if quick is CONTINUE:
-                self._replies.go_on(fields[ID])
-                continue
-            notification = decode(fields)
-            self._replies.send(notification, quick or self.answer(notification))
+            with turn.lock:
+                if turn.change is not None:
+                    turn.catch_up()
+                self._handle(unpack(buffer))
+
+    def _handle(self, fields: tuple[int, ...]) -> None:
+        """Answer one notification, or have it answered."""
+        if self._waiting:
+            self._waiting.sweep()
+        way = self._quick.get(fields[NUMBER])
+        quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
+        if quick is CONTINUE:
+            self._replies.go_on(fields[ID])
+            return
+        notification = decode(fields)
+        self._replies.send(notification, quick or self.answer(notification))
+
+    def _attend(self) -> bool:
+        """While somebody is asked: wait, answer who has waited; whether there is something to receive."""
+        ready = self._questions.wait()
+        with self._turn.lock:
+            self._turn.catch_up()
+            for notification, approved, answer in self._questions.due():
+                self._questions.permit(approved)
+                self._replies.send(notification, answer or self.answer(notification))
+            self._questions.permit(NONE_APPROVED)
+        return ready
 
     def _hung_up(self, timeout: int | None) -> bool:
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in self._poll.poll(timeout))
@@ -165,8 +288,11 @@ class Worker:
             return answers.error(errno.ENOSYS)
         try:
             if row.narrow:
-                notification, row = narrowed(notification, row, self._reader)
+                return self._judged(*narrowed(notification, row, self._reader))
             return self._judged(notification, row)
+        except Asking as asking:
+            self._questions.park(notification, asking)
+            return LATER
         except CallerGone:
             return answers.error(errno.ESRCH)
         except NaturalFailure as failure:  # of arguments that cannot be told; others have been dealt with
@@ -193,9 +319,7 @@ class Worker:
                 return CONTINUE
             if self._one_identity and not keeps(row, notification.registers):
                 self._one_identity = False
-                # They look names up, and act, with the worker's credentials.
-                self._shortcuts = None
-                self._quick = {}
+                self._find_short_ways()
             return CONTINUE
         resolved = self._sockets.answer if judged and self._sockets else self._resolved
         if self._one_identity:
@@ -242,12 +366,12 @@ class Worker:
             if request is None:
                 return answers.error(errno.EACCES)
             refused = self._refuse_stranger(request, failure, Access.READ)
-            return CONTINUE if self._auditing else refused
+            return CONTINUE if self._stops_nothing else refused
 
     def _once(self, request: Request) -> Answer:
         """Resolve, decide, act."""
         target = locate(request, self._resolver)
-        verdict = judge(self._context.matcher, target)
+        verdict = judge(self._matcher, target, self._questions.approved)
         action = verdict.action
         if action is Action.ALLOW:
             if self._auditing:
@@ -260,6 +384,9 @@ class Worker:
             number = 0 if action is Action.HIDE else natural_errno(request, target)
             if number:
                 return CONTINUE if self._auditing else answers.error(number)
+        if action is Action.ASK and not self._auditing:
+            self._questions.ask(request, verdict)
+            return answers.error(refusal_errno(action))
         self._recorder.record(request, verdict)
         if self._auditing:
             return CONTINUE
@@ -310,12 +437,12 @@ class Worker:
         for source, destination in moves:
             before, after = source.found.path, destination.found.path
             directory = renamed and bool(source.entry_rights & REMOVE_DIR)
-            if gains(self._context.matcher, self._restricted, before, after, directory=directory):
+            if gains(self._matcher, self._restricted, before, after, directory=directory):
                 return errno.EXDEV
             if directory and self._coverage.anchored_at_or_below(before):
                 # Rules of Landlock follow the directory: what they grant there must be what the policy says
                 # of the new name.
-                if not same_action(self._context.matcher, self._restricted, before, after):
+                if not same_action(self._matcher, self._restricted, before, after):
                     return errno.EXDEV
                 directories.append(before)
         for moved in directories:
@@ -351,7 +478,7 @@ class Worker:
         action, rule = Action.DENY, None
         if row.operation is Operation.SOCKET:
             access = Access.BIND if row.asks == Access.BIND else Access.CONNECT
-            action, rule = self._context.matcher.decide(access, "")
+            action, rule = self._matcher.decide(access, "")
             if self._sockets is not None and action.permits:
                 # The filter makes every socket all of whose doings are judged, or permitted.
                 action, rule = Action.DENY, None
@@ -363,7 +490,8 @@ class Worker:
                 return CONTINUE if self._auditing else answers.error(number)
         request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
         self._recorder.record(request, Verdict(action, access, None, rule))
-        if self._auditing or action.permits:
+        stays_refused = bool(row.errno) and not self._stops_nothing
+        if (self._auditing and not stays_refused) or action.permits:
             return CONTINUE
         if action is Action.KILL:
             return KILL

@@ -1,0 +1,333 @@
+"""Accesses that somebody is asked about: what `ask` rules say.
+
+A call whose rule says `ask` is parked: its caller sleeps in the kernel, and nobody else is held up. Calls
+about one access to one object wait for one answer. When it comes, the call goes the whole way again, from its
+registers, with the access to that object as the one thing more that is permitted; it is read, resolved and
+judged anew, and what is permitted is performed. So what the caller's threads, or others, did to memory and
+names while it waited changes nothing about what was asked.
+
+Nobody there to be asked, no answer in time, and too many questions are denials, and the event says so. A
+signal for a parked caller is looked for now and then: its call is then interrupted, or starts anew, as one
+that waits in the kernel does (see `blocking`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sydd.kernel import credentials, seccomp
+from sydd.supervisor import answer as answers
+from sydd.supervisor.answer import Answer
+from sydd.supervisor.blocking import ERESTARTSYS, LOOK_SECONDS
+
+if TYPE_CHECKING:
+    from sydd.supervisor.event import Event
+    from sydd.supervisor.notification import Notification
+    from sydd.supervisor.recorder import Recorder
+    from sydd.supervisor.request import Request
+    from sydd.supervisor.verdict import Verdict
+
+MAXIMUM_PARKED: Final = 256
+"""Calls that may wait for an answer at a time; one more is denied."""
+
+MAXIMUM_REMEMBERED: Final = 1000
+"""Answers that are remembered; later ones are for once."""
+
+ALLOWED: Final = "allowed"
+DENIED: Final = "denied"
+LATE: Final = "nobody answered in time"
+NOBODY: Final = "nobody to ask"
+CROWDED: Final = "too many calls wait for an answer"
+
+
+class Clients(Protocol):
+    """Who is asked. Both methods are called by the worker's thread and must not block."""
+
+    def ask(self, question: int, event: Event, seconds: float) -> bool:
+        """Put a question.
+
+        Args:
+            question: its number, by which it is decided.
+            event: what is asked: the event that there will be if it is denied.
+            seconds: how long there is to answer.
+
+        Returns:
+            False where nobody is there.
+        """
+
+    def settled(self, question: int, decision: str) -> None:
+        """It waits for no answer any more.
+
+        Args:
+            question: its number.
+            decision: as in the event; empty where its callers have gone.
+        """
+
+
+Approved = frozenset[tuple[int, str]]
+"""Single accesses and the objects that they were permitted to, by canonical name or address."""
+
+NONE_APPROVED: Final[Approved] = frozenset()
+
+
+class Asking(Exception):  # noqa: N818  # no mistake: the call waits for an answer
+    """A call has to wait for an answer.
+
+    Args:
+        question: to which question.
+    """
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.number)
+        self.question = question
+
+
+@dataclass(slots=True)
+class _Parked:
+    """A call that waits, and what had been permitted to it before."""
+
+    notification: Notification
+    approved: Approved
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """One question, open until it is settled.
+
+    Attributes:
+        number: by which it is decided.
+        about: the accesses to one object.
+        event: the event that there will be if it is denied.
+        deadline: when it is too late, by time.monotonic().
+        parked: the calls that wait for it.
+        interrupted: whether one of them was interrupted, and may come again.
+        allow: what was decided; None for nothing yet.
+        decision: how the event says it.
+        remember: whether the answer is for the whole session.
+    """
+
+    number: int
+    about: Approved
+    event: Event
+    deadline: float
+    parked: list[_Parked] = field(default_factory=list)
+    interrupted: bool = False
+    allow: bool | None = None
+    decision: str = ""
+    remember: bool = False
+
+
+class Questions:
+    """The questions of one session. All but `decide` and `ask_again` is for the worker's thread.
+
+    Args:
+        listener: on which parked calls are answered.
+        recorder: for events.
+        clients: who is asked; None for nobody.
+        patience: seconds that an answer may take.
+
+    Attributes:
+        open: the open questions, by number.
+        approved: what is permitted to the call that is under way, where a rule says `ask`.
+    """
+
+    def __init__(self, listener: int, recorder: Recorder, clients: Clients | None, patience: float) -> None:
+        self._listener = listener
+        self._recorder = recorder
+        self._clients = clients
+        self._patience = patience
+        self._lock = threading.Lock()  # over what `decide` shares with the worker
+        self.open: dict[int, Question] = {}
+        self._remembered: Approved = NONE_APPROVED
+        self._refused: Approved = NONE_APPROVED
+        self._asked = 0
+        self._wake = -1
+        self._again = False
+        self._next_look = 0.0
+        self.approved: Approved = NONE_APPROVED
+
+    def decide(self, question: int, *, allow: bool, remember: bool = False, by: str = "") -> bool:
+        """Answer a question, from any thread.
+
+        Args:
+            question: its number.
+            allow: whether the access is permitted.
+            remember: whether it is decided for the session: for the same accesses to that object, where a
+                rule says `ask`.
+            by: who decides, for the event.
+
+        Returns:
+            False where it is not open any more.
+        """
+        with self._lock:
+            found = self.open.get(question)
+            if found is None or found.allow is not None:
+                return False
+            word = ALLOWED if allow else DENIED
+            found.decision = f"{word} by {by}" if by else word
+            found.remember = remember
+            found.allow = allow
+            os.eventfd_write(self._wake, 1)
+        return True
+
+    def ask_again(self) -> None:
+        """The rules have changed: parked calls are judged by them, from any thread."""
+        with self._lock:
+            if self.open:
+                self._again = True
+                os.eventfd_write(self._wake, 1)
+
+    def ask(self, request: Request, verdict: Verdict, allow: str | None = None) -> None:
+        """Ask whether *request* may go ahead.
+
+        Args:
+            request: the call.
+            verdict: what a rule wants to be asked about.
+            allow: the rule line that would allow it, where that is no matter of the path.
+
+        Returns:
+            When it is denied at once, which has been recorded.
+
+        Raises:
+            Asking: the call has to be parked.
+            CallerGone: the caller has ended.
+        """
+        demand = verdict.demand
+        name = demand.found.path if demand else ""
+        about = frozenset((int(bit), name) for bit in verdict.missing)
+        if about & self._refused:
+            self._recorder.record(request, verdict, allow=allow, decision=f"{DENIED}, as before")
+            return
+        open_ = next((question for question in self.open.values() if question.about == about), None)
+        if open_ is not None:
+            raise Asking(open_)
+        if self._clients is None:
+            self._recorder.record(request, verdict, allow=allow, decision=NOBODY)
+            return
+        if sum(len(question.parked) for question in self.open.values()) >= MAXIMUM_PARKED:
+            self._recorder.record(request, verdict, allow=allow, decision=CROWDED)
+            return
+        event = self._recorder.event(request, verdict, allow=allow)
+        self._asked += 1
+        question = Question(self._asked, about, event, time.monotonic() + self._patience)
+        if self._wake < 0:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with self._lock:
+            self.open[question.number] = question  # it may be decided before `ask` returns
+        if self._clients.ask(question.number, event, self._patience):
+            raise Asking(question)
+        with self._lock:
+            del self.open[question.number]
+        self._recorder.record(request, verdict, allow=allow, decision=NOBODY)
+
+    def park(self, notification: Notification, asking: Asking) -> None:
+        """Let a call wait."""
+        asking.question.parked.append(_Parked(notification, self.approved))
+
+    def wait(self) -> bool:
+        """Wait until a notification comes, a question is decided, or it is time to look after parked calls.
+
+        Returns:
+            Whether the listener has something to say.
+        """
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        rest = max(0.0, self._next_look - time.monotonic())
+        ready = [fd for fd, _ in poll.poll(rest * 1000)]
+        if self._wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+        return self._listener in ready
+
+    def due(self) -> list[tuple[Notification, Approved, Answer | None]]:
+        """The calls that wait no longer.
+
+        Returns:
+            Each with what is permitted to it, and its answer; None where it has to go the whole way again.
+        """
+        found: list[tuple[Notification, Approved, Answer | None]] = []
+        with self._lock:
+            decided = [question for question in self.open.values() if question.allow is not None]
+            again, self._again = self._again, False
+        for question in decided:
+            found += self._settled(question)
+        if again:
+            for question in self.open.values():
+                found += [(parked.notification, parked.approved, None) for parked in question.parked]
+                question.parked.clear()
+        now = time.monotonic()
+        if now >= self._next_look:
+            for question in list(self.open.values()):
+                found += self._looked_after(question, now)
+            self._next_look = time.monotonic() + LOOK_SECONDS
+        return found
+
+    def permit(self, approved: Approved) -> None:
+        """The call that comes next is permitted *approved*, and what was remembered."""
+        self.approved = approved | self._remembered if approved else self._remembered
+
+    def close(self) -> None:
+        """Give up: the kernel answers those who wait."""
+        for number in list(self.open):
+            self._withdraw(number)
+        if self._wake >= 0:
+            os.close(self._wake)
+            self._wake = -1
+
+    def _settled(self, question: Question) -> list[tuple[Notification, Approved, Answer | None]]:
+        """Those who waited for a question that is decided."""
+        self._withdraw(question.number, question.decision)
+        allowed = bool(question.allow)
+        if question.remember and len(self._remembered) + len(self._refused) < MAXIMUM_REMEMBERED:
+            if allowed:
+                self._remembered |= question.about
+            else:
+                self._refused |= question.about
+            self.permit(NONE_APPROVED)
+        answer = None if allowed else answers.error(errno.EACCES)
+        for _ in question.parked:
+            self._recorder.settle(question.event, question.decision, allowed=allowed)
+        return [(parked.notification, parked.approved | question.about, answer) for parked in question.parked]
+
+    def _looked_after(
+        self, question: Question, now: float
+    ) -> list[tuple[Notification, Approved, Answer | None]]:
+        """Those who wait in vain: it is too late, they have gone, or a signal waits for them."""
+        if now >= question.deadline:
+            with self._lock:
+                if question.allow is None:
+                    question.allow, question.decision = False, LATE
+            return self._settled(question)
+        found: list[tuple[Notification, Approved, Answer | None]] = []
+        staying = []
+        for parked in question.parked:
+            notification = parked.notification
+            try:
+                interrupted = credentials.is_interrupted(notification.tid)
+            except OSError:
+                interrupted = False
+            if not seccomp.id_valid(self._listener, notification.id):
+                continue
+            if interrupted:
+                question.interrupted = True
+                found.append((notification, NONE_APPROVED, answers.error(ERESTARTSYS)))
+            else:
+                staying.append(parked)
+        question.parked[:] = staying
+        if not staying and not question.interrupted:
+            self._withdraw(question.number)
+        return found
+
+    def _withdraw(self, number: int, decision: str = "") -> None:
+        with self._lock:
+            self.open.pop(number, None)
+        if self._clients is not None:
+            self._clients.settled(number, decision)
