@@ -16,11 +16,12 @@ KINDS: Final = {
     "restarted": Message.WORKER_REPLACED,
     "rules": Message.RULES_CHANGED,
     "mode": Message.RULES_CHANGED,
+    "limit": Message.LIMIT_REACHED,
     "lock": Message.LOCK_CHANGED,
     "question": Message.QUESTION,
     "trouble": Message.TROUBLE,
 }
-LOUD: Final = frozenset({"restarted", "trouble"})
+LOUD: Final = frozenset({"limit", "restarted", "trouble"})
 QUIET: Final = frozenset({"created", "repeated", "question"})
 
 

@@ -15,6 +15,7 @@ import sydd
 from sydd.control.limits import Limits
 from sydd.control.server import ControlServer
 from sydd.daemon import chronicle, config, log, sockets, store, systemd
+from sydd.daemon.cgroups import Cgroups, NoCgroupsError
 from sydd.daemon.config import Config
 from sydd.daemon.hub import Hub
 from sydd.daemon.messages import Message
@@ -109,6 +110,15 @@ def _prepare_process() -> None:
     gc.freeze()
 
 
+def _cgroups() -> Cgroups | None:
+    """Where sessions get control groups; None, and a word in the log, where they get none."""
+    try:
+        return Cgroups.find()
+    except NoCgroupsError as error:
+        log.get_logger().info(f"sessions have no control groups: {error}")
+        return None
+
+
 class _Daemon:
     """Everything that there is one of."""
 
@@ -136,7 +146,7 @@ class _Daemon:
         kept = Store(self._manager)
         tape = Tape(self._restored.tape)
         hub = Hub(tape)
-        registry = Registry(hub, kept, Quota(self._settings.limits))
+        registry = Registry(hub, kept, Quota(self._settings.limits), _cgroups())
         tasks = [loop.create_task(chronicle.write(hub)), loop.create_task(self._watchdog())]
         try:
             if self._restored.tape is None:

@@ -6,7 +6,9 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
+from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.holdings import PLANNED
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots
@@ -30,12 +32,14 @@ class Registry:
         hub: where they tell what happens.
         store: where they outlive this process.
         quota: what each user may have.
+        cgroups: where they get control groups; None where there are none.
     """
 
-    def __init__(self, hub: Hub, store: Store, quota: Quota) -> None:
+    def __init__(self, hub: Hub, store: Store, quota: Quota, cgroups: Cgroups | None = None) -> None:
         self._hub = hub
         self._store = store
         self._quota = quota
+        self._cgroups = cgroups
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
         self.restarts = 0
@@ -74,9 +78,13 @@ class Registry:
             QuotaExceededError: the user has as many as it may have.
             SessionFailedError: it cannot be prepared.
         """
-        session = self._begin(spec)
+        session = self._begin(replace(spec, grouped=self._groups(spec)))
         session.state.argv = list(argv)
         return session, await session.prepare()
+
+    def _groups(self, spec: SessionSpec) -> bool:
+        """Whether the processes of a session get a group: a user cannot take its own out of a login."""
+        return self._cgroups is not None and (os.geteuid() == 0 or spec.origin == "run")
 
     def _begin(self, spec: SessionSpec) -> Session:
         uid = spec.identity.uid
@@ -86,7 +94,7 @@ class Registry:
         except BaseException:
             self._quota.give_back("sessions", uid)
             raise
-        session = Session(spec, self._hub, self._store, self._forget)
+        session = Session(spec, self._hub, self._store, self._cgroups, self._forget)
         self._sessions[spec.id] = session
         return session
 
@@ -102,7 +110,7 @@ class Registry:
         problems = []
         for name, held in sessions.items():
             try:
-                session = Session.restored(name, held, self._hub, self._store, self._forget)
+                session = Session.restored(name, held, self._hub, self._store, self._cgroups, self._forget)
             except (KeyError, TypeError, ValueError, OSError) as error:
                 problems.append(f"session {name} is lost: {error}")
                 for fd in held.values():

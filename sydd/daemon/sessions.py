@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sydd.daemon.bounds import Bounds
+from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
 from sydd.daemon.ending import end_below, remove_directory, signal_below
 from sydd.daemon.errand import ErrandError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
-from sydd.daemon.insiders import Roots, is_alive
 from sydd.daemon.link import Link
 from sydd.daemon.spawn import spawn
 from sydd.daemon.spec import SessionSpec
@@ -43,11 +44,20 @@ class Session(Supervised):
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
+        cgroups: where it gets a control group; None where there are none.
         on_end: called once, when it has ended and nothing of it is left.
     """
 
-    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, on_end: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        spec: SessionSpec,
+        hub: Hub,
+        store: Store,
+        cgroups: Cgroups | None,
+        on_end: Callable[[Session], None],
+    ) -> None:
         super().__init__(spec, hub, store)
+        self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._on_end = on_end
         self._keeper: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -59,6 +69,7 @@ class Session(Supervised):
         held: dict[str, FileDescriptor],
         hub: Hub,
         store: Store,
+        cgroups: Cgroups | None,
         on_end: Callable[[Session], None],
     ) -> Session:
         """A session of an earlier daemon.
@@ -68,6 +79,7 @@ class Session(Supervised):
             held: descriptors by kind; now the session's, unless this raises.
             hub: as for the class; it has the records of the earlier daemon.
             store: as for the class.
+            cgroups: as for the class.
             on_end: as for the class.
 
         Raises:
@@ -75,7 +87,7 @@ class Session(Supervised):
         """
         info = Info(held["info"].dup())
         try:
-            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, on_end)
+            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, cgroups, on_end)
             if session.spec.id != name:
                 raise ValueError(f"it calls itself {session.spec.id}")
             session.state = State.from_json(info.state)
@@ -103,6 +115,10 @@ class Session(Supervised):
         else:
             self._worker_gone("it was not kept")
         self._watch_parent()
+        self.bounds.learn(about)
+        self.bounds.adopt()
+        if self.state.phase == "running":
+            self._watch_time()
         if self.state.phase == "created":
             self._timer = self._loop.call_later(ATTACH, self._expire)
 
@@ -110,6 +126,7 @@ class Session(Supervised):
         """Close what this process has of it; it runs on, and the next daemon may go on with it."""
         self._ending = True
         self._stop_timer()
+        self.bounds.forget_time()
         for link in (self._link, self._keeper):
             if link is not None:
                 link.close()
@@ -119,28 +136,10 @@ class Session(Supervised):
 
     # What others look at
 
-    def roots(self) -> Roots:
-        """The processes that it is known by, as far as they live."""
-        return Roots(
-            self.spec.id,
-            self.spec.identity.uid,
-            self.state.worker if self._lives("worker") else 0,
-            self.state.parent if self._lives("parent") else 0,
-            self.state.command if self._lives("command") else 0,
-        )
-
-    def _lives(self, kind: str) -> bool:
-        return self._held.has(kind) and is_alive(self._held.fileno(kind))
-
     @property
     def waits(self) -> bool:
         """Whether it waits for its listener."""
         return self.state.phase == "created" and self._timer is not None
-
-    @property
-    def seconds(self) -> float:
-        """How long it lasts, or lasted."""
-        return self.state.seconds or time.monotonic() - self.state.began
 
     # Its beginning
 
@@ -160,6 +159,7 @@ class Session(Supervised):
             await self._wait_for("prepared", PREPARE)
             if self._launch is None:
                 raise SessionFailedError("the worker sent no launch specification")
+            self.bounds.learn(self.about)
             self._save(anew=True)
         except OSError as error:
             failure = SessionFailedError(f"cannot start a worker: {error.strerror}")
@@ -193,6 +193,7 @@ class Session(Supervised):
             self._held.put("command", duplicate(handle))
             self._held.put("parent", duplicate(parent_handle))
             self._watch_parent()
+            self.bounds.enclose(command, handle, parent)
             self.state.phase = "running"
             self._save()
             if self._link is not None:
@@ -202,6 +203,7 @@ class Session(Supervised):
             message = f"the listener cannot be served: {error}"
             await self.end(message)
             raise SessionFailedError(message) from None
+        self._watch_time()
         self.tell(
             "started", f"{' '.join(self.state.argv) or 'a command'} started", detail={"pid": str(command)}
         )
@@ -241,6 +243,7 @@ class Session(Supervised):
             message_ = f"the command cannot be started: {error}"
             await self.end(message_)
             raise SessionFailedError(message_) from None
+        self._watch_time()
         self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
         return self.state.command, handle
 
@@ -257,6 +260,7 @@ class Session(Supervised):
             return signal_below(parent, number) if parent else 0
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
+        self.bounds.kill()
         reached = await end_below(parent) if parent else 0
         if self.state.phase == "created":
             await self.end("killed")
@@ -273,6 +277,7 @@ class Session(Supervised):
                 self._held.put("command", descriptors.steal(0))
                 self.state.parent = parent_of(self.state.command)
                 self._held.put("parent", FileDescriptor(pidfd_open(self.state.parent)))
+                self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
                 self._resolve("started")
             elif kind == "status":
                 self.state.status = int(message["status"])
@@ -333,15 +338,20 @@ class Session(Supervised):
             if failure:
                 await self._end_processes()
             await self._end_worker()
+            await self.bounds.remove(LINGER)
         finally:
             await self._forget()
 
     async def _end_processes(self) -> None:
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
+        self.bounds.kill()
         parent = self.roots().parent
         if parent and self._held.has("listener"):
             await end_below(parent)
+
+    def _watch_time(self) -> None:
+        self.bounds.watch_time(time.monotonic() - self.state.began, lambda text: self._spawn(self.end(text)))
 
     async def _end_worker(self) -> None:
         if self._link is not None:

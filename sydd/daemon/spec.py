@@ -58,6 +58,7 @@ class SessionSpec:
         terminals: names of the terminals that the command has from the beginning.
         origin: "launch" when the caller starts the command, "run" when the daemon does.
         label: the caller's own word for the session.
+        grouped: whether its processes get a control group, which holds its limits.
     """
 
     id: str
@@ -72,6 +73,7 @@ class SessionSpec:
     terminals: tuple[str, ...] = ()
     origin: str = "launch"
     label: str = ""
+    grouped: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -16,7 +16,7 @@ from typing import Any
 from sydd.daemon.ending import interrupt
 from sydd.daemon.holdings import Holdings
 from sydd.daemon.hub import Hub
-from sydd.daemon.insiders import is_alive
+from sydd.daemon.insiders import Roots, is_alive
 from sydd.daemon.journal import SessionJournal
 from sydd.daemon.link import Link, LinkBrokenError
 from sydd.daemon.questions import Questions
@@ -123,6 +123,24 @@ class Supervised:
         self._hub.publish(
             kind, {"message": message, **data}, owner=self.spec.identity.uid, session=self.spec.id
         )
+
+    def roots(self) -> Roots:
+        """The processes that it is known by, as far as they live."""
+        return Roots(
+            self.spec.id,
+            self.spec.identity.uid,
+            self.state.worker if self._lives("worker") else 0,
+            self.state.parent if self._lives("parent") else 0,
+            self.state.command if self._lives("command") else 0,
+        )
+
+    def _lives(self, kind: str) -> bool:
+        return self._held.has(kind) and is_alive(self._held.fileno(kind))
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts, or lasted."""
+        return self.state.seconds or time.monotonic() - self.state.began
 
     async def ask_worker(self, message: dict[str, Any]) -> dict[str, Any]:
         """Ask the worker something; where it is just being replaced, ask the next one.

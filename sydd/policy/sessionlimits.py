@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from sydd.policy.access import Action, names
 from sydd.policy.ceiling import FIXED_PATTERNS, NEVER_AT_RUN_TIME
@@ -34,6 +34,9 @@ class SessionLimits:
         ask_timeout: seconds after which a question that nobody answered is denied.
     """
 
+    WHOLE: ClassVar = ("processes", "memory", "time")
+    """Those that bound what the session uses."""
+
     processes: int | None = None
     memory: int | None = None
     time: int | None = None
@@ -49,7 +52,7 @@ class SessionLimits:
         """What the session may use of something; None for no limit.
 
         Args:
-            name: `processes`, `memory` or `time`.
+            name: one of WHOLE.
         """
         value: int | None = getattr(self, name)
         return None if value == UNLIMITED else value

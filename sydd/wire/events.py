@@ -16,6 +16,7 @@ KINDS = (
     "lock",
     "mode",
     "restarted",
+    "limit",
     "question",
     "decision",
     "lost",
