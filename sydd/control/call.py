@@ -50,7 +50,7 @@ class Descriptors(FileDescriptorArray):
 
 async def answer(
     registry: VarlinkInterfaceRegistry, call: VarlinkMethodCall, descriptors: Iterable[int], send: Send
-) -> None:
+) -> bool:
     """Perform a call and send what comes of it, be it an error.
 
     Args:
@@ -58,6 +58,9 @@ async def answer(
         call: what is asked.
         descriptors: that came with it; they stay the caller's.
         send: for the replies.
+
+    Returns:
+        Whether it was no error.
 
     Raises:
         HungUpError: a reply could not be sent.
@@ -78,9 +81,10 @@ async def answer(
         text = f"a mistake of sydd's own, please report it: {type(error).__name__}: {error}"
         reply = error_reply(Failed(text))
     else:
-        return
+        return True
     if not call.oneway:
         await send(encode(reply.tojson()), [])
+    return False
 
 
 def error_reply(error: ControlError) -> VarlinkMethodReply:
@@ -94,7 +98,6 @@ async def _perform(
     if call.upgrade:
         raise MethodNotImplemented(method=call.method[:_LONGEST_NAME])
     method, signature = registry.lookup_method(call)
-    check_strings(call.parameters)
     try:
         arguments = signature.parameter_type.fromjson(
             call.parameters, {FileDescriptorVarlinkType: descriptors}
@@ -102,6 +105,7 @@ async def _perform(
     except ConversionError as error:
         where = str(error.location[0])[:_LONGEST_NAME] if error.location else "parameters"
         raise InvalidParameter(parameter=where) from None
+    check_strings(arguments)
     result = method(**arguments)
     if signature.more:
         async with contextlib.aclosing(result):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
+import functools
 import socket
 from collections import deque
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ from sydd.control.call import HungUpError, error_reply
 from sydd.control.frame import encode
 from sydd.control.limits import Limits
 from sydd.control.peer import Peer
+from sydd.control.readiness import Readiness
 from sydd.kernel.fd import FdSet
-from sydd.wire.errors import BadFrame, ControlError, LimitReached
+from sydd.wire.errors import BadFrame, LimitReached
 
-_PIECE = 64 << 10
+_PIECE = 16 << 10
 _MOST_DESCRIPTORS = 253
 """SCM_MAX_FD: with room for them all, none is lost unseen."""
 _FORGIVEN = 1 << 20
@@ -41,11 +42,24 @@ class Frame:
     descriptors: FdSet
 
 
+_KINDS = {kind.__name__: kind for kind in (BadFrame, LimitReached)}
+"""What ends a connection."""
+
+
+@functools.lru_cache(maxsize=64)
+def _farewell(name: str, *values: object) -> bytes:
+    """The frame that tells an error: under a flood the same one again and again."""
+    return encode(error_reply(_KINDS[name](*values)).tojson())
+
+
 class Owner(Protocol):
     """What a connection needs of the server."""
 
     def frame_arrived(self, connection: Connection) -> None:
         """There is a frame to be performed."""
+
+    def used(self, connection: Connection) -> None:
+        """A call was answered, with anything but an error."""
 
     def took(self, connection: Connection, size: int, descriptors: int) -> None:
         """More bytes and descriptors wait in this connection; fewer, where negative.
@@ -66,11 +80,11 @@ class Connection:
         peer: who is at the other end; owned from now on.
         limits: what is allowed.
         owner: the server.
+        readiness: tells when there is something to read.
 
     Attributes:
         peer: who is at the other end.
         closed: whether it is.
-        proven: whether a whole call has come.
         scheduled: whether the server has it in its queue.
         streaming: whether the call that is performed has more than one reply.
         size: bytes that wait here or belong to the call that is performed.
@@ -78,10 +92,11 @@ class Connection:
         task: performs a call; None when there is none.
     """
 
-    def __init__(self, sock: socket.socket, peer: Peer, limits: Limits, owner: Owner) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: Peer, limits: Limits, owner: Owner, readiness: Readiness
+    ) -> None:
         self.peer = peer
         self.closed = False
-        self.proven = False
         self.scheduled = False
         self.streaming = False
         self.size = 0
@@ -90,6 +105,7 @@ class Connection:
         self._socket = sock
         self._limits = limits
         self._owner = owner
+        self._readiness = readiness
         self._loop = asyncio.get_running_loop()
         self._frames: deque[Frame] = deque()
         self._running: Frame | None = None
@@ -98,16 +114,16 @@ class Connection:
         self._half_closed = False
         self._writable: asyncio.Future[None] | None = None
         self._spent = 0.0
-        self._spent_at = 0.0
+        self._spent_at = self._loop.time()
         sock.setblocking(False)
-        self._loop.add_reader(sock, self.read)
+        readiness.watch(sock, self.read)
         self._timing_frame = False
         self._deadline = self._loop.call_later(limits.idle_seconds, self._too_slow, "no call")
 
     @property
-    def doubtful(self) -> bool:
-        """Whether it is what a peer with bad intentions has: a call begun and not ended, or none ever."""
-        return self._running is None and not self._frames and (bool(self._begun) or not self.proven)
+    def idle(self) -> bool:
+        """Whether nothing is performed for it."""
+        return self._running is None
 
     @property
     def waiting(self) -> bool:
@@ -127,31 +143,36 @@ class Connection:
         self._running = self._frames.popleft()
         return self._running
 
-    def prove(self, *, streaming: bool) -> None:
+    def understand(self, *, streaming: bool) -> None:
         """The frame that was taken is a call."""
-        self.proven = True
         self.streaming = streaming
         if not self._timing_frame:
             self._deadline.cancel()
 
-    def finish(self) -> None:
-        """The call is answered."""
+    def finish(self, *, proven: bool) -> None:
+        """The call is answered.
+
+        Args:
+            proven: whether by anything but an error.
+        """
         self._running = None
         self.task = None
         self.streaming = False
         if self.closed:
             return
+        if proven:
+            self._owner.used(self)
         self._account()
         if self._half_closed and not self._frames:
             self.close()
 
-    def refuse(self, error: ControlError) -> None:
+    def refuse(self, error: BadFrame | LimitReached) -> None:
         """Say why, if the peer takes it at once, and close."""
         if self.closed:
             return
         if self._writable is None:  # else it would go into the middle of a reply
             with contextlib.suppress(OSError):
-                self._socket.send(encode(error_reply(error).tojson()))
+                self._socket.send(_farewell(type(error).__name__, *error.parameters().values()))
         self.close()
 
     def close(self) -> None:
@@ -160,7 +181,7 @@ class Connection:
             return
         self.closed = True
         self._deadline.cancel()
-        self._loop.remove_reader(self._socket)
+        self._readiness.forget(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
         self.peer.close()
@@ -199,7 +220,7 @@ class Connection:
             if flags & socket.MSG_CTRUNC:
                 raise BadFrame("its descriptors could not be received")
             self._account()
-        except ControlError as error:
+        except (BadFrame, LimitReached) as error:
             self.refuse(error)
             return
         if self.waiting:
@@ -269,14 +290,11 @@ class Connection:
 
     def _hung_up(self) -> None:
         """The peer sends no more: it is gone, or it has only shut down this direction and awaits replies."""
-        self._loop.remove_reader(self._socket)
-        poll = select.poll()
-        poll.register(self._socket, 0)
-        gone = bool(poll.poll(0))
-        if gone or self.streaming or (self._running is None and not self._frames):
-            # Who has shut down one direction of a stream would not be seen to leave.
+        if self._running is None and not self._frames:
             self.close()
-        self._half_closed = True
+        else:
+            self._half_closed = True
+            self._readiness.watch_end(self._socket, self.close)
 
     async def send(self, data: bytes, descriptors: list[int]) -> None:
         """Send a frame.

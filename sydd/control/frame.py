@@ -21,7 +21,8 @@ _BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """What os.fsencode cannot make bytes of."""
 
-_INT_DIGITS: Final = 20
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+"""What could be beyond 64 bits, or cost more to read than its length."""
 _LONGEST_NAME: Final = 256
 
 
@@ -35,11 +36,14 @@ def parse(frame: bytes, nesting: int) -> VarlinkMethodCall:
     Raises:
         BadFrame: it is no call.
     """
-    brackets = _STRING.sub(b"", frame).translate(None, _BRACKETS)
+    bare = _STRING.sub(b"", frame)
+    if _LONG_NUMBER.search(bare):
+        raise BadFrame("a number beyond 64 bits")
+    brackets = bare.translate(None, _BRACKETS)
     if not nests_at_most(brackets, nesting):
         raise BadFrame(f"nested more than {nesting} deep, or brackets that do not match")
     try:
-        value = json.loads(frame.decode("utf-8"), parse_int=_integer, parse_constant=_constant)
+        value = json.loads(frame.decode("utf-8"), parse_constant=_constant)
     except UnicodeDecodeError:
         raise BadFrame("not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -66,12 +70,6 @@ def nests_at_most(brackets: bytes, depth: int) -> bool:
             return False
         brackets = left
     return not brackets
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _INT_DIGITS or not -(1 << 63) <= (number := int(digits)) < 1 << 63:
-        raise ValueError("a number beyond 64 bits")
-    return number
 
 
 def _constant(word: str) -> float:

@@ -2,7 +2,7 @@
 
 No peer can hold up another. Whatever waits is bounded by user; calls go shortest first, a few milliseconds at
 a time; of connections that are too many, those go first that have begun a call and not ended it, or have
-never made one.
+never made one that was right, then those that have been idle for the longest time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import itertools
 import logging
 import socket
 from collections import defaultdict
+from collections.abc import Iterator
 
 from asyncvarlink import VarlinkInterfaceRegistry, VarlinkMethodCall
 from asyncvarlink.serviceinterface import VarlinkServiceInterface
@@ -25,15 +26,18 @@ from sydd.control.frame import parse
 from sydd.control.interface import Sydd
 from sydd.control.limits import Limits
 from sydd.control.peer import peer_of
-from sydd.wire.errors import ControlError, LimitReached
+from sydd.control.readiness import Readiness
+from sydd.wire.errors import BadFrame, LimitReached
 
 BACKLOG = 4096
 """For listen(2): what waits there is not refused."""
 
-_ACCEPTS = 32
-"""Connections that are accepted in one turn."""
+_ACCEPT_SECONDS = 0.05
+"""How long connections are accepted before others have their turn: who is honest may be the last of many."""
+_READ_SECONDS = 0.003
+"""How long connections are read."""
 _TURN_SECONDS = 0.005
-"""How long calls are begun before others have their turn."""
+"""How long calls are begun."""
 _PAUSE_SECONDS = 0.1
 """How long nobody is accepted when there are no descriptors."""
 
@@ -41,18 +45,37 @@ _log = logging.getLogger("sydd.control")
 
 
 class _User:
-    """What one user has of the socket."""
+    """What one user has of the socket.
 
-    __slots__ = ("connections", "descriptors", "size")
+    Attributes:
+        doubtful: connections without a call that was right, oldest first.
+        proven: the others, the one that was used last comes last.
+        size: bytes that wait in them.
+        descriptors: descriptors likewise.
+    """
+
+    __slots__ = ("descriptors", "doubtful", "proven", "size")
 
     def __init__(self) -> None:
-        self.connections: dict[Connection, None] = {}
+        self.doubtful: dict[Connection, None] = {}
+        self.proven: dict[Connection, None] = {}
         self.size = 0
         self.descriptors = 0
 
+    def __len__(self) -> int:
+        return len(self.doubtful) + len(self.proven)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Whose end does the least harm comes first."""
+        return itertools.chain(self.doubtful, self.proven)
+
+    def idle(self) -> Iterator[Connection]:
+        """Those for which nothing is performed, in the same order."""
+        return (connection for connection in self if connection.idle)
+
 
 class ControlServer:
-    """Serves `org.sydd` and `org.varlink.service` on listening sockets.
+    """Serves `org.sydd` and `org.varlink.service` on listening sockets; made in the loop that serves.
 
     Args:
         backend: the daemon.
@@ -65,6 +88,7 @@ class ControlServer:
         self._backend = backend
         self._own_uid = own_uid
         self._listening: list[socket.socket] = []
+        self._readiness = Readiness(_READ_SECONDS)
         self._users: defaultdict[int, _User] = defaultdict(_User)
         self._count = 0
         self._numbers = itertools.count(1)
@@ -92,14 +116,16 @@ class ControlServer:
             loop.remove_reader(sock)
             sock.close()
         self._listening.clear()
-        for user in list(self._users.values()):
-            for connection in list(user.connections):
-                connection.close()
+        for connection in [connection for user in self._users.values() for connection in user]:
+            connection.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._readiness.close()
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _ACCEPT_SECONDS
+        while loop.time() < end:
             try:
                 sock, _address = listening.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -112,9 +138,8 @@ class ControlServer:
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         """There are no descriptors or no memory: make room, and go on in a moment."""
         _log.warning("cannot accept a connection: %s", error.strerror)
-        everybody = (connection for user in self._users.values() for connection in user.connections)
-        victim = next((connection for connection in everybody if connection.doubtful), None)
-        if victim is not None:
+        crowd = max(self._users.values(), key=len, default=_User())
+        if victim := next(crowd.idle(), None):
             victim.close()
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)
@@ -131,36 +156,44 @@ class ControlServer:
             _log.warning("cannot tell who connects: %s", error.strerror)
             sock.close()
             return
-        connection = Connection(sock, peer, self.limits, self)
+        connection = Connection(sock, peer, self.limits, self, self._readiness)
         self._count += 1
         user = self._users[peer.uid]
-        user.connections[connection] = None
+        user.doubtful[connection] = None
         try:
-            self._make_room(user, peer.uid)
+            self._make_room(user, connection)
         except LimitReached as error:
             connection.refuse(error)
             return
         # Most have sent their call already: whoever is no trouble is through before anybody is in its way.
         connection.read()
 
-    def _make_room(self, user: _User, uid: int) -> None:
-        """Close a doubtful connection where there are too many; the newest is never the first to go.
+    def _make_room(self, user: _User, newest: Connection) -> None:
+        """Close an idle connection where there are too many, but not the newest.
+
+        Clients of sydd make a new connection when theirs was closed, so that nobody is worse off for it.
 
         Raises:
-            LimitReached: all of them are in good use.
+            LimitReached: calls are performed on all of them.
         """
-        if uid != self._own_uid and len(user.connections) > self.limits.user_connections:
+        if newest.peer.uid != self._own_uid and len(user) > self.limits.user_connections:
             crowd, error = user, LimitReached("connections of one user", self.limits.user_connections)
         elif self._count > self.limits.connections:
-            crowd = max(self._users.values(), key=lambda one: len(one.connections))
+            crowd = max(self._users.values(), key=len)
             error = LimitReached("connections", self.limits.connections)
         else:
             return
-        *older, _newest = crowd.connections
-        victim = next((connection for connection in older if connection.doubtful), None)
-        if victim is None:
-            raise error
-        victim.refuse(error)
+        while True:
+            victim = next((connection for connection in crowd.idle() if connection is not newest), None)
+            if victim is None:
+                raise error
+            if victim.waiting:
+                # Its call has its turn now: a bad one is the end of it, and a good one is not idle any more.
+                self._begin(victim)
+            else:
+                victim.refuse(error)
+            if victim.closed:
+                return
 
     def took(self, connection: Connection, size: int, descriptors: int) -> None:
         """See Owner: count it; where it is too much, the connection with most of it has to go.
@@ -172,10 +205,10 @@ class ControlServer:
         user.size += size
         user.descriptors += descriptors
         if size > 0 and user.size > self.limits.user_bytes:
-            victim = max(user.connections, key=lambda one: one.size)
+            victim = max(user, key=lambda one: one.size)
             error = LimitReached("bytes of one user's calls", self.limits.user_bytes)
         elif descriptors > 0 and user.descriptors > self.limits.user_descriptors:
-            victim = max(user.connections, key=lambda one: one.descriptors)
+            victim = max(user, key=lambda one: one.descriptors)
             error = LimitReached("descriptors with one user's calls", self.limits.user_descriptors)
         else:
             return
@@ -188,9 +221,17 @@ class ControlServer:
         self._count -= 1
         self._registries.pop(connection, None)
         user = self._users[connection.peer.uid]
-        del user.connections[connection]
-        if not user.connections:
+        user.doubtful.pop(connection, None)
+        user.proven.pop(connection, None)
+        if not user:
             del self._users[connection.peer.uid]
+
+    def used(self, connection: Connection) -> None:
+        """See Owner."""
+        user = self._users[connection.peer.uid]
+        user.doubtful.pop(connection, None)
+        user.proven.pop(connection, None)
+        user.proven[connection] = None
 
     def frame_arrived(self, connection: Connection) -> None:
         """See Owner."""
@@ -219,11 +260,11 @@ class ControlServer:
         frame = connection.begin()
         try:
             call = parse(frame.data, self.limits.nesting)
-        except ControlError as error:
+        except BadFrame as error:
             frame.descriptors.close()
             connection.refuse(error)
             return
-        connection.prove(streaming=call.more)
+        connection.understand(streaming=call.more)
         task = asyncio.get_running_loop().create_task(self._perform(connection, frame, call))
         connection.task = task
         self._tasks.add(task)
@@ -232,13 +273,14 @@ class ControlServer:
         task.add_done_callback(lambda _task: frame.descriptors.close())
 
     async def _perform(self, connection: Connection, frame: Frame, call: VarlinkMethodCall) -> None:
+        good = False
         try:
-            await answer(self._registry(connection), call, frame.descriptors, connection.send)
+            good = await answer(self._registry(connection), call, frame.descriptors, connection.send)
         except HungUpError:
             connection.close()
         finally:
             frame.descriptors.close()
-            connection.finish()
+            connection.finish(proven=good)
             if connection.waiting:
                 self.frame_arrived(connection)
 

@@ -161,29 +161,42 @@ def test_unwanted_descriptors_are_closed(daemon: FakeDaemon) -> None:
     os.close(null)
 
 
-def test_of_too_many_connections_the_doubtful_go(daemon: FakeDaemon) -> None:
-    """A newcomer takes the place of one that has begun a call, or has made none; never of one in good use."""
-    with FakeDaemon(Limits(user_connections=4)) as few, ExitStack() as stack:
-        good = [stack.enter_context(Raw(few.path)) for _ in range(3)]
-        for raw in good:
-            raw.socket.sendall(CALL)
-            raw.reply()
-        silent = stack.enter_context(Raw(few.path))
-        few.until(lambda: few.server.connections == 4)
-        newcomer = stack.enter_context(Raw(few.path))
-        newcomer.socket.sendall(CALL)
-        newcomer.reply()
-        assert [reply["error"] for reply in silent.replies()] == ["org.sydd.LimitReached"]
-        refused = stack.enter_context(Raw(few.path))
-        assert refused.replies() == [
-            {
-                "error": "org.sydd.LimitReached",
-                "parameters": {"what": "connections of one user", "maximum": 4},
-            }
-        ]
-        for raw in good:
-            raw.socket.sendall(CALL)
-            raw.reply()
+def test_of_too_many_connections_the_worst_go() -> None:
+    """A newcomer takes the place of one without a call that was right, then of one that has long been idle.
+
+    Never of one whose call is performed.
+    """
+    too_many = {
+        "error": "org.sydd.LimitReached",
+        "parameters": {"what": "connections of one user", "maximum": 4},
+    }
+    with FakeDaemon(Limits(user_connections=4)) as daemon, ExitStack() as stack:
+
+        def connect(method: str, **more: bool) -> Raw:
+            raw = stack.enter_context(Raw(daemon.path))
+            raw.call(f"org.sydd.{method}", {"session": "s1"} if method == "Wait" else {}, **more)
+            return raw
+
+        waits = connect("Wait")
+        idle = connect("ListProfiles")
+        idle.reply()
+        listens = connect("Subscribe", more=True)
+        listens.reply()
+        silent = stack.enter_context(Raw(daemon.path))
+        daemon.until(lambda: daemon.server.connections == 4)
+        assert "parameters" in connect("ListProfiles").reply()
+        assert silent.replies() == [too_many]
+        begun = stack.enter_context(Raw(daemon.path))
+        assert idle.replies() == [too_many]
+        begun.socket.sendall(CALL[:9])
+        more = [connect("Wait"), connect("Wait")]
+        assert begun.replies() == [too_many]
+        daemon.until(lambda: daemon.backend.waiting == 4)
+        assert stack.enter_context(Raw(daemon.path)).replies() == [too_many]
+        assert listens.reply()["parameters"]["notice"]["kind"] == "lost"
+        daemon.finish()
+        for raw in (waits, *more):
+            assert raw.reply()["parameters"]["status"] == 3
 
 
 def test_of_too_many_bytes_the_most_go() -> None:
