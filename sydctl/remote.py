@@ -107,6 +107,7 @@ def run(
             terminals=terminals,
         )
         with open(created["launch"], "rb") as file:
+            file.seek(0)  # whoever wrote it left the offset, which goes with it, at its end
             spec = LaunchSpec.from_json(json.load(file))
         if arguments.verbose:
             _tell(client, created["session"])

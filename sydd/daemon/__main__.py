@@ -1,0 +1,9 @@
+"""`python -m sydd.daemon`."""
+
+from __future__ import annotations
+
+import sys
+
+from sydd.daemon.main import main
+
+sys.exit(main())
