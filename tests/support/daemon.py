@@ -52,7 +52,7 @@ class FakeManager:
 
     def _serve(self) -> None:
         while True:
-            ready, _, _ = select.select([self._socket, self._stop], [], [])
+            ready, _, _ = select.select([self._socket.fileno(), self._stop], [], [])
             if self._stop in ready:
                 return
             data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, 64, socket.MSG_CMSG_CLOEXEC)
