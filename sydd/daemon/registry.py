@@ -64,12 +64,15 @@ class Registry:
         """The processes that the living sessions are known by."""
         return [session.roots() for session in self._sessions.values()]
 
-    async def create(self, spec: SessionSpec, argv: Sequence[str]) -> tuple[Session, FileDescriptor]:
+    async def create(
+        self, spec: SessionSpec, argv: Sequence[str], creator: int
+    ) -> tuple[Session, FileDescriptor]:
         """Begin a session and prepare it.
 
         Args:
             spec: what it is to be.
             argv: the command, to be shown.
+            creator: pidfd of who wants it.
 
         Returns:
             The session, and what a launch needs.
@@ -80,7 +83,7 @@ class Registry:
         """
         session = self._begin(replace(spec, grouped=self._groups(spec)))
         session.state.argv = list(argv)
-        return session, await session.prepare()
+        return session, await session.prepare(creator)
 
     def _groups(self, spec: SessionSpec) -> bool:
         """Whether the processes of a session get a group: a user cannot take its own out of a login."""

@@ -175,8 +175,12 @@ class Service(Changes):
     async def _create(
         self, peer: Peer, request: SessionRequest, origin: str
     ) -> tuple[Session, FileDescriptor]:
+        spec = self._spec(peer, request, origin)
         try:
-            return await self._registry.create(self._spec(peer, request, origin), request.argv)
+            with FileDescriptor(pidfd_open(peer.pid) if peer.pidfd < 0 else os.dup(peer.pidfd)) as creator:
+                return await self._registry.create(spec, request.argv, creator.fileno())
+        except OSError as error:
+            raise Failed(f"the session cannot begin: {error.strerror}") from None
         except QuotaExceededError as error:
             raise LimitReached(error.what, error.maximum) from None
         except SessionFailedError as error:

@@ -9,22 +9,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sydd.daemon.bounds import Bounds
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
 from sydd.daemon.ending import end_below, remove_directory, signal_below
 from sydd.daemon.errand import ErrandError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
+from sydd.daemon.kept import Kept
 from sydd.daemon.link import Link
 from sydd.daemon.spawn import spawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
-from sydd.daemon.supervised import LINGER, SERVE, SessionFailedError, Supervised
-from sydd.kernel.fd import FdSet, FileDescriptor
-from sydd.kernel.pidfd import exit_status, pidfd_open
-from sydd.supervisor.procfs import parent_of
+from sydd.daemon.supervised import LINGER, SERVE, SessionFailedError
+from sydd.kernel.fd import FileDescriptor
+from sydd.kernel.pidfd import exit_status
 
 EXIT_FAILED = 125
 
@@ -37,7 +36,7 @@ ATTACH = 60
 """Seconds after which a session that nobody attaches to is ended."""
 
 
-class Session(Supervised):
+class Session(Kept):
     """One session.
 
     Args:
@@ -56,10 +55,8 @@ class Session(Supervised):
         cgroups: Cgroups | None,
         on_end: Callable[[Session], None],
     ) -> None:
-        super().__init__(spec, hub, store)
-        self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
+        super().__init__(spec, hub, store, cgroups)
         self._on_end = on_end
-        self._keeper: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -143,8 +140,11 @@ class Session(Supervised):
 
     # Its beginning
 
-    async def prepare(self) -> FileDescriptor:
+    async def prepare(self, creator: int) -> FileDescriptor:
         """Fork the worker and wait until it has prepared everything.
+
+        Args:
+            creator: pidfd of who wants it: when that has ended, nobody will attach; stays the caller's.
 
         Returns:
             The launch specification, a sealed memfd.
@@ -155,6 +155,9 @@ class Session(Supervised):
         try:
             self._info = Info()
             self._held.put("info", self._info.file.dup())
+            if self.spec.origin == "launch":
+                self._held.put("parent", duplicate(creator))
+                self._watch_parent()
             self._adopt(spawn(self.spec))
             await self._wait_for("prepared", PREPARE)
             if self._launch is None:
@@ -191,6 +194,7 @@ class Session(Supervised):
         try:
             self._held.put("listener", duplicate(listener))
             self._held.put("command", duplicate(handle))
+            self._unwatch_parent()
             self._held.put("parent", duplicate(parent_handle))
             self._watch_parent()
             self.bounds.enclose(command, handle, parent)
@@ -267,47 +271,6 @@ class Session(Supervised):
         self.tell("killed", f"{reached} processes were killed", count=reached)
         return reached
 
-    # Its keeper, and whoever launched it
-
-    def _from_keeper(self, message: dict[str, Any], descriptors: FdSet) -> None:
-        try:
-            kind = message["type"]
-            if kind == "started":
-                self.state.command = int(message["pid"])
-                self._held.put("command", descriptors.steal(0))
-                self.state.parent = parent_of(self.state.command)
-                self._held.put("parent", FileDescriptor(pidfd_open(self.state.parent)))
-                self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
-                self._resolve("started")
-            elif kind == "status":
-                self.state.status = int(message["status"])
-                self._save()
-            elif kind == "failed":
-                self._resolve("started", SessionFailedError(str(message["message"])))
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
-            self._resolve("started", SessionFailedError(f"the keeper said what is no message: {error}"))
-
-    def _keeper_gone(self, _reason: str) -> None:
-        self._resolve("started", SessionFailedError("the keeper died"))
-        self._resolve("keeper")
-
-    def _watch_parent(self) -> None:
-        fd = self._held.fileno("parent")
-        if fd >= 0 and self._keeper is None:
-            self._loop.add_reader(fd, self._parent_gone, fd)
-
-    def _parent_gone(self, fd: int) -> None:
-        self._loop.remove_reader(fd)
-        if not self._ending:
-            self._spawn(self._orphaned())
-
-    async def _orphaned(self) -> None:
-        """Who launched the session has ended: what it leaves is ended, too."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.done.wait(), LINGER)
-            return
-        await self.end("the process that launched it has ended before its command")
-
     # Its end
 
     def _expire(self) -> None:
@@ -368,9 +331,7 @@ class Session(Supervised):
             if link is not None:
                 link.close()
         self._link = None
-        parent = self._held.fileno("parent")
-        if parent >= 0:
-            self._loop.remove_reader(parent)
+        self._unwatch_parent()
         self._fail_waiting(SessionFailedError(self.state.failure or "the session has ended"))
         if self._launch is not None:
             self._launch.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -218,12 +220,12 @@ def running(**arguments: Any) -> Iterator[Daemon]:
             daemon.close()
 
 
-def descriptors_of(pid: int) -> dict[int, str]:
-    """The open descriptors of a process, and what they are."""
-    found = {}
+def kinds_of_descriptors(pid: int) -> Counter[str]:
+    """What a process has open, without the numbers of sockets and the like."""
+    found: Counter[str] = Counter()
     for name in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+            found[re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{name}"))] += 1
     return found
 
 

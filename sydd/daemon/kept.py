@@ -1,0 +1,84 @@
+"""Who started a command, and is the parent of all processes of its session: a keeper, or who launched it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from sydd.daemon.bounds import Bounds
+from sydd.daemon.cgroups import Cgroups
+from sydd.daemon.hub import Hub
+from sydd.daemon.link import Link
+from sydd.daemon.spec import SessionSpec
+from sydd.daemon.store import Store
+from sydd.daemon.supervised import LINGER, SessionFailedError, Supervised
+from sydd.kernel.fd import FdSet, FileDescriptor
+from sydd.kernel.pidfd import pidfd_open
+from sydd.supervisor.procfs import parent_of
+
+
+class Kept(Supervised):
+    """What of a session is about the process below which its processes are.
+
+    Args:
+        spec: what it is to be.
+        hub: where it tells what happens.
+        store: where its descriptors outlive this process.
+        cgroups: where it gets a control group; None where there are none.
+
+    Attributes:
+        bounds: its limits as a whole, and its control group.
+    """
+
+    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, cgroups: Cgroups | None) -> None:
+        super().__init__(spec, hub, store)
+        self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
+        self._keeper: Link | None = None
+
+    def _from_keeper(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        try:
+            kind = message["type"]
+            if kind == "started":
+                self.state.command = int(message["pid"])
+                self._held.put("command", descriptors.steal(0))
+                self.state.parent = parent_of(self.state.command)
+                self._held.put("parent", FileDescriptor(pidfd_open(self.state.parent)))
+                self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
+                self._resolve("started")
+            elif kind == "status":
+                self.state.status = int(message["status"])
+                self._save()
+            elif kind == "failed":
+                self._resolve("started", SessionFailedError(str(message["message"])))
+        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+            self._resolve("started", SessionFailedError(f"the keeper said what is no message: {error}"))
+
+    def _keeper_gone(self, _reason: str) -> None:
+        self._resolve("started", SessionFailedError("the keeper died"))
+        self._resolve("keeper")
+
+    def _watch_parent(self) -> None:
+        fd = self._held.fileno("parent")
+        if fd >= 0 and self._keeper is None:
+            self._loop.add_reader(fd, self._parent_gone, fd)
+
+    def _unwatch_parent(self) -> None:
+        fd = self._held.fileno("parent")
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+
+    def _parent_gone(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        if not self._ending:
+            self._spawn(self._orphaned())
+
+    async def _orphaned(self) -> None:
+        """Who launched the session has ended: what it leaves is ended, too."""
+        if self.state.phase == "created":
+            await self.end("who created it has ended")
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.done.wait(), LINGER)
+            return
+        await self.end("the process that launched it has ended before its command")
