@@ -36,10 +36,16 @@ def explain_net(ready: Prepared, access: Access, text: str) -> Explanation:
     if access is Accesses.SEND and not ready.plan.sockets.datagrams:
         layer = "a socket that sends without a connection cannot be made"
         return _explanation(
-            ready, access, decision, str(address), layer, allowed=False, allow="allow send any"
+            ready,
+            access,
+            decision,
+            str(address),
+            layer,
+            allowed=False,
+            allow=ready.suggest_address(access, address),
         )
     layer = "done by the supervisor" if allowed else "refused by the supervisor"
-    if not allowed and access is Accesses.CONNECT and ready.plan.sockets.follow_bind:
+    if not allowed and access is not Accesses.BIND and ready.plan.sockets.follow_bind:
         layer += ", unless a socket of the session is bound to it"
     allow = ready.suggest_address(access, address)
     return _explanation(ready, access, decision, str(address), layer, allowed=allowed, allow=allow)

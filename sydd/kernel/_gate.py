@@ -21,7 +21,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 """The C library; errno is kept per thread, ask `ctypes.get_errno`."""
 
 
-_LONG = frozenset({"syscall", "process_vm_readv", "process_vm_writev", "readlink", "getxattr", "listxattr"})
+_LONG = frozenset(
+    {"syscall", "process_vm_readv", "process_vm_writev", "readlink", "getxattr", "listxattr", "sendmsg"}
+)
 
 
 def bind(name: str, *argtypes: type) -> Callable[..., int]:

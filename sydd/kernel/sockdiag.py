@@ -28,11 +28,18 @@ _ANSWER = 8192
 
 
 class Diagnosis:
-    """Asks the kernel about sockets in the network namespace of whoever made this."""
+    """Asks the kernel about sockets in one network namespace.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
+    Args:
+        fd: a netlink socket for it, of the namespace that is meant, which becomes this object's own; None for
+            one of the caller's.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._socket = (
+            socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+            if fd is None
+            else socket.socket(fileno=fd)
         )
         self._sequence = 0
 
@@ -48,23 +55,21 @@ class Diagnosis:
             number: the address, most significant byte first.
             port: 1 to 65535.
         """
-        family, size = (socket.AF_INET, 4) if version == 4 else (socket.AF_INET6, 16)
-        address = number.to_bytes(size, "big").ljust(16, b"\0")
-        request = _INET.pack(
-            family,
-            socket.IPPROTO_TCP,
-            0,
-            0,
-            _ALL_STATES,
-            _PORT.pack(port),
-            bytes(2),
-            address,
-            bytes(16),
-            0,
-            _ANY_COOKIE,
-        )
-        answer = self._ask(request)
+        answer = self._ask(_request(version, socket.IPPROTO_TCP, (number, port), (0, 0)))
         return answer[_INET_COOKIE] if answer and answer[_INET_STATE] == _LISTEN else None
+
+    def receiver(self, version: int, number: int, port: int, sender: tuple[int, int]) -> bytes | None:
+        """The cookie of the UDP socket that gets what is sent to an address; None when there is none.
+
+        Args:
+            version: 4 or 6.
+            number: the address, most significant byte first.
+            port: 1 to 65535.
+            sender: address and port that it is sent from, by which connected sockets are told from others.
+        """
+        # Of UDP the kernel takes the two ends the other way round, "for historical reasons".
+        answer = self._ask(_request(version, socket.IPPROTO_UDP, sender, (number, port)))
+        return answer[_INET_COOKIE] if answer else None
 
     def unix(self, inode: int, cookie: bytes) -> int | None:
         """The inode of the name of a unix socket, its lower 32 bits; 0 when it has none in the file system.
@@ -110,3 +115,21 @@ class Diagnosis:
                     return None
                 raise OSError(-number, "sock_diag")
             return answer[_HEADER.size : length]
+
+
+def _request(version: int, protocol: int, source: tuple[int, int], destination: tuple[int, int]) -> bytes:
+    """A struct inet_diag_req_v2 about one socket, by addresses and ports."""
+    family, size = (socket.AF_INET, 4) if version == 4 else (socket.AF_INET6, 16)
+    return _INET.pack(
+        family,
+        protocol,
+        0,
+        0,
+        _ALL_STATES,
+        _PORT.pack(source[1]),
+        _PORT.pack(destination[1]),
+        source[0].to_bytes(size, "big").ljust(16, b"\0"),
+        destination[0].to_bytes(size, "big").ljust(16, b"\0"),
+        0,
+        _ANY_COOKIE,
+    )

@@ -1,4 +1,4 @@
-"""Calls on sockets with addresses as the kernel takes them: bytes. connect(2), bind(2), listen(2), socket(7).
+"""Calls on sockets with addresses as the kernel takes them: bytes. connect(2), bind(2), sendmsg(2).
 
 Python's own know each family's addresses, and call again by themselves after a signal. These say -errno,
 since a failure here is mostly what somebody else is told.
@@ -7,6 +7,7 @@ since a failure here is mostly what somebody else is told.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import socket
 import struct
 from typing import NamedTuple
@@ -20,12 +21,15 @@ _getsockname = _gate.bind("getsockname", ctypes.c_int, ctypes.c_void_p, ctypes.c
 _getsockopt = _gate.bind(
     "getsockopt", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p
 )
+_sendmsg = _gate.bind("sendmsg", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _get_errno = ctypes.get_errno
 
 _INT = struct.Struct("=i")
 _TIMEVAL = struct.Struct("@ll")
 _LONGEST = 128  # sizeof(struct sockaddr_storage)
-_SO_TYPE, _SO_SNDTIMEO, _SO_PROTOCOL, _SO_DOMAIN, _SO_COOKIE = 3, 21, 38, 39, 57  # asm-generic/socket.h
+# asm-generic/socket.h
+_SO_TYPE, _SO_SNDBUF, _SO_SNDTIMEO, _SO_PROTOCOL, _SO_DOMAIN, _SO_COOKIE = 3, 7, 21, 38, 39, 57
+_MSG_ZEROCOPY = 0x400_0000  # linux/socket.h
 
 
 class About(NamedTuple):
@@ -34,6 +38,11 @@ class About(NamedTuple):
     domain: int
     kind: int
     protocol: int
+
+    @property
+    def connects(self) -> bool:
+        """Whether it sends by a connection alone; else each message may go elsewhere."""
+        return self.kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
 
 
 def about(fd: int) -> About:
@@ -64,6 +73,15 @@ def send_timeout(fd: int) -> float:
     return float(seconds + micro / 1_000_000)
 
 
+def send_buffer(fd: int) -> int:
+    """Bytes that may wait to be sent (SO_SNDBUF); no datagram of a unix or netlink socket is longer.
+
+    Raises:
+        OSError: EBADF, ENOTSOCK.
+    """
+    return _number(fd, _SO_SNDBUF)
+
+
 def name(fd: int) -> bytes:
     """The address that a socket is bound to.
 
@@ -89,6 +107,59 @@ def bind(fd: int, address: bytes) -> int:
 def listen(fd: int, backlog: int) -> int:
     """Listen; 0, or a negative errno."""
     return -_get_errno() if _listen(fd, backlog) < 0 else 0
+
+
+class _Vector(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):
+    """struct msghdr (sendmsg(2))."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("name_size", ctypes.c_uint),
+        ("vector", ctypes.POINTER(_Vector)),
+        ("vector_size", ctypes.c_size_t),
+        ("control", ctypes.c_char_p),
+        ("control_size", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+def send(fd: int, data: bytes, flags: int, name: bytes | None = None, control: bytes = b"") -> int:
+    """Send one message.
+
+    Args:
+        fd: the socket.
+        data: its content.
+        flags: MSG_*. With MSG_ZEROCOPY the kernel may read the content later: it gets pages of its own.
+        name: the destination; None for the peer that there is.
+        control: ancillary data, struct cmsghdr and what follows (cmsg(3)).
+
+    Returns:
+        how many bytes of *data* were sent, or a negative errno.
+    """
+    if flags & _MSG_ZEROCOPY and data:
+        # The kernel holds the pages; who unmaps them does not change what is in them.
+        with mmap.mmap(-1, len(data)) as room:
+            room.write(data)
+            view = ctypes.c_char.from_buffer(room)
+            result = _send(fd, ctypes.addressof(view), len(data), flags, name, control)
+            del view
+        return result
+    return _send(
+        fd, ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0, len(data), flags, name, control
+    )
+
+
+def _send(fd: int, address: int, size: int, flags: int, name: bytes | None, control: bytes) -> int:
+    vector = _Vector(address, size)
+    header = _Header(name, len(name or b""), ctypes.pointer(vector), 1, control or None, len(control), 0)
+    result = _sendmsg(fd, ctypes.byref(header), ctypes.c_int(flags))
+    return -_get_errno() if result < 0 else result
 
 
 def _number(fd: int, option: int) -> int:

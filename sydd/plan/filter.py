@@ -200,7 +200,7 @@ def plan_filter(
                 forms += _about_processes(row, nr, judged)
             elif row is not None and row.operation is Operation.MULTIPLEX:
                 forms += _multiplexed(arch, nr, row, supervised, judged, sockets)
-            elif row is not None and row.operation is Operation.SOCKET:
+            elif row is not None and row.operation in (Operation.SOCKET, Operation.SEND):
                 forms += _socket_entries(row, nr, supervised, sockets)
             elif row is not None:
                 forms += _notified(arch, nr, row, supervised, traps, notify_refused)

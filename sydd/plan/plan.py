@@ -350,8 +350,6 @@ def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan, coming:
         return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if access is Access.SEND and not sockets.datagrams:
         return AccessPlan(access, Enforcement.FILTER, "sockets that send without a connection are not made")
-    if access is Access.SEND:
-        return AccessPlan(access, Enforcement.FILTER, "every rule that speaks of it permits it")
     why = "what is bound may be connected to" if followed else "addresses are judged"
     return AccessPlan(access, Enforcement.SUPERVISOR, why)
 

@@ -41,6 +41,11 @@ KILL = Answer(Kind.KILL)
 _ERRORS: dict[int, Answer] = {}
 
 
+def value(number: int) -> Answer:
+    """The answer that makes the call return *number*."""
+    return Answer(Kind.VALUE, number)
+
+
 def error(number: int) -> Answer:
     """The answer that makes the call fail with errno *number*."""
     known = _ERRORS.get(number)

@@ -1,4 +1,4 @@
-"""Calls that wait for another process: an open of a FIFO whose other end nobody has opened, a connect.
+"""Calls that wait for another process: the open of a FIFO, a connect, a message for who has no room.
 
 Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps
 in such a call could not. It shares the listener, answers by itself, and dies with the worker.
@@ -96,6 +96,31 @@ class WaitingRoom:
         """
         self._start(notification, lambda: sockets.listen(fd, backlog), whose=whose)
 
+    def send(
+        self,
+        notification: Notification,
+        fd: int,
+        act: Callable[[], int],
+        done: Callable[[], int],
+        tell: Callable[[int], int],
+        whose: credentials.Credentials | None,
+    ) -> None:
+        """Send a message in a process of its own.
+
+        Args:
+            notification: the call.
+            fd: a copy of the caller's descriptor.
+            act: sends, and says how many bytes, or a negative errno.
+            done: bytes that have been sent so far, by an *act* that was interrupted.
+            tell: what the call returns, of what *act* came to.
+            whose: with whose credentials; None for the worker's.
+
+        Raises:
+            OSError: EAGAIN when too many wait already.
+        """
+        limit = sockets.send_timeout(fd)
+        self._start(notification, act, limit=limit, late=errno.EAGAIN, whose=whose, done=done, tell=tell)
+
     def _start(
         self,
         notification: Notification,
@@ -105,6 +130,8 @@ class WaitingRoom:
         limit: float = 0.0,
         late: int = 0,
         whose: credentials.Credentials | None = None,
+        done: Callable[[], int] = lambda: 0,
+        tell: Callable[[int], int] = lambda result: result,
     ) -> None:
         """Do something in a process of its own, which answers.
 
@@ -115,6 +142,8 @@ class WaitingRoom:
             limit: seconds after which to give up; 0 for never.
             late: the errno of giving up.
             whose: with whose credentials; None for the worker's.
+            done: what the call returns when it gives up; 0 for the errno of that.
+            tell: what the call returns, of what *act* came to.
         """
         self.sweep()
         if len(self._processes) >= MAXIMUM_WAITING:
@@ -133,9 +162,12 @@ class WaitingRoom:
                     credentials.become(whose)
                 prctl.set_parent_death_signal(signal.SIGKILL)
                 result = self._wait(notification, act, limit, late)
+                if result < 0:
+                    result = done() or result
+                result = tell(result)
             except OSError as failure:
                 result = -(failure.errno or errno.EACCES)
-            number = 0
+            number = max(result, 0)
             if fd_flags is not None and result >= 0:
                 # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
                 number = seccomp.add_fd(self._listener, notification.id, result, 0, 0, fd_flags)

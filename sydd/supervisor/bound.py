@@ -27,17 +27,27 @@ MAXIMUM = 4096
 """Sockets remembered of each kind; the oldest are forgotten first."""
 
 _LOOPBACK_4, _LOOPBACK_6 = 0x7F, 1
+_SOURCE = 0x7F000001  # of what goes to any of 127.0.0.0/8
+_TO_MANY = (127 << 24, (128 << 24) - 1)
+"""Addresses of 127.0.0.0/8 at which several sockets get a datagram: for broadcasts, today's and the older."""
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
 class Bound:
-    """The bound sockets of one session."""
+    """The bound sockets of one session.
 
-    def __init__(self) -> None:
+    Args:
+        diagnosis: a netlink socket of the session's network namespace, to ask the kernel by, which becomes
+            this object's own; None where the caller's thread is in it.
+    """
+
+    def __init__(self, diagnosis: int | None = None) -> None:
+        self._given = diagnosis
         self._diagnosis: Diagnosis | None = None
         self._ports: dict[bytes, int] = {}  # cookie to port
+        self._senders: dict[bytes, int] = {}  # likewise, of sockets that no call has bound
         self._names: dict[tuple[int, int] | str, tuple[int, bytes]] = {}  # file or abstract name to socket
 
     def close(self) -> None:
@@ -45,6 +55,9 @@ class Bound:
         if self._diagnosis is not None:
             self._diagnosis.close()
             self._diagnosis = None
+        elif self._given is not None:
+            os.close(self._given)
+            self._given = None
 
     def learn(self, fd: int, about: sockets.About, entry: Found | None = None) -> None:
         """Remember a socket that was just bound.
@@ -56,9 +69,8 @@ class Bound:
         """
         cookie = sockets.cookie(fd)
         if about.domain in (socket.AF_INET, socket.AF_INET6):
-            address = parse_sockaddr(sockets.name(fd), Access.BIND, about.domain, about.kind, about.protocol)
-            if about.kind == socket.SOCK_STREAM:
-                _remember(self._ports, cookie, address.port)
+            if _is_followed(about):
+                _remember(self._ports, cookie, _own(fd, about).port)
             return
         if about.domain != socket.AF_UNIX:
             return
@@ -76,16 +88,33 @@ class Bound:
         if stat.S_ISSOCK(made.st_mode) and self._ask().unix(inode, cookie) == made.st_ino & 0xFFFF_FFFF:
             _remember(self._names, (made.st_dev, made.st_ino), (inode, cookie))
 
-    def takes(self, address: Address, about: sockets.About, found: Found | None) -> bool:
-        """Whether a connection to *address* comes to an open socket of the session.
+    def learn_sender(self, fd: int, about: sockets.About) -> None:
+        """Remember a socket that has sent to an address, or was connected to one; who gets that may answer.
+
+        The kernel has bound it to a port of its own choice, if nobody had done so before.
+
+        Args:
+            fd: a copy of its descriptor.
+            about: what it is.
+        """
+        if about.domain == socket.AF_UNIX:
+            self.learn(fd, about)  # an abstract name, if any (SO_PASSCRED)
+        elif _is_followed(about):
+            cookie = sockets.cookie(fd)
+            if cookie not in self._ports:
+                _remember(self._senders, cookie, _own(fd, about).port)
+
+    def takes(self, address: Address, about: sockets.About, fd: int, found: Found | None) -> bool:
+        """Whether a connection or a datagram to *address* comes to an open socket of the session.
 
         Args:
             address: the destination, as it was meant.
-            about: the socket that would be connected.
+            about: the socket that would be connected, or sends.
+            fd: a copy of its descriptor.
             found: of a unix socket with a path: the object.
         """
         if address.kind is AddressKind.INET:
-            return self._listens(address, about)
+            return _is_loopback(address) and _is_followed(about) and self._gets(address, about, fd)
         key: tuple[int, int] | str = address.name
         if found is not None:
             # As long as the socket is open, nothing else gets the inode of its name.
@@ -101,21 +130,45 @@ class Bound:
         del self._names[key]
         return False
 
-    def _listens(self, address: Address, about: sockets.About) -> bool:
-        """Whether a socket of the session listens on a TCP port of this host."""
-        if about.kind != socket.SOCK_STREAM or not _is_loopback(address):
+    def _gets(self, address: Address, about: sockets.About, fd: int) -> bool:
+        """Whether a socket of the session is the one at a port of this host."""
+        port = address.port
+        if port not in self._ports.values() and port not in self._senders.values():
             return False
-        if address.port not in self._ports.values():
+        if about.connects:
+            cookie = self._ask().listener(address.version, address.number, port)
+        elif address.number in _TO_MANY:
             return False
-        cookie = self._ask().listener(address.version, address.number, address.port)
-        return cookie is not None and self._ports.get(cookie) == address.port
+        else:
+            cookie = self._ask().receiver(address.version, address.number, port, _sender(fd, about, address))
+        if cookie is None:
+            return False
+        return port in (self._ports.get(cookie), self._senders.get(cookie))
 
     def _ask(self) -> Diagnosis:
         if self._diagnosis is None:
             from sydd.kernel.sockdiag import Diagnosis  # here: few sessions bind anything
 
-            self._diagnosis = Diagnosis()
+            self._diagnosis = Diagnosis(self._given)
         return self._diagnosis
+
+
+def _is_followed(about: sockets.About) -> bool:
+    """Whether it is a socket of TCP or UDP."""
+    return about.protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+
+
+def _own(fd: int, about: sockets.About) -> Address:
+    """The address that a socket is bound to."""
+    return parse_sockaddr(sockets.name(fd), Access.BIND, about.domain, about.kind, about.protocol)
+
+
+def _sender(fd: int, about: sockets.About, to: Address) -> tuple[int, int]:
+    """Where a datagram to a loopback address comes from: address and port, 0 for one yet to be chosen."""
+    own = _own(fd, about)
+    if own.version == to.version and own.number:
+        return own.number, own.port
+    return to.number if to.version == 6 else _SOURCE, own.port
 
 
 def _is_loopback(address: Address) -> bool:

@@ -31,6 +31,8 @@ class Context:
         suggest_address: the same for an address.
         command: pid of the launched command; its first exec is the launch and is not judged.
         patience: seconds that somebody has to answer a question.
+        diagnosis: a netlink socket by which the kernel is asked about sockets of the session's network; None
+            where the worker is in it, or its own is meant.
     """
 
     session: str
@@ -42,3 +44,4 @@ class Context:
     suggest_address: Callable[[Access, Address], str]
     command: int
     patience: int = ASK_TIMEOUT
+    diagnosis: int | None = None

@@ -10,10 +10,12 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from sydd.supervisor.arguments import read_bytes
 from sydd.supervisor.failure import NaturalFailure
 from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD
 from sydd.syscalls.row import Operation
+from sydd.syscalls.rows32 import SOCKETCALL_ARGUMENTS
 from sydd.syscalls.table import parts
 
 if TYPE_CHECKING:
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
     from sydd.supervisor.notification import Notification
     from sydd.syscalls.row import Row
 
-_ARGUMENTS = struct.Struct("=3I")
-"""Of each call of socketcall that has a row: family, type, protocol; descriptor, address, length."""
-
+_WORD = struct.Struct("=I")
+_REGISTERS = 6
 _BY_ARCH = {abi.audit_arch: abi.name for abi in ABIS.values()}
 
 
@@ -46,7 +47,8 @@ def narrowed(notification: Notification, row: Row, reader: Reader) -> tuple[Noti
         if part is None:  # the filter passes these
             raise NaturalFailure(errno.EINVAL)
         if arguments:
-            registers = (*_arguments(reader, notification.tid, arguments[0]), 0, 0, 0)
+            words = _arguments(reader, notification.tid, arguments[0], SOCKETCALL_ARGUMENTS[part.name])
+            registers = (*words, *(0,) * (_REGISTERS - len(words)))
         else:
             registers = (*registers[1:], 0)
         row = part
@@ -64,11 +66,6 @@ def _short_id(register: int) -> int:
     return WORD if register == 0xFFFF else register
 
 
-def _arguments(reader: Reader, tid: int, address: int) -> tuple[int, ...]:
-    try:
-        data = reader.read(tid, address, _ARGUMENTS.size)
-    except OSError as error:
-        raise NaturalFailure(errno.EFAULT) from error
-    if len(data) < _ARGUMENTS.size:
-        raise NaturalFailure(errno.EFAULT)
-    return _ARGUMENTS.unpack(data)
+def _arguments(reader: Reader, tid: int, address: int, count: int) -> tuple[int, ...]:
+    data = read_bytes(reader, tid, address, count * _WORD.size)
+    return tuple(word for (word,) in _WORD.iter_unpack(data))

@@ -34,6 +34,7 @@ _INET_SIZE: Final = 16
 _INET6_SHORT: Final = 24  # without scope id (RFC 2133)
 _INET6_SIZE: Final = 28
 _UNIX_SIZE: Final = 110
+_WITHOUT_PORTS: Final = (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
@@ -59,10 +60,10 @@ def parse_sockaddr(
     """
     if len(raw) > LONGEST:
         raise NaturalFailure(errno.EINVAL)
-    if domain == socket.AF_INET:
-        return _inet(raw, access, kind)
-    if domain == socket.AF_INET6:
-        return _inet6(raw, access, kind)
+    if domain in (socket.AF_INET, socket.AF_INET6):
+        address = _inet(raw, access, kind) if domain == socket.AF_INET else _inet6(raw, access, kind)
+        # ICMP has no ports; what stands in their place says nothing.
+        return address._replace(port=0) if protocol in _WITHOUT_PORTS else address
     if domain == socket.AF_UNIX:
         return _unix(raw, access, kind)
     if domain == socket.AF_NETLINK:

@@ -22,6 +22,7 @@ from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
 from sydd.supervisor import answer as answers
+from sydd.supervisor.addressjudge import AddressJudge
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
@@ -41,6 +42,7 @@ from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, granted, rights_at_most
+from sydd.supervisor.sends import Sends
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.socketcalls import SocketCalls
 from sydd.supervisor.sockets import descriptor_errno
@@ -104,18 +106,20 @@ class Worker:
         self._stops_nothing = self._auditing  # what no rule speaks of neither
         self._recorder = Recorder(context, listener, journal)
         self._questions = Questions(listener, self._recorder, clients, context.patience)
-        self._sockets: SocketCalls | None = None
+        self._addresses: AddressJudge | None = None
+        self._about_addresses: dict[Operation, Callable[[Notification, Row], Answer]] = {}
         if context.plan.sockets is not None:
-            self._sockets = SocketCalls(
+            judge = self._addresses = AddressJudge(
                 context,
                 listener,
-                self._reader,
                 self._resolver,
-                self._waiting,
                 self._recorder,
                 self._questions,
                 self._processes.is_confined,
             )
+            calls = SocketCalls(judge, self._reader, self._waiting)
+            sends = Sends(judge, self._reader, self._waiting)
+            self._about_addresses = {Operation.SOCKET: calls.answer, Operation.SEND: sends.answer}
         # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
         # it sees into them; a call that may change those is notified.
         self._one_identity = True
@@ -167,8 +171,8 @@ class Worker:
         def change() -> None:
             self._matcher = matcher
             self._coverage.narrow(lost)
-            if self._sockets is not None:
-                self._sockets.follow(matcher)
+            if self._addresses is not None:
+                self._addresses.follow(matcher)
             self._find_short_ways()
 
         self._turn.between(change)
@@ -196,8 +200,8 @@ class Worker:
         def change() -> None:
             self._auditing = auditing
             self._recorder.audit(auditing)
-            if self._sockets is not None:
-                self._sockets.audit(auditing)
+            if self._addresses is not None:
+                self._addresses.audit(auditing)
             self._find_short_ways()
 
         self._turn.between(change)
@@ -219,8 +223,8 @@ class Worker:
         finally:
             self._waiting.close()
             self._processes.close()
-            if self._sockets is not None:
-                self._sockets.close()
+            if self._addresses is not None:
+                self._addresses.close()
             self._resolver.end()
             self._questions.close()
 
@@ -308,8 +312,8 @@ class Worker:
         if operation is Operation.EXEC and self._launching and notification.tid == self._context.command:
             self._launching = False
             return CONTINUE
-        judged = operation is Operation.SOCKET and row.fd is not None and self._sockets is not None
-        if operation is Operation.REFUSED or (operation is Operation.SOCKET and not judged):
+        judged = self._about_addresses.get(operation) if row.fd is not None else None
+        if operation is Operation.REFUSED or (operation is Operation.SOCKET and judged is None):
             return self._flat(notification, row)
         if operation in ABOUT_PROCESSES:
             return self._about_processes(notification, row)
@@ -321,7 +325,7 @@ class Worker:
                 self._one_identity = False
                 self._find_short_ways()
             return CONTINUE
-        resolved = self._sockets.answer if judged and self._sockets else self._resolved
+        resolved = judged or self._resolved
         if self._one_identity:
             try:
                 return resolved(notification, row)
@@ -479,7 +483,7 @@ class Worker:
         if row.operation is Operation.SOCKET:
             access = Access.BIND if row.asks == Access.BIND else Access.CONNECT
             action, rule = self._matcher.decide(access, "")
-            if self._sockets is not None and action.permits:
+            if self._addresses is not None and action.permits:
                 # The filter makes every socket all of whose doings are judged, or permitted.
                 action, rule = Action.DENY, None
             if action is Action.ALLOW:

@@ -41,6 +41,7 @@ class Operation(IntEnum):
     WATCH = auto()  # inotify_add_watch, fanotify_mark
     HANDLE = auto()  # name_to_handle_at: (handle, mount_id)
     SOCKET = auto()  # (domain, type, protocol); connect and bind: (address, size); listen: (backlog,)
+    SEND = auto()  # sendto: (buffer, size, address, size); sendmsg: (message,); sendmmsg: (messages, count)
     IDENTITY = auto()  # the caller's credentials: always allowed, and noted; (id, …), others: ()
     SIGNAL = auto()  # to a process by its number; what the arguments are, the supervisor knows by the name
     CONFINE = auto()  # the caller restricts itself with Landlock: always allowed, and noted

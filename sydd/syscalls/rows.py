@@ -20,7 +20,9 @@ What a reader of a row has to know besides:
 - ``socketpair`` is here for all but unix streams and seqpackets: an end of a pair of datagrams can be
   connected, and sent from, to any other address. Of the others ``connect`` and ``bind`` are, on a socket of
   a pair or an inherited one.
-- ``listen`` binds a socket that is not bound yet; it is notified only where addresses are judged.
+- ``connect`` of a socket for datagrams asks for SEND, too: to its peer it then sends by calls that nobody looks at.
+- ``listen`` binds a socket that is not bound yet; it is notified only where addresses are judged. So are
+  messages with a destination; MSG_FASTOPEN of ``sendto``, ``sendmsg`` and ``sendmmsg`` connects.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.
 
 What a call asks for, where it is not obvious:
@@ -70,6 +72,8 @@ _LINK = Access.LINK | Access.CREATE | Access.MODIFY
 _WATCH = Access.LIST | Access.STAT
 _CREATE, _DELETE, _ATTRIBUTES = Access.CREATE, Access.DELETE, Access.ATTRIBUTES
 _STAT, _LIST, _CHDIR, _EXEC = Access.STAT, Access.LIST, Access.CHDIR, Access.EXEC
+
+_SEND = Access.CONNECT | Access.SEND
 
 _op = Operation
 
@@ -257,10 +261,13 @@ _PROCESS = (
     Row(name="execve", operation=_op.EXEC, asks=_EXEC, path=0),
     Row(name="execveat", operation=_op.EXEC, asks=_EXEC, dirfd=0, path=1, flags=4),
     Row(name="socket", operation=_op.SOCKET, asks=Access.NET, extra=(0, 1, 2)),
-    Row(name="socketpair", operation=_op.SOCKET, asks=Access.CONNECT | Access.SEND, extra=(0, 1, 2)),
-    Row(name="connect", operation=_op.SOCKET, asks=Access.CONNECT, fd=0, extra=(1, 2)),
+    Row(name="socketpair", operation=_op.SOCKET, asks=_SEND, extra=(0, 1, 2)),
+    Row(name="connect", operation=_op.SOCKET, asks=_SEND, fd=0, extra=(1, 2)),
     Row(name="bind", operation=_op.SOCKET, asks=Access.BIND, fd=0, extra=(1, 2)),
     Row(name="listen", operation=_op.SOCKET, asks=Access.BIND, fd=0, extra=(1,)),
+    Row(name="sendto", operation=_op.SEND, asks=_SEND, fd=0, flags=3, extra=(1, 2, 4, 5)),
+    Row(name="sendmsg", operation=_op.SEND, asks=_SEND, fd=0, flags=2, extra=(1,)),
+    Row(name="sendmmsg", operation=_op.SEND, asks=_SEND, fd=0, flags=3, extra=(1, 2)),
 )
 
 # Whatever the policy says: these change what paths mean for the session, or reach objects by no path at all.

@@ -56,6 +56,18 @@ MULTIPLEXERS: dict[str, dict[int, str]] = {
 
 The others lie behind a pointer for socketcall: a filter sees which call is made, and nothing more."""
 
+SOCKETCALL_ARGUMENTS: dict[str, int] = {
+    "socket": 3,
+    "bind": 3,
+    "connect": 3,
+    "listen": 2,
+    "socketpair": 4,
+    "sendto": 6,
+    "sendmsg": 3,
+    "sendmmsg": 4,
+}
+"""How many words the calls that have a row keep there (net/socket.c, nargs)."""
+
 _chown, _stat = Operation.CHOWN, Operation.STAT
 _ATTRIBUTES, _STAT = Access.ATTRIBUTES, Access.STAT
 

@@ -245,7 +245,7 @@ def test_redirecting(level: int, name: int, arena: Arena) -> None:
 
 
 def test_fast_open(arena: Arena, servers: Servers) -> None:
-    """A first message that connects: refused as by a kernel without it."""
+    """A first message that connects is judged as a connect."""
     server = servers.listen(2, ("127.0.0.1", 0))
     text = f"s = socket.socket(); print(code(s.sendto, b'x', socket.MSG_FASTOPEN, {server.getsockname()}))"
     argv = arena.python(HELPERS + text)
@@ -253,8 +253,12 @@ def test_fast_open(arena: Arena, servers: Servers) -> None:
     assert arena.output == "0\n", arena.errors
     assert reached(server)
     arena.confined(argv)
-    assert arena.output == f"{errno.EOPNOTSUPP}\n", arena.errors
+    assert arena.output == REFUSED, arena.errors
+    assert "deny connect" in arena.errors
     assert not reached(server)
+    arena.confined(argv, rules=[f"allow connect 127.0.0.1!{server.getsockname()[1]}"])
+    assert arena.output == "0\n", arena.errors
+    assert reached(server)
 
 
 CONFINED = """

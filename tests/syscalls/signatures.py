@@ -91,6 +91,9 @@ socketpair family type protocol usockvec
 connect fd uservaddr addrlen
 bind fd umyaddr addrlen
 listen fd backlog
+sendto fd buff len flags addr addr_len
+sendmsg fd msg flags
+sendmmsg fd mmsg vlen flags
 stat filename statbuf
 statfs pathname buf
 statx dfd filename flags mask buffer

@@ -34,6 +34,7 @@ EXTRA = {
     Operation.HANDLE: ("handle", "mnt_id"),
     Operation.SETFLAGS: ("ufattr", "usize", "cmd", "arg"),
     Operation.SOCKET: ("family", "type", "protocol", "uservaddr", "umyaddr", "addrlen", "backlog"),
+    Operation.SEND: ("buff", "len", "addr", "addr_len", "msg", "mmsg", "vlen"),
     Operation.SYMLINK: ("oldname",),
     Operation.PROCESS: ("which", "who", "pid", "pgid"),
     Operation.IPC_GET: ("key", "size", "nsems", "shmflg", "semflg", "msgflg"),
@@ -231,7 +232,10 @@ def test_what_is_asked() -> None:
         (Access.RENAME, {"rename", "renameat", "renameat2"}),
         (Access.LINK, {"link", "linkat"}),
         (Access.MKNOD, {"mknod", "mknodat"}),
-        (Access.NET, {"socket", "socketpair", "connect", "bind", "listen"}),
+        (
+            Access.NET,
+            {"socket", "socketpair", "connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"},
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, Access) else "",
 )
