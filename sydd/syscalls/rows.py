@@ -20,7 +20,7 @@ What a reader of a row has to know besides:
 - ``socketpair`` is here for all but unix streams and seqpackets: an end of a pair of datagrams can be
   connected, and sent from, to any other address. Of the others ``connect`` and ``bind`` are, on a socket of
   a pair or an inherited one.
-- ``connect`` of a socket for datagrams asks for SEND, too: to its peer it then sends by calls that nobody looks at.
+- ``connect`` of a socket for datagrams asks for SEND, too: what it then sends to its peer nobody looks at.
 - ``listen`` binds a socket that is not bound yet; it is notified only where addresses are judged. So are
   messages with a destination; MSG_FASTOPEN of ``sendto``, ``sendmsg`` and ``sendmmsg`` connects.
 - ``ioctl`` is here for the requests in FLAG_REQUESTS alone; others are no business of this table.

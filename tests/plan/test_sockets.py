@@ -81,7 +81,7 @@ def test_made(rules: tuple[str, ...], expected: set[tuple[int, int, int]]) -> No
 
 
 def test_connect_of_datagrams() -> None:
-    """Where every connect is allowed, it is notified for the messages that would follow, if these are judged."""
+    """Where every connect is allowed, it is notified for the messages that would follow, where judged."""
     for rules, expected in (((), ALLOW), (("allow send 10.0.0.1",), NOTIFY)):
         sockets = plan_sockets(matcher("allow connect any", *rules), follow_bind=False)
         plan = plan_filter("x86_64", Access.BIND | Access.SEND, sockets=sockets)

@@ -254,6 +254,12 @@ ACTS: dict[str, list[Act]] = {
         Act("any port", b"file", f"$ {_ADDRESS} #16", "", before=(do("socket", "#2", "#1", "#0"),)),
     ],
     "listen": [Act("no descriptor", b"file", "#99 #1", "")],
+    "sendto": [
+        Act("no descriptor", b"file", f"#99 {string(b'x')} #1 #0 {_ADDRESS} #16", ""),
+        Act("no socket", b"file", f"#1 {string(b'x')} #1 #0 {NULL} #0", ""),
+    ],
+    "sendmsg": [Act("no descriptor", b"file", f"#99 {BAD} #0", "")],
+    "sendmmsg": [Act("no descriptor", b"file", f"#99 {BAD} #1 #0", "")],
     "setuid": [Act("own", b"file", number(os.geteuid()))],
     "setgid": [Act("own", b"file", number(os.getegid()))],
     "setreuid": [Act("nothing", b"file", f"{number(-1)} {number(-1)}")],

@@ -71,7 +71,7 @@ HARMLESS = ("fanotify_mark", "getdents", "getdents64", "readdir", "oldstat", "ol
 """Rows without a case here that succeeds natively: no group to mark for; a directory that is open; inodes
 with numbers of more than 16 bits."""
 
-NOT_DENIABLE = (Operation.SOCKET, Operation.MULTIPLEX)
+NOT_DENIABLE = (Operation.SOCKET, Operation.SEND, Operation.MULTIPLEX)
 """Sockets have no path."""
 
 DENIABLE = [row for row in rows_by_name(native()).values() if row.asks and row.operation not in NOT_DENIABLE]
