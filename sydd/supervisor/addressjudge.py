@@ -200,6 +200,29 @@ class AddressJudge:
         else:
             self._recorder.record(request, verdict, allow=allow)
 
-    def _request(notification: Notification, row: Row, given: bytes) -> Request:
+    def _refusal(self, action: Action) -> Answer | None:
+        """The answer to what a rule does not simply allow; None where it goes ahead all the same."""
+        if action.permits or self._auditing:
+            return None
+        return KILL if action is Action.KILL else answers.error(refusal_errno(action))
+
+    def make_sure(self, notification: Notification, *, confines: bool = True) -> None:
+        """Make sure that all that was read was the caller's, who may have it done.
+
+        Args:
+            notification: the call.
+            confines: whether a Landlock domain of the caller's own could have a say in it.
+
+        Raises:
+            NaturalFailure: EACCES.
+            CallerGone: it has ended.
+        """
+        if confines and self._is_confined(notification.tid):
+            raise NaturalFailure(errno.EACCES)
+        if not seccomp.id_valid(self._listener, notification.id):
+            raise CallerGone
+
+
+def _request(notification: Notification, row: Row, given: bytes) -> Request:
     """The call, for an event."""
     return Request(notification, row, AT_FDCWD, given or None, AT_FDCWD, None, 0, 0, 0, ())
