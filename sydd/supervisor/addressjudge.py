@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sydd.kernel import seccomp
@@ -19,26 +20,28 @@ from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import KILL, Answer
 from sydd.supervisor.bound import Bound
 from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.notification import Notification
 from sydd.supervisor.refusal import refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request
 from sydd.supervisor.resolve import Found
 from sydd.supervisor.target import Demand
 from sydd.supervisor.verdict import Verdict
+from sydd.syscalls.row import Operation, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sydd.kernel.sockets import About
     from sydd.policy.matcher import Matcher
     from sydd.supervisor.context import Context
-    from sydd.supervisor.notification import Notification
     from sydd.supervisor.questions import Questions
     from sydd.supervisor.recorder import Recorder
     from sydd.supervisor.resolve import Resolver
-    from sydd.syscalls.row import Row
 
 _NAME_SERVICE = "/run/nscd/socket"
 """Where the C library looks for a cache of users, at every `ls -l`. It does without; there is no event."""
+
+
+Answers = dict[Operation, Callable[[Notification, Row], Answer]]
+"""Who answers calls, by operation."""
 
 
 class AddressJudge:

@@ -25,18 +25,32 @@ from sydd.supervisor.arguments import as_int, read_bytes
 from sydd.supervisor.failure import NaturalFailure, Stranger
 from sydd.supervisor.request import AT_FDCWD
 from sydd.supervisor.resolve import Found, in_existing_place
+from sydd.supervisor.sends import Sends
 from sydd.supervisor.sockaddr import LONGEST, pack_sockaddr, parse_sockaddr
 from sydd.supervisor.unixname import alike_below, bind_name
+from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
     from sydd.kernel.memory import Reader
     from sydd.kernel.sockets import About
-    from sydd.supervisor.addressjudge import AddressJudge
+    from sydd.supervisor.addressjudge import AddressJudge, Answers
     from sydd.supervisor.blocking import WaitingRoom
     from sydd.supervisor.notification import Notification
     from sydd.syscalls.row import Row
 
 _NAMES_NOTHING = (b".", b"..", b"/")
+
+
+def about_addresses(judge: AddressJudge, reader: Reader, waiting: WaitingRoom) -> Answers:
+    """Who answers calls with addresses, by operation.
+
+    Args:
+        judge: takes sockets and judges addresses.
+        reader: of callers' memory.
+        waiting: for what may block.
+    """
+    calls, sends = SocketCalls(judge, reader, waiting), Sends(judge, reader, waiting)
+    return {Operation.SOCKET: calls.answer, Operation.SEND: sends.answer}
 
 
 class SocketCalls:

@@ -22,7 +22,7 @@ from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
 from sydd.supervisor import answer as answers
-from sydd.supervisor.addressjudge import AddressJudge
+from sydd.supervisor.addressjudge import AddressJudge, Answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
@@ -42,9 +42,8 @@ from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import REMOVE_DIR, granted, rights_at_most
-from sydd.supervisor.sends import Sends
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
-from sydd.supervisor.socketcalls import SocketCalls
+from sydd.supervisor.socketcalls import about_addresses
 from sydd.supervisor.sockets import descriptor_errno
 from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.turn import Turn
@@ -107,19 +106,12 @@ class Worker:
         self._recorder = Recorder(context, listener, journal)
         self._questions = Questions(listener, self._recorder, clients, context.patience)
         self._addresses: AddressJudge | None = None
-        self._about_addresses: dict[Operation, Callable[[Notification, Row], Answer]] = {}
+        self._about_addresses: Answers = {}
         if context.plan.sockets is not None:
-            judge = self._addresses = AddressJudge(
-                context,
-                listener,
-                self._resolver,
-                self._recorder,
-                self._questions,
-                self._processes.is_confined,
-            )
-            calls = SocketCalls(judge, self._reader, self._waiting)
-            sends = Sends(judge, self._reader, self._waiting)
-            self._about_addresses = {Operation.SOCKET: calls.answer, Operation.SEND: sends.answer}
+            confined = self._processes.is_confined
+            judge = AddressJudge(context, listener, self._resolver, self._recorder, self._questions, confined)
+            self._about_addresses = about_addresses(judge, self._reader, self._waiting)
+            self._addresses = judge
         # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
         # it sees into them; a call that may change those is notified.
         self._one_identity = True
