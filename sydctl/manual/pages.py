@@ -13,6 +13,7 @@ from typing import Final
 import sydd
 from sydctl import main
 from sydctl.manual import markdown, options, roff
+from sydd.daemon.arguments import build_parser
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 """The documentation of a checkout or a source distribution."""
@@ -150,6 +151,7 @@ def _daemon(docs: Path) -> list[str]:
     )
     lines = [".SH SYNOPSIS", f"{roff.bold('sydd')} [{roff.italic('OPTION')}]…"]
     lines += [".SH DESCRIPTION", *markdown.convert(host["What the daemon is"])]
+    lines += [".SH OPTIONS", *options.describe(build_parser())]
     for name, told in (
         ("Settings", host),
         ("Units", host),

@@ -119,6 +119,17 @@ class _Writer:
         self.debug = self.info = self.warning = self.error = self.critical = self.msg = write
 
 
+class _Bridge(logging.Handler):
+    """Takes the records of the standard library's logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one on."""
+        keys: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[1]:
+            keys["exc_info"] = record.exc_info[1]
+        get_logger().log(min(record.levelno, logging.CRITICAL), record.getMessage(), **keys)
+
+
 _sink: Sink = StreamSink(2)
 
 
@@ -156,6 +167,9 @@ def configure(level: str = "info", form: Form = "auto", *, fd: int = 2) -> Sink:
     else:
         raise ValueError(f"unknown form of log '{form}': auto, journal, json or console")
     _sink, writer = sink, _Writer(sink.write)
+    # What libraries have to say, asyncio's mistakes among it, is a record like others.
+    logging.root.handlers = [_Bridge()]
+    logging.root.setLevel(level.upper())
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

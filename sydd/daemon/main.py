@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import os
@@ -15,6 +14,7 @@ import sydd
 from sydd.control.limits import Limits
 from sydd.control.server import ControlServer
 from sydd.daemon import chronicle, config, log, sockets, store, systemd
+from sydd.daemon.arguments import build_parser
 from sydd.daemon.cgroups import Cgroups, NoCgroupsError
 from sydd.daemon.config import Config
 from sydd.daemon.hub import Hub
@@ -32,31 +32,6 @@ from sydd.policy.errors import PolicyError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the arguments."""
-    parser = argparse.ArgumentParser(
-        prog="sydd",
-        description="The sandbox daemon: sessions of many users, supervised; see sydctl(1) for using it.",
-    )
-    parser.add_argument("--version", action="version", version=f"sydd {sydd.__version__}")
-    parser.add_argument(
-        "--user",
-        action="store_true",
-        help="be a user's own daemon, below $XDG_RUNTIME_DIR (default: unless started by root)",
-    )
-    parser.add_argument(
-        "--socket", metavar="PATH", help="the control socket, where the service manager passes none"
-    )
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.SYSTEM})")
-    parser.add_argument("--log-level", choices=config.LEVELS, help="instead of the settings'")
-    parser.add_argument(
-        "--keep-sessions",
-        choices=config.KEEP,
-        help="whether an orderly stop leaves sessions running (auto: where the next daemon gets them back)",
-    )
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,13 +11,15 @@ import contextlib
 import ipaddress
 import os
 import stat
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from sydd.daemon.exposition import CONTENT_TYPE, Counter, Gauge, Histogram, Metric, render
 
-BUCKETS: Final = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1.0)
-"""Upper bounds of latency in seconds: from a notification received to its answer sent."""
+FIRST: Final = 11
+LAST: Final = 31
+BUCKETS: Final = tuple(2**power / 1e9 for power in range(FIRST, LAST + 1))
+"""Upper bounds of latency in seconds, as workers sort it: powers of two, in ns, from 2 µs to 2 s."""
 
 SECONDS: Final = 5.0
 """How long one scrape may take."""
@@ -52,39 +54,30 @@ class Metrics:
         self.events_lost = Counter("sydd_events_lost_total", "Events that no reader was in time for")
         self.log_lost = Gauge("sydd_log_records_lost", "Log records that could not be written")
         self.connections = Gauge("sydd_connections", "Connections to the control socket now")
-        self.requests = Counter("sydd_requests_total", "Calls over the control socket", ["method", "error"])
-        self._seen: dict[str, tuple[dict[tuple[str, str], int], list[int], float]] = {}
+        self._seen: dict[str, tuple[dict[tuple[str, str], int], list[int]]] = {}
 
-    def worker(self, worker: str, statistics: Mapping[str, Any]) -> None:
-        """Take over what a worker has counted since it began.
+    def answered(self, session: str, calls: Mapping[str, Mapping[str, int]], powers: Sequence[int]) -> None:
+        """Take over what the workers of a session have counted since it began.
 
         Args:
-            worker: which one: a replacement counts from 0 and has a name of its own.
-            statistics: `notifications` (syscall → kind of answer → count), `buckets` (counts for BUCKETS and
-                beyond), `seconds` (their sum).
-
-        Raises:
-            ValueError: the buckets are not those of BUCKETS.
+            session: which one.
+            calls: how many were answered, by the name of the call and the kind of the answer.
+            powers: how many took at least 2**(N-1) and less than 2**N ns, for each N from 0.
         """
-        counts = {
-            (syscall, answer): number
-            for syscall, answers in statistics.get("notifications", {}).items()
-            for answer, number in answers.items()
-        }
-        buckets = list(statistics.get("buckets") or [0] * (len(BUCKETS) + 1))
-        seconds = float(statistics.get("seconds", 0))
-        seen, seen_buckets, seen_seconds = self._seen.get(worker, ({}, [0] * len(buckets), 0.0))
-        self.latency.add(
-            [now - before for now, before in zip(buckets, seen_buckets, strict=True)], seconds - seen_seconds
-        )
+        counts = {(call, kind): number for call, kinds in calls.items() for kind, number in kinds.items()}
+        seen, seen_powers = self._seen.get(session, ({}, [0] * len(powers)))
         for key, number in counts.items():
             if number != seen.get(key, 0):
                 self.notifications.add(*key, by=number - seen.get(key, 0))
-        self._seen[worker] = (counts, buckets, seconds)
+        new = [now - before for now, before in zip(powers, seen_powers, strict=True)]
+        buckets = [sum(new[: FIRST + 1]), *new[FIRST + 1 : LAST + 1], sum(new[LAST + 1 :])]
+        # Each is taken for the middle of its bucket.
+        self.latency.add(buckets, sum(number * 0.75 * 2**power for power, number in enumerate(new)) / 1e9)
+        self._seen[session] = (counts, list(powers))
 
-    def forget(self, worker: str) -> None:
-        """A worker has ended: what it counted stays, what is kept to tell the difference goes."""
-        self._seen.pop(worker, None)
+    def forget(self, session: str) -> None:
+        """A session has ended: what was counted stays, what is kept to tell the difference goes."""
+        self._seen.pop(session, None)
 
     def render(self) -> str:
         """The text that a scrape gets."""

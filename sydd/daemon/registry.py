@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,10 +12,11 @@ from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.holdings import PLANNED
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots
-from sydd.daemon.quota import Quota
+from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
+from sydd.daemon.supervised import SessionFailedError
 from sydd.kernel.fd import FileDescriptor
 
 REMEMBERED = 100
@@ -43,6 +44,7 @@ class Registry:
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
         self.restarts = 0
+        self.refused: Counter[str] = Counter()
 
     def living(self) -> list[Session]:
         """Those that have not ended, oldest first."""
@@ -81,9 +83,16 @@ class Registry:
             QuotaExceededError: the user has as many as it may have.
             SessionFailedError: it cannot be prepared.
         """
-        session = self._begin(replace(spec, grouped=self._groups(spec)))
-        session.state.argv = list(argv)
-        return session, await session.prepare(creator)
+        try:
+            session = self._begin(replace(spec, grouped=self._groups(spec)))
+            session.state.argv = list(argv)
+            return session, await session.prepare(creator)
+        except QuotaExceededError:
+            self.refused["limit"] += 1
+            raise
+        except SessionFailedError as error:
+            self.refused[error.kind] += 1
+            raise
 
     def _groups(self, spec: SessionSpec) -> bool:
         """Whether the processes of a session get a group: a user cannot take its own out of a login."""

@@ -138,6 +138,11 @@ class Supervised:
         return self._held.has(kind) and is_alive(self._held.fileno(kind))
 
     @property
+    def slot(self) -> int:
+        """The memory where its workers count; -1 when there is none."""
+        return self._held.fileno("slot")
+
+    @property
     def seconds(self) -> float:
         """How long it lasts, or lasted."""
         return self.state.seconds or time.monotonic() - self.state.began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -38,8 +39,10 @@ EVENT = {
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
     """As before, afterwards."""
+    handlers, level = logging.root.handlers[:], logging.root.level
     yield
     structlog.reset_defaults()
+    logging.root.handlers, logging.root.level = handlers, level
 
 
 def test_json(tmp_path: Path) -> None:
@@ -163,6 +166,17 @@ def test_an_exception_is_one_record(tmp_path: Path) -> None:
     (record,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
     assert record["message"] == "a mistake"
     assert record["exception"].endswith("OSError: [Errno 5] broken")
+
+
+def test_what_libraries_log(tmp_path: Path) -> None:
+    """Records of `logging` are records, too, with the traceback in one."""
+    with open(tmp_path / "log", "wb") as file:
+        log.configure("info", "json", fd=file.fileno())
+        logging.getLogger("asyncio").error("Task %s", "failed", exc_info=OSError("why"))
+        logging.getLogger("asyncio").debug("nothing")
+    (record,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (record["message"], record["level"], record["logger"]) == ("Task failed", "error", "asyncio")
+    assert record["exception"] == "OSError: why"
 
 
 @pytest.mark.parametrize(("level", "form"), [("loud", "json"), ("info", "xml")])

@@ -42,18 +42,21 @@ def test_the_text_format() -> None:
 
 
 def test_what_workers_count_is_added_up() -> None:
-    """A worker tells its totals; one that ended, or was replaced, keeps what it counted."""
+    """A session has totals; one that ended keeps what it counted."""
     metrics = Metrics()
-    buckets = [1] + [0] * len(BUCKETS)
+    powers = [0] * 64
+    powers[3] = powers[11] = powers[12] = powers[40] = 1
     for count in (3, 5):
-        counted = {"notifications": {"openat": {"allow": count}}, "buckets": buckets, "seconds": 0.5}
-        metrics.worker("s1/1", counted)
-    metrics.forget("s1/1")
-    metrics.worker("s1/2", counted)
-    assert metrics.notifications.value("openat", "allow") == 10
+        metrics.answered("s1", {"openat": {"continue": count, "error": 1}}, powers)
+    metrics.forget("s1")
+    metrics.answered("s2", {"openat": {"continue": 5}}, powers)
+    assert metrics.notifications.value("openat", "continue") == 10
+    assert metrics.notifications.value("openat", "error") == 1
     text = metrics.render()
-    assert 'sydd_notification_seconds_bucket{le="5e-06"} 2\n' in text
-    assert "sydd_notification_seconds_sum 1\n" in text
+    assert 'sydd_notification_seconds_bucket{le="2.048e-06"} 4\n' in text
+    assert 'sydd_notification_seconds_bucket{le="4.096e-06"} 6\n' in text
+    assert f'sydd_notification_seconds_bucket{{le="{BUCKETS[-1]}"}} 6\n' in text
+    assert 'sydd_notification_seconds_bucket{le="+Inf"} 8\n' in text
 
 
 def test_every_name_is_documented() -> None:

@@ -12,6 +12,8 @@ import pytest
 from sydctl import main
 from sydctl.manual import markdown, roff
 from sydctl.manual.pages import SEE, build
+from sydd.daemon.arguments import build_parser
+from sydd.daemon.messages import Message
 from sydd.policy.access import GROUPS, Access, Action
 from sydd.policy.policy import LIMITS
 from sydd.policy.sessionlimits import SESSION_LIMITS
@@ -53,6 +55,14 @@ def test_every_command_and_option_is_named(pages: dict[str, str]) -> None:
             if name != "sydctl" and option not in page
         ]
     assert missing == []
+
+
+def test_every_option_of_the_daemon_is_named(pages: dict[str, str]) -> None:
+    """sydd(8) has them all, and all figures and kinds of records."""
+    page = plain(pages["sydd.8"])
+    words = {word for action in build_parser()._actions for word in action.option_strings}
+    words |= {message.name for message in Message} | {message.value for message in Message}
+    assert {word for word in words if word not in page} == set()
 
 
 def test_every_key_of_a_profile_is_named(pages: dict[str, str]) -> None:
