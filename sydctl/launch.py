@@ -90,7 +90,7 @@ def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     words: list[str] = arguments.words
     if profile is None:
         if not words or words[0] == "--":
-            parser.error("no profile: name one first, as in 'sydctl launch build -- make'")
+            parser.error(f"no profile: name one first, as in '{parser.prog} build -- make'")
         profile, *rest = words
         arguments = parser.parse_args(rest, arguments)
         if arguments.profile is not None:
@@ -103,17 +103,17 @@ def split(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     if arguments.json and not arguments.plan:
         parser.error("--json goes with --plan; --events FILE writes the events as JSON")
     if not words and not arguments.plan:
-        parser.error("no command: write it last, as in 'sydctl launch build -- make'")
+        parser.error(f"no command: write it last, as in '{parser.prog} build -- make'")
     return profile, words
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `sydctl launch`."""
-    _open_standard()
+    open_standard()
     profile, command = split(arguments)
     _end_orderly()
-    with _events(None if arguments.plan else arguments.events) as stream:
-        journal = _journal(stream, arguments)
+    with opened_events(None if arguments.plan else arguments.events) as stream:
+        journal = make_journal(stream, arguments)
         kept = False
         client = None
         if not arguments.plan:
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return status
             kept = True
             try:
-                return _finish(journal, *remote.run(client, profile, command, journal, arguments), arguments)
+                return finish(journal, *remote.run(client, profile, command, journal, arguments), arguments)
             except NotRunningError as error:
                 if remote.is_wanted(arguments):
                     raise Failure(str(error), EXIT_FAILED) from None
@@ -173,7 +173,7 @@ def _embedded(
             raise Failure(str(error), EXIT_FAILED) from None
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
-    return _finish(journal, outcome.status, outcome.failure, arguments)
+    return finish(journal, outcome.status, outcome.failure, arguments)
 
 
 def _keep() -> int | None:
@@ -187,13 +187,14 @@ def _keep() -> int | None:
         raise Failure(str(error), EXIT_FAILED) from None
 
 
-def _journal(stream: TextIO | None, arguments: argparse.Namespace) -> Journal:
+def make_journal(stream: TextIO | None, arguments: argparse.Namespace) -> Journal:
+    """The journal of a session, which writes to *stream*, and tells events as they happen if asked to."""
     from sydd.supervisor.journal import Journal
 
     return Journal(stream, _tell_event if arguments.verbose else None)
 
 
-def _finish(journal: Journal, status: int, failure: str, arguments: argparse.Namespace) -> int:
+def finish(journal: Journal, status: int, failure: str, arguments: argparse.Namespace) -> int:
     """Tell what there is to tell, and come to the exit status."""
     journal.finish()
     for trouble in journal.troubles:
@@ -213,7 +214,7 @@ def _finish(journal: Journal, status: int, failure: str, arguments: argparse.Nam
 
 
 @contextlib.contextmanager
-def _events(path: str | None) -> Iterator[TextIO | None]:
+def opened_events(path: str | None) -> Iterator[TextIO | None]:
     """The stream for --events, opened before anything runs, closed on exec.
 
     Raises:
@@ -255,7 +256,7 @@ def _end_orderly() -> None:
             signal.signal(number, leave)
 
 
-def _open_standard() -> None:
+def open_standard() -> None:
     """Open what is closed of descriptors 0 to 2, as env(1) and others do.
 
     Else the first files that are opened here would be the command's standard streams. Python has None for a

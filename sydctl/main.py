@@ -26,7 +26,17 @@ EXIT_BROKEN_PIPE = 141
 
 COMMANDS = {
     "launch": "run a command under a profile",
-    "profile": "list, show and check profiles",
+    "run": "have the daemon run a command under a profile",
+    "ps": "list the daemon's sessions",
+    "inspect": "show everything about a session",
+    "log": "show what happened in sessions, and what happens",
+    "kill": "end sessions, with every process in them",
+    "rule": "add, remove and list the rules of a session that runs",
+    "lock": "set who inside a session may change its rules",
+    "check": "ask a session that runs what it says about an access",
+    "ask": "answer the questions of 'ask' rules",
+    "status": "show whether the daemon runs, and how it is",
+    "profile": "list, show, check, put, remove and edit profiles",
     "explain": "say what a profile says about one access to one path, and why",
     "ports": "show the sockets that a session's processes listen on and are connected by",
     "install": "install units, man pages and directories for the daemon",
@@ -36,7 +46,7 @@ COMMANDS = {
 }
 """The subcommands, each a module of this package, with what `--help` says of it."""
 
-USAGE_STATUS = {"launch": EXIT_FAILED, "explain": EXIT_FAILED}
+USAGE_STATUS = {"launch": EXIT_FAILED, "run": EXIT_FAILED, "explain": EXIT_FAILED, "check": EXIT_FAILED}
 """Exit status for bad arguments where 2 could be the command's own, as env(1) and timeout(1) have it."""
 
 EXAMPLES = """\
@@ -97,7 +107,7 @@ def build_parser(wanted: str = "", *, complete: bool = False) -> Parser:
     """
     parser = Parser(
         prog="sydctl",
-        description="Run commands under sydd, and look after its profiles.",
+        description="Run commands under sydd, and look after its sessions and profiles.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

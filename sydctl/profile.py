@@ -1,4 +1,4 @@
-"""`sydctl profile`: list what there is, show what a profile comes to, check what is wrong with it."""
+"""`sydctl profile`: list what there is, show what a profile comes to, check it; change the system's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from sydctl import place
+from sydctl import place, profile_put
 from sydctl.text import printable
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ with sydd; what has a slash or ends in .toml is a file."""
 
 EPILOG = """\
 exit status: 0; 1 when a profile is wrong or missing, with check --strict also when there are warnings; 2 for
-bad arguments.
+bad arguments; 125 when the daemon is needed (put, remove, edit) and cannot be reached.
 
 examples:
   sydctl profile list
   sydctl profile show build
   sydctl profile check ./ci.toml --set out=/srv/out
+  sydctl profile put ./ci.toml --name nightly
 """
 
 LIST_EPILOG = """\
@@ -78,6 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-C", "--directory", metavar="DIR", help="check for a command in DIR (default: this directory)"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+    profile_put.configure(subparsers)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,7 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(as_json=arguments.json)
     if arguments.action == "show":
         return _show(arguments.profile, dict(arguments.set), as_json=arguments.json)
-    return _check(arguments)
+    if arguments.action == "check":
+        return _check(arguments)
+    return profile_put.run(arguments)
 
 
 def _list(*, as_json: bool) -> int:

@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sydctl.follow import record
 from sydctl.main import EXIT_FAILED, Failure, complain
 from sydd.client import Client, ControlError, NoSuchSession, NotRunningError, UnavailableError, find_socket
 from sydd.client.connection import VARIABLE
@@ -195,29 +196,8 @@ class _Daemon:
 
     def _take(self, notice: Notice) -> None:
         self._position = max(self._position, notice["position"])
-        kind = notice["kind"]
-        if kind == "access" and notice["event"] is not None:
-            event = _event(notice["event"])
-            self._journal.add(_key(event.sequence), event)
-        elif kind == "repeated":
-            self._journal.recount(_key(notice["sequence"]), notice["count"])
-        elif kind == "dropped":
-            self._journal.dropped += notice["count"]
-        elif kind == "lost":
-            self._lose(f"{notice['count']} notices of the daemon")
-        elif kind == "trouble":
-            self._journal.trouble(notice["message"])
-        elif kind == "ended" and notice["detail"].get("failure"):
+        record(self._journal, notice)
+        if notice["kind"] == "ended" and notice["detail"].get("failure"):
             self.failure = notice["detail"]["failure"]
             # Whoever waits for the command looks at it now.
             os.kill(os.getpid(), signal.SIGCHLD)
-
-
-def _key(sequence: int) -> tuple[str, str, str, str]:
-    return str(sequence), "", "", ""
-
-
-def _event(value: Any) -> Any:
-    from sydd.supervisor.event import Event
-
-    return Event.from_json(value)

@@ -134,6 +134,11 @@ class Connection:
         """The descriptor, for select and poll: it is readable when a reply has come."""
         return self._socket.fileno()
 
+    @property
+    def buffered(self) -> bool:
+        """Whether a reply is here already."""
+        return b"\0" in self._buffer
+
     def send(
         self,
         method: str,

@@ -41,8 +41,13 @@ class Stream(Iterator[Item]):
             raise
 
     def fileno(self) -> int:
-        """The descriptor, for select and poll. What came together with an item may be there without it."""
+        """The descriptor, for select and poll; ask `buffered` first."""
         return self._connection.fileno()
+
+    @property
+    def buffered(self) -> bool:
+        """Whether an item has come already, so that the descriptor need not be readable."""
+        return self._connection.buffered
 
     def close(self) -> None:
         """End it; a second time is fine."""

@@ -16,6 +16,9 @@ KINDS = (
     "lock",
     "mode",
     "restarted",
+    "restored",
+    "killed",
+    "limit",
     "limit",
     "question",
     "decision",
@@ -77,6 +80,7 @@ class AccessEvent(TypedDict):
         rule: the rule that decided.
         rule_source: where that rule stands; empty for the default.
         allow: the rule line that would allow it; empty where no rule can.
+        decision: what came of asking, where the rule says `ask`; else empty.
         count: how often it happened until it was told.
     """
 
@@ -95,6 +99,7 @@ class AccessEvent(TypedDict):
     rule: str
     rule_source: str
     allow: str
+    decision: str
     count: int
 
 

@@ -60,6 +60,7 @@ EVENT: AccessEvent = {
     "rule": "no rule: default",
     "rule_source": "",
     "allow": "allow modify /etc/motd",
+    "decision": "",
     "count": 1,
 }
 

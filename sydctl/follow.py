@@ -1,0 +1,77 @@
+"""What the daemon tells about a session, also when it is restarted meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sydd.client import DisconnectedError, NotRunningError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sydd.client import Client
+    from sydd.supervisor.journal import Journal
+    from sydd.wire.events import Notice
+
+PATIENCE = 30.0
+"""Seconds that a daemon which went away may take to come back."""
+
+PAUSE = 0.1
+"""Seconds between two attempts to connect again."""
+
+
+def notices(
+    client: Client, session: str | None, position: int | None, kinds: Sequence[str] | None = None
+) -> Iterator[Notice]:
+    """What happens, as it happens; after a restart of the daemon it goes on where it was.
+
+    Args:
+        client: of the daemon.
+        session: of this one alone, until it ends; None for all.
+        position: of the notice to begin after; None for now.
+        kinds: of notices; None for all.
+
+    Raises:
+        UnavailableError: the daemon is not there, or did not come back.
+        ControlError: it refuses.
+    """
+    gone = 0.0
+    while True:
+        try:
+            with client.subscribe(session, position=position, kinds=kinds) as stream:
+                gone = 0.0
+                for notice in stream:
+                    position = max(position or 0, notice["position"])
+                    yield notice
+                return
+        except (DisconnectedError, NotRunningError) as error:
+            now = time.monotonic()
+            if not gone and isinstance(error, NotRunningError):
+                raise  # it was not there in the first place
+            gone = gone or now
+            if now - gone > PATIENCE:
+                raise
+        time.sleep(PAUSE)
+
+
+def record(journal: Journal, notice: Notice) -> None:
+    """Take a notice down in the journal of a session."""
+    kind = notice["kind"]
+    if kind == "access" and notice["event"] is not None:
+        from sydd.supervisor.event import Event
+
+        event = Event.from_json(notice["event"])
+        journal.add(_key(event.sequence), event)
+    elif kind == "repeated":
+        journal.recount(_key(notice["sequence"]), notice["count"])
+    elif kind == "dropped":
+        journal.dropped += notice["count"]
+    elif kind == "lost":
+        journal.lost = f"{notice['count']} notices of the daemon"
+    elif kind == "trouble":
+        journal.trouble(notice["message"])
+
+
+def _key(sequence: int) -> tuple[str, str, str, str]:
+    return str(sequence), "", "", ""
