@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from sydd.daemon import notes, slot, worker
+from sydd.daemon import worker
 from sydd.daemon.channel import Channel
 from sydd.kernel import pidfd
 from sydd.kernel.fd import FileDescriptor
+from sydd.supervisor import notes, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +54,18 @@ class Held:
         state: the memfd that came with `prepared`.
         slot: of the dead worker.
         notes: of the dead worker.
+        command: pid of the command.
+        parent: pid of its parent and subreaper.
+        seen: number of the last event that main has seen; later ones are sent again.
     """
 
     listener: int
     state: int
     slot: int
     notes: int
+    command: int = 0
+    parent: int = 0
+    seen: int = 0
 
 
 def spawn(spec: SessionSpec) -> Child:

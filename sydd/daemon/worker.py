@@ -25,15 +25,38 @@ What main says, each with `type`, and `id` where a reply is wanted:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import contextlib
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sydd.daemon import identity, keeper
+from sydd.daemon.channel import Channel, ChannelError, document
+from sydd.daemon.outbox import Outbox
+from sydd.daemon.preparing import PrepareError, State, prepare_session
+from sydd.daemon.record import Record
+from sydd.daemon.serving import Serving
+from sydd.kernel.fd import FileDescriptor
+from sydd.session.temporary import remove_tree
+from sydd.supervisor.notes import Notes
+from sydd.supervisor.slot import Slot
 
 if TYPE_CHECKING:
-    from sydd.daemon.channel import Channel
+    from collections.abc import Callable, Sequence
+
     from sydd.daemon.spawn import Held
     from sydd.daemon.spec import SessionSpec
+    from sydd.kernel.fd import FdSet
 
 EXIT_BROKEN = 70
-"""Of a worker that could not even say what went wrong."""
+"""Of a worker that could not go on: main puts another one in its place."""
+
+COUNTS_SECONDS = 0.5
+"""How long repetitions of events are gathered before main is told of them."""
+
+LAST_WORDS_SECONDS = 5
+"""How long a worker that ends waits for main to read what it says."""
 
 
 def begin(spec: SessionSpec, channel: Channel, slot: int, notes: int) -> NoReturn:
@@ -45,7 +68,7 @@ def begin(spec: SessionSpec, channel: Channel, slot: int, notes: int) -> NoRetur
         slot: memfd of the request that is held.
         notes: memfd of what must not be forgotten.
     """
-    raise NotImplementedError
+    _live(spec, channel, (slot, notes), lambda: _Process(spec, channel, slot, notes).begin())
 
 
 def go_on(spec: SessionSpec, channel: Channel, held: Held) -> NoReturn:
@@ -56,4 +79,259 @@ def go_on(spec: SessionSpec, channel: Channel, held: Held) -> NoReturn:
         channel: to main.
         held: what main has of it.
     """
-    raise NotImplementedError
+    kept = (held.slot, held.notes, held.state, held.listener)
+    _live(spec, channel, kept, lambda: _Process(spec, channel, held.slot, held.notes).go_on(held))
+
+
+def _live(spec: SessionSpec, channel: Channel, kept: Sequence[int], life: Callable[[], int]) -> NoReturn:
+    """Become the session's owner, live, and end; nothing of the process that forked this one runs on.
+
+    Args:
+        spec: the session.
+        channel: to main.
+        kept: further descriptors that are needed.
+        life: what to do; its result is the exit status.
+    """
+    status = EXIT_BROKEN
+    try:
+        identity.shed((channel.fileno(), *kept))
+        identity.become(spec.identity)
+        status = life()
+    except PrepareError as error:
+        _tell_failure(channel, error.as_json())
+    except (identity.IdentityError, OSError, ChannelError) as error:
+        _tell_failure(channel, {"kind": "setup", "message": str(error)})
+    except BaseException as error:  # noqa: BLE001  # main tells of it; there is nobody else
+        _tell_failure(channel, {"kind": "setup", "message": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(status)
+
+
+def _tell_failure(channel: Channel, values: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        channel.send({"type": "failed", **values})
+
+
+class _Process:
+    """The main thread of a worker: it listens to main and tells it; a second thread serves.
+
+    Args:
+        spec: the session.
+        channel: to main.
+        slot: memfd of the request that is held.
+        notes: memfd of what must not be forgotten.
+    """
+
+    def __init__(self, spec: SessionSpec, channel: Channel, slot: int, notes: int) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._outbox = Outbox(channel)
+        self._slot = Slot(slot)
+        self._notes = Notes(notes)
+        self._record = Record(self._notes, self._slot, self._outbox)
+        self._state: State | None = None
+        self._keeper: Channel | None = None
+        self._serving: Serving | None = None
+        self._main_listens = True
+        self._ending = False
+        self._counted_at = 0.0
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._poll.register(self._outbox.wake, select.POLLIN)
+
+    # Its two beginnings
+
+    def begin(self) -> int:
+        """Prepare the session, wait for a command, and serve it; the exit status."""
+        state = self._state = prepare_session(self._spec)
+        prepared, launch = state.prepared, state.launch
+        try:
+            self._outbox.put(
+                {
+                    "type": "prepared",
+                    "profile": prepared.policy.name,
+                    "engine": prepared.plan.engine.value,
+                    "mode": prepared.policy.mode.value,
+                    "private_network": launch.private_network,
+                    "tmp": prepared.place.tmp,
+                },
+                (document("sydd-launch", launch.as_document()), state.save()),
+            )
+            return self._work()
+        finally:
+            if not (self._serving and self._serving.failure):
+                remove_tree(prepared.place.tmp)
+                self._tell_end()
+
+    def go_on(self, held: Held) -> int:
+        """Serve a session whose worker has died; the exit status."""
+        state = self._state = State.load(held.state)
+        os.close(held.state)
+        command, parent = held.command, held.parent
+        notes = list(self._notes.read())
+        for kind, values in notes:
+            if kind == "attached":
+                command, parent = values
+            elif kind == "event":
+                self._record.recall(values, held.seen)
+        self._serve(command, parent, FileDescriptor(held.listener), recalled=notes)
+        self._outbox.put({"type": "serving", "command": command})
+        status = self._work()
+        if not status:
+            remove_tree(state.prepared.place.tmp)
+            self._tell_end()
+        return status
+
+    def _serve(
+        self,
+        command: int,
+        parent: int,
+        listener: FileDescriptor,
+        recalled: Sequence[tuple[str, tuple[Any, ...]]] | None = None,
+    ) -> None:
+        if self._state is None or self._serving is not None:
+            raise ChannelError("there is no session to serve, or it is served already")
+        if recalled is None:
+            self._notes.write("attached", command, parent)
+        self._serving = Serving(
+            self._spec,
+            self._state,
+            command=command,
+            parent=parent,
+            listener=listener,
+            slot=self._slot,
+            notes=self._notes,
+            record=self._record,
+            on_end=self._outbox.ring,
+        )
+        self._serving.start(recalled)
+
+    # Its turns
+
+    def _work(self) -> int:
+        """Listen and tell until there is nothing to serve any more."""
+        while not self._ending:
+            for fd, _ in self._poll.poll(self._patience()):
+                if fd == self._channel.fileno():
+                    self._hear_main()
+                elif self._keeper is not None and fd == self._keeper.fileno():
+                    self._hear_keeper(self._keeper)
+            self._tell()
+            if self._serving is not None and self._serving.has_ended:
+                self._serving.join()
+                if self._serving.failure:
+                    self._outbox.tell("trouble", message=f"the supervision failed: {self._serving.failure}")
+                    self._last_words()
+                    return EXIT_BROKEN
+                break
+        return 0
+
+    def _patience(self) -> int | None:
+        """Milliseconds until repetitions are to be told; None when there are none."""
+        if not self._record.repeated:
+            return None
+        if not self._counted_at:
+            self._counted_at = time.monotonic() + COUNTS_SECONDS
+        return max(0, int((self._counted_at - time.monotonic()) * 1000))
+
+    def _tell(self) -> None:
+        """Send what there is to say, as far as main takes it."""
+        if self._counted_at and time.monotonic() >= self._counted_at:
+            self._counted_at = 0.0
+            self._record.tell_counts()
+        more = self._outbox.flush()
+        if self._main_listens:
+            self._poll.modify(self._channel.fileno(), select.POLLIN | (select.POLLOUT if more else 0))
+
+    def _tell_end(self) -> None:
+        """Tell main how it went."""
+        self._record.tell_counts()
+        handled = self._serving.handled if self._serving else 0
+        self._outbox.put(
+            {"type": "ended", "handled": handled, "events": self._record.summary(), "failure": ""}
+        )
+        self._last_words()
+
+    def _last_words(self) -> None:
+        end = time.monotonic() + LAST_WORDS_SECONDS
+        while self._outbox.flush() and (rest := end - time.monotonic()) > 0:
+            select.select([], [self._channel.fileno()], [], rest)
+
+    # What it is told
+
+    def _hear_main(self) -> None:
+        try:
+            received = self._channel.receive()
+        except BlockingIOError:
+            return
+        if received is None:
+            # Main has gone. What is served is served to its end; nobody else would begin anything.
+            self._main_listens = False
+            self._poll.unregister(self._channel.fileno())
+            self._ending = self._serving is None and self._keeper is None
+            return
+        message, descriptors = received
+        with descriptors:
+            self._take(message, descriptors)
+
+    def _take(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        reply: dict[str, Any] = {}
+        try:
+            kind = message.get("type")
+            if kind == "attach":
+                self._attach(message, descriptors)
+            elif kind == "start":
+                self._start(message, descriptors)
+            elif kind == "end":
+                self._ending = True
+            elif self._serving is None:
+                raise ValueError("the session has not begun")
+            else:
+                reply = self._serving.ask(message)
+        except (KeyError, TypeError, ValueError, OSError, ChannelError) as error:
+            reply = {"error": str(error)}
+            if message.get("type") in ("attach", "start"):
+                self._outbox.put({"type": "failed", "kind": "setup", "message": str(error)})
+                self._ending = True
+        if isinstance(message.get("id"), int):
+            self._outbox.put({**reply, "type": "reply", "id": message["id"]})
+
+    def _attach(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        command, parent = int(message["command"]), int(message["keeper"])
+        self._serve(command, parent, descriptors.steal(0))
+        self._outbox.put({"type": "serving", "command": command})
+
+    def _start(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        if self._state is None or self._keeper is not None or self._serving is not None:
+            raise ChannelError("there is no session to start, or it is started already")
+        argv = [str(word) for word in message["argv"]]
+        numbers = [int(number) for number in message["numbers"]]
+        self._parent, self._keeper = keeper.fork(
+            self._state.launch, argv, numbers, list(descriptors), root=not self._spec.identity.uid
+        )
+        self._poll.register(self._keeper.fileno(), select.POLLIN)
+
+    def _hear_keeper(self, channel: Channel) -> None:
+        """The keeper's listener, or why there is none."""
+        received = channel.receive()
+        self._poll.unregister(channel.fileno())
+        if received is None:
+            received = {"type": "failed", "message": "the keeper died"}, FdSet()
+        message, descriptors = received
+        with descriptors:
+            if message.get("type") != "listener" or not len(descriptors):
+                self._outbox.put(
+                    {"type": "failed", "kind": "setup", "message": str(message.get("message", ""))}
+                )
+                self._ending = True
+                return
+            command = int(message["command"])
+            listener = descriptors.steal(0)
+            duplicate = listener.dup().steal()
+            self._serve(command, self._parent, listener)
+        # Main has the listener, too, before the command makes its first call.
+        self._outbox.put({"type": "serving", "command": command}, [duplicate])
+        self._outbox.flush()
+        channel.send({"type": "go"})
+        channel.close()
+        self._keeper = None

@@ -10,6 +10,7 @@ from sydd.kernel import _gate
 _SET_PDEATHSIG = 1
 _GET_DUMPABLE = 3
 _SET_DUMPABLE = 4
+_SET_KEEPCAPS = 8
 _CAPBSET_READ = 23
 _CAPBSET_DROP = 24
 _SET_CHILD_SUBREAPER = 36
@@ -42,6 +43,15 @@ def set_no_new_privs() -> None:
 def get_no_new_privs() -> bool:
     """Whether `set_no_new_privs` holds for the calling thread."""
     return _call(_GET_NO_NEW_PRIVS) == 1
+
+
+def set_keep_capabilities(on: bool = True) -> None:
+    """Keep the permitted set when all user ids become other than 0; cleared by exec.
+
+    Args:
+        on: false to give that up.
+    """
+    _call(_SET_KEEPCAPS, int(on))
 
 
 def set_child_subreaper(on: bool = True) -> None:

@@ -15,13 +15,20 @@ from fcntl import ioctl
 
 from sydd.kernel import _gate, _numbers
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Importing typing would be over the launcher's budget.
+    from collections.abc import Callable
+    from typing import Any
+
 NOTIF = struct.Struct("<QIIiIQ6Q")
 """struct seccomp_notif: id, pid (the caller's thread id), flags, then seccomp_data: nr, arch, ip, args[6]."""
 RESP = struct.Struct("<QqiI")
 """struct seccomp_notif_resp: id, val, error (a negative errno or 0), flags."""
 _ADDFD = struct.Struct("<QIIII")
 _ID = struct.Struct("<Q")
-_ZEROS = bytes(NOTIF.size)
+_SIZE = NOTIF.size
+_ZEROS = bytes(_SIZE)
 
 # Operations of seccomp(2).
 _SET_MODE_FILTER = 1
@@ -63,6 +70,7 @@ IOCTL_NOTIF_ID_VALID = 0x40082102
 IOCTL_NOTIF_ADDFD = 0x40182103
 IOCTL_NOTIF_SET_FLAGS = 0x40082104
 
+_ioctl = _gate.bind("ioctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 _seccomp = _gate.bind_syscall(ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p)
 
 
@@ -139,6 +147,32 @@ def receive(listener: int, buf: bytearray) -> None:
     """
     buf[:] = _ZEROS
     ioctl(listener, IOCTL_NOTIF_RECV, buf, True)
+
+
+def receiver(memory: memoryview) -> Callable[[int, Any], None]:
+    """`receive` for memory that others look at as well: the kernel writes to it directly.
+
+    fcntl.ioctl gives the kernel a copy of what is short, and keeps the interpreter locked over what is long.
+    If the kernel cannot write, it keeps the notification for whoever receives next; so a notification that
+    was given out is in this memory, also when this process is killed while it returns.
+
+    Args:
+        memory: `NOTIF.size` bytes, which stay where they are; cannot be released any more.
+
+    Returns:
+        The same as `receive`, whose second argument is not looked at.
+    """
+    held = ctypes.c_char.from_buffer(memory)
+    address = ctypes.c_void_p(ctypes.addressof(held))
+    request = ctypes.c_ulong(IOCTL_NOTIF_RECV)
+
+    def receive_there(listener: int, _: Any) -> None:
+        memory[:] = _ZEROS
+        if _ioctl(listener, request, address) < 0:
+            _gate.fail(ctypes.get_errno(), "ioctl")
+
+    receive_there.__dict__["held"] = held  # as long as the address is used
+    return receive_there
 
 
 def send(listener: int, resp: bytes | bytearray) -> None:

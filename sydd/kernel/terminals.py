@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterable
 
 TTY = os.makedev(5, 0)
 """/dev/tty: the controlling terminal of whoever opens it."""
@@ -72,6 +73,23 @@ def of_this_process() -> list[tuple[str, int]]:
             found[path] = os.open(path, _QUIETLY)
             if _session_of(found[path]) != session:
                 os.close(found.pop(path))
+    return list(found.items())
+
+
+def of_names(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Terminals by their names; those that are none, or may not be opened, are left out.
+
+    Returns:
+        As `of_this_process`.
+    """
+    found: dict[str, int] = {}
+    for path in names:
+        with contextlib.suppress(OSError):
+            opened = os.open(path, _QUIETLY)
+            if path not in found and os.isatty(opened):
+                found[path] = opened
+            else:
+                os.close(opened)
     return list(found.items())
 
 

@@ -19,7 +19,7 @@ from sydd.session.launching import LaunchSpec, kept_capabilities
 from sydd.session.privatenet import enter_network
 from sydd.session.running import Running
 from sydd.supervisor.context import Context
-from sydd.supervisor.worker import Worker
+from sydd.supervisor.worker import Worker, receive_ends
 from sydd.syscalls.table import rows_by_arch
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class _Thread:
             patience=prepared.policy.session_limits.patience,
         )
         worker = self._worker = Worker(
-            context, listener, self._journal, receive_ends=_receive_ends(), clients=self._clients
+            context, listener, self._journal, receive_ends=receive_ends(), clients=self._clients
         )
 
         network = prepared.plan.network
@@ -150,12 +150,3 @@ class _Thread:
         """Wait for the thread."""
         if self._thread is not None:
             self._thread.join()
-
-
-def _receive_ends() -> bool:
-    """Whether SECCOMP_IOCTL_NOTIF_RECV returns when the last process of the session has gone: Linux 6.11.
-
-    No call tells; asking would mean to wait for something that may never come.
-    """
-    major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int(minor.partition("-")[0])) >= (6, 11)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -138,6 +139,19 @@ class LaunchSpec:
         value = asdict(self)
         value["program"] = base64.b64encode(self.program).decode("ascii")
         return value
+
+    def as_document(self) -> bytes:
+        """As JSON."""
+        return json.dumps(self.as_json(), separators=(",", ":")).encode("ascii")
+
+    @classmethod
+    def from_document(cls, content: bytes) -> LaunchSpec:
+        """From what `as_document` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        return cls.from_json(json.loads(content))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LaunchSpec:

@@ -12,6 +12,7 @@ from sydd.kernel import credentials, landlock_calls
 from sydd.kernel.landlock import rights_of_abi, scopes_of_abi
 from sydd.kernel.namespace_probe import administers
 from sydd.kernel.terminals import of_this_process
+from sydd.plan.capabilities import KEPT_MASK
 from sydd.plan.plan import Engine, Plan, compile_plan, pick_engine
 from sydd.plan.tree import HostTree
 from sydd.policy.access import Access
@@ -105,13 +106,14 @@ def user_name() -> str:
 def credentials_are_fixed() -> bool:
     """Whether no process of a session started here can come to other credentials than this one has.
 
-    With no_new_privs, without capabilities and with one and the same user and group id in all places,
-    every call that would change them fails or changes nothing; user namespaces are refused by the filter.
+    With no_new_privs, without the capabilities that a command may keep, and with one and the same user and
+    group id in all places, every call that would change them fails or changes nothing; user namespaces are
+    refused by the filter.
     """
     own = credentials.current()
     users = {own.ruid, own.euid, own.suid, own.fsuid}
     groups = {own.rgid, own.egid, own.sgid, own.fsgid}
-    return not own.cap_permitted and len(users) == 1 and len(groups) == 1
+    return not own.cap_permitted & KEPT_MASK and len(users) == 1 and len(groups) == 1
 
 
 def is_supervised() -> bool:
@@ -227,6 +229,7 @@ def prepare(
     *,
     engine: Engine | None = None,
     arch: str | None = None,
+    terminals: Sequence[str] | None = None,
 ) -> Prepared:
     """Bind and compile *policy*.
 
@@ -236,6 +239,7 @@ def prepare(
         environment: the caller's; the policy says what of it the command gets.
         engine: the engine asked for; None for the strongest that there is.
         arch: machine to compile for, as uname(2) says it; None for this one.
+        terminals: names of those that the command has from the beginning; None for this process's.
 
     Raises:
         PolicyError: a rule or value refers to a variable that is unknown or unset, or a rule forbids a host
@@ -256,7 +260,7 @@ def prepare(
         scoped=int(scopes_of_abi(abi)),
         arch=arch or os.uname().machine,
         privileged=not credentials_are_fixed(),
-        terminals=terminals_of_launch(),
+        terminals=terminals_of_launch() if terminals is None else terminals,
         administers=administers(),
         ceiling=ceiling,
     )

@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sydd.kernel import seccomp
 from sydd.policy.access import Access, Action
@@ -76,11 +76,12 @@ class AddressJudge:
         self._recorder = recorder
         self._questions = questions
         self._is_confined = is_confined
+        self._slot = context.slot
         self._auditing = False
         self.matcher = context.matcher
         self.resolver = resolver
         plan = context.plan.sockets
-        self.bound = Bound(context.diagnosis) if plan is not None and plan.follow_bind else None
+        self.bound = Bound(context.note, context.diagnosis) if plan is not None and plan.follow_bind else None
 
     def follow(self, matcher: Matcher) -> None:
         """Judge by another policy from now on."""
@@ -89,6 +90,11 @@ class AddressJudge:
     def audit(self, auditing: bool) -> None:
         """From now on what is denied goes ahead, or does not."""
         self._auditing = auditing
+
+    def recall(self, kind: str, values: tuple[Any, ...]) -> None:
+        """Take what another worker has noted about bound sockets."""
+        if self.bound is not None:
+            self.bound.recall(kind, values)
 
     def close(self) -> None:
         """Let go of what is kept between calls."""
@@ -210,7 +216,7 @@ class AddressJudge:
         return KILL if action is Action.KILL else answers.error(refusal_errno(action))
 
     def make_sure(self, notification: Notification, *, confines: bool = True) -> None:
-        """Make sure that all that was read was the caller's, who may have it done.
+        """Make sure that all that was read was the caller's, who may have it done; it is done next.
 
         Args:
             notification: the call.
@@ -224,6 +230,8 @@ class AddressJudge:
             raise NaturalFailure(errno.EACCES)
         if not seccomp.id_valid(self._listener, notification.id):
             raise CallerGone
+        if self._slot is not None:
+            self._slot.performing()
 
 
 def _request(notification: Notification, row: Row, given: bytes) -> Request:

@@ -1,7 +1,8 @@
 """Calls that wait for another process: the open of a FIFO, a connect, a message for who has no room.
 
 Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps
-in such a call could not. It shares the listener, answers by itself, and dies with the worker.
+in such a call could not. It shares the listener and answers by itself. It dies with its worker where that has
+no successor; else it goes on, in a seat that tells the successor so, until its caller has gone.
 
 A signal for the caller does not reach it while its call is here (WAIT_KILLABLE_RECV), so the process looks
 for one now and then. With ERESTARTSYS the kernel then does what it does natively: handlers run, and the call
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sydd.supervisor.notification import Notification
+    from sydd.supervisor.slot import Slot
 
 ERESTARTSYS = 512
 """include/linux/errno.h; the kernel puts EINTR in its place, or calls again, before the caller sees it."""
@@ -42,11 +44,17 @@ class WaitingRoom:
 
     Args:
         listener: on which the calls are answered.
+        slot: where calls that wait have their seats; None for a worker without successor.
     """
 
-    def __init__(self, listener: int) -> None:
+    def __init__(self, listener: int, slot: Slot | None = None) -> None:
         self._listener = listener
-        self._processes: dict[int, int] = {}  # cookie to pidfd
+        self._slot = slot
+        self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat, -1 for none
+
+    def adopt(self, cookie: int, seat: int) -> None:
+        """Take over a call that a process of another worker, which has died, answers."""
+        self._processes[cookie] = (-1, seat)
 
     def open(self, notification: Notification, path: str, flags: int, fd_flags: int) -> None:
         """Open *path* in a process of its own and give the descriptor to the caller.
@@ -148,11 +156,18 @@ class WaitingRoom:
         self.sweep()
         if len(self._processes) >= MAXIMUM_WAITING:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        seat = -1
+        if self._slot is not None:
+            seat = self._slot.take_seat()
+            if seat < 0:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         pid = os.fork()
         if pid:
-            self._processes[notification.id] = pidfd.pidfd_open(pid)
+            self._processes[notification.id] = (pidfd.pidfd_open(pid), seat)
             return
         try:
+            if self._slot is not None and not self._slot.claim(seat):
+                return  # a successor of the worker has taken it; ends below
             # The worker's own way to hear of signals is shared with it.
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGALRM, lambda _number, _frame: None)
@@ -160,7 +175,8 @@ class WaitingRoom:
             try:
                 if whose is not None:
                     credentials.become(whose)
-                prctl.set_parent_death_signal(signal.SIGKILL)
+                if self._slot is None:
+                    prctl.set_parent_death_signal(signal.SIGKILL)
                 result = self._wait(notification, act, limit, late)
                 if result < 0:
                     result = done() or result
@@ -176,12 +192,13 @@ class WaitingRoom:
         finally:
             os._exit(0)
 
-    @staticmethod
-    def _wait(notification: Notification, act: Callable[[], int], limit: float, late: int) -> int:
+    def _wait(self, notification: Notification, act: Callable[[], int], limit: float, late: int) -> int:
         """Do it, again after each look for signals, until it is done, late, or interrupted."""
         signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
         end = time.monotonic() + limit
         while (result := act()) == -errno.EINTR:
+            if not seccomp.id_valid(self._listener, notification.id):
+                break  # nobody is left to be answered
             if credentials.is_interrupted(notification.tid):
                 # The kernel calls again only what would wait for ever (sock_intr_errno).
                 result = -errno.EINTR if limit else -ERESTARTSYS
@@ -194,14 +211,16 @@ class WaitingRoom:
 
     def sweep(self) -> None:
         """End the processes whose callers have gone, and let go of those that are done."""
-        for cookie, process in list(self._processes.items()):
+        for cookie, (process, seat) in list(self._processes.items()):
             if not seccomp.id_valid(self._listener, cookie):
                 self._end(process)
+                if self._slot is not None:
+                    self._slot.leave_seat(seat)
                 del self._processes[cookie]
 
     def close(self) -> None:
         """End every process that still waits."""
-        for process in self._processes.values():
+        for process, _ in self._processes.values():
             self._end(process)
         self._processes.clear()
 
@@ -212,6 +231,8 @@ class WaitingRoom:
     @staticmethod
     def _end(process: int) -> None:
         """Kill and collect; the session's reaper may have collected it already, which is as good."""
+        if process < 0:
+            return  # another worker's, which sees for itself that its caller has gone
         with contextlib.suppress(ProcessLookupError):
             pidfd.pidfd_send_signal(process, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sydd.kernel import sockets
 from sydd.policy.access import Access
@@ -19,6 +19,8 @@ from sydd.policy.address import AddressKind
 from sydd.supervisor.sockaddr import parse_sockaddr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sydd.kernel.sockdiag import Diagnosis
     from sydd.policy.address import Address
     from sydd.supervisor.resolve import Found
@@ -39,11 +41,13 @@ class Bound:
     """The bound sockets of one session.
 
     Args:
+        note: writes down what a successor has to know.
         diagnosis: a netlink socket of the session's network namespace, to ask the kernel by, which becomes
             this object's own; None where the caller's thread is in it.
     """
 
-    def __init__(self, diagnosis: int | None = None) -> None:
+    def __init__(self, note: Callable[..., None], diagnosis: int | None = None) -> None:
+        self._note = note
         self._given = diagnosis
         self._diagnosis: Diagnosis | None = None
         self._ports: dict[bytes, int] = {}  # cookie to port
@@ -70,7 +74,7 @@ class Bound:
         cookie = sockets.cookie(fd)
         if about.domain in (socket.AF_INET, socket.AF_INET6):
             if _is_followed(about):
-                _remember(self._ports, cookie, _own(fd, about).port)
+                self._port("port", self._ports, cookie, _own(fd, about).port)
             return
         if about.domain != socket.AF_UNIX:
             return
@@ -78,7 +82,7 @@ class Bound:
         if entry is None:
             address = parse_sockaddr(sockets.name(fd), Access.BIND, about.domain, about.kind)
             if address.kind is AddressKind.ABSTRACT:
-                _remember(self._names, address.name, (inode, cookie))
+                self._name(address.name, inode, cookie)
             return
         try:
             made = os.stat(entry.name, dir_fd=entry.parent, follow_symlinks=False)
@@ -86,7 +90,25 @@ class Bound:
             return  # somebody has removed it already
         # It is the file of this very socket, and not one that was put in its place.
         if stat.S_ISSOCK(made.st_mode) and self._ask().unix(inode, cookie) == made.st_ino & 0xFFFF_FFFF:
-            _remember(self._names, (made.st_dev, made.st_ino), (inode, cookie))
+            self._name((made.st_dev, made.st_ino), inode, cookie)
+
+    def _port(self, kind: str, table: dict[bytes, int], cookie: bytes, port: int) -> None:
+        self._note(kind, cookie.hex(), port)
+        _remember(table, cookie, port)
+
+    def _name(self, key: tuple[int, int] | str, inode: int, cookie: bytes) -> None:
+        self._note("name", key, inode, cookie.hex())
+        _remember(self._names, key, (inode, cookie))
+
+    def recall(self, kind: str, values: tuple[Any, ...]) -> None:
+        """Take what another worker has noted."""
+        if kind != "name":
+            cookie, port = values
+            _remember(self._ports if kind == "port" else self._senders, bytes.fromhex(cookie), port)
+            return
+        key, inode, cookie = values
+        known = key if isinstance(key, str) else (key[0], key[1])
+        _remember(self._names, known, (inode, bytes.fromhex(cookie)))
 
     def learn_sender(self, fd: int, about: sockets.About) -> None:
         """Remember a socket that has sent to an address, or was connected to one; who gets that may answer.
@@ -102,7 +124,7 @@ class Bound:
         elif _is_followed(about):
             cookie = sockets.cookie(fd)
             if cookie not in self._ports:
-                _remember(self._senders, cookie, _own(fd, about).port)
+                self._port("sender", self._senders, cookie, _own(fd, about).port)
 
     def takes(self, address: Address, about: sockets.About, fd: int, found: Found | None) -> bool:
         """Whether a connection or a datagram to *address* comes to an open socket of the session.

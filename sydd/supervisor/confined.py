@@ -11,33 +11,47 @@ child would become its parent's sibling, is refused in every session.
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials
-from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
+from sydd.supervisor.procfs import LONGEST_CHAIN, above_all, parent_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SelfConfined:
     """The processes of one session that may be in domains of their own.
 
     Args:
-        command: pid of the launched command, the one child of the worker that lost no parent.
+        command: pid of the launched command, the one child of the subreaper that lost no parent.
+        note: writes down what a successor has to know.
         own_namespaces: whether there may be pid namespaces, whose first process adopts who lost its parent.
     """
 
-    def __init__(self, command: int, *, own_namespaces: bool) -> None:
+    def __init__(self, command: int, note: Callable[..., None], *, own_namespaces: bool) -> None:
         self._command = command
+        self._note = note
         self._own_namespaces = own_namespaces
         self._entered: set[int] = set()
         self._adopting: set[int] = set()
 
     def enters(self, tid: int) -> None:
         """The process of thread *tid* is about to confine itself (landlock_restrict_self(2))."""
-        self._entered.add(credentials.of_task(tid).tgid)
+        self._add("entered", self._entered, credentials.of_task(tid).tgid)
 
     def adopts(self, tid: int) -> None:
         """It is about to adopt who loses its parent below it (PR_SET_CHILD_SUBREAPER, prctl(2))."""
-        self._adopting.add(credentials.of_task(tid).tgid)
+        self._add("adopting", self._adopting, credentials.of_task(tid).tgid)
+
+    def _add(self, kind: str, known: set[int], pid: int) -> None:
+        if pid not in known:
+            self._note(kind, pid)
+            known.add(pid)
+
+    def recall(self, kind: str, pid: int) -> None:
+        """Take what another worker has noted."""
+        (self._entered if kind == "entered" else self._adopting).add(pid)
 
     def holds(self, tid: int) -> bool:
         """Whether thread *tid* may be in such a domain; when in doubt it is."""
@@ -45,13 +59,13 @@ class SelfConfined:
             return False
         if self._own_namespaces:
             return True
-        worker = os.getpid()
+        subreaper = above_all()
         pid = credentials.of_task(tid).tgid
         for _ in range(LONGEST_CHAIN):
             if pid in self._entered:
                 return True
             parent = parent_of(pid)
-            if parent == worker:
+            if parent == subreaper:
                 return pid != self._command
             if parent <= 1 or parent in self._adopting:
                 return True

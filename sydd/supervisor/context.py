@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sydd.policy.sessionlimits import ASK_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sydd.plan.plan import Plan
     from sydd.policy.access import Access
     from sydd.policy.address import Address
     from sydd.policy.matcher import Matcher
+    from sydd.supervisor.slot import Slot
     from sydd.syscalls.row import Row
+
+
+def forgotten(*_what: Any) -> None:
+    """Note nothing: a worker without successor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,9 @@ class Context:
         patience: seconds that somebody has to answer a question.
         diagnosis: a netlink socket by which the kernel is asked about sockets of the session's network; None
             where the worker is in it, or its own is meant.
+        terminals: names of those that the launch has; None where the worker has them as well.
+        note: writes down what a successor has to know, before the call that it was learned from is answered.
+        slot: the memory that a successor takes over; None for a worker without.
     """
 
     session: str
@@ -45,3 +53,6 @@ class Context:
     command: int
     patience: int = ASK_TIMEOUT
     diagnosis: int | None = None
+    terminals: Sequence[str] | None = None
+    note: Callable[..., None] = forgotten
+    slot: Slot | None = None

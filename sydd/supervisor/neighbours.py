@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, sysvipc
 from sydd.supervisor.answer import CONTINUE, Answer, Kind, error
-from sydd.supervisor.procfs import in_session, members
+from sydd.supervisor.procfs import above_all, in_session, members
 from sydd.syscalls.process_rows import WHO_PROCESS
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sydd.supervisor.notification import Notification
     from sydd.syscalls.row import Row
 
@@ -41,13 +43,19 @@ class Neighbours:
     """Tells the session's own processes and IPC objects from others.
 
     Args:
+        note: writes down what a successor has to know.
         own_namespaces: whether processes of the session may be in namespaces that the worker is not in,
             where every number means something of the session.
     """
 
-    def __init__(self, *, own_namespaces: bool) -> None:
+    def __init__(self, note: Callable[..., None], *, own_namespaces: bool) -> None:
+        self._note = note
         self._own_namespaces = own_namespaces
         self._objects: set[tuple[str, int]] = set()
+
+    def recall(self, kind: str, number: int, *, there: bool) -> None:
+        """Take what another worker has noted about an IPC object."""
+        (self._objects.add if there else self._objects.discard)((kind, number))
 
     def answer(self, notification: Notification, row: Row) -> Answer | None:
         """The answer to a call that is judged by registers; None when it is about a stranger's."""
@@ -69,6 +77,7 @@ class Neighbours:
             return _missing(*known)
         if command == sysvipc.IPC_RMID:
             # Its number may be another's soon.
+            self._note("ipc", *known, False)
             self._objects.discard(known)
         return CONTINUE
 
@@ -91,6 +100,7 @@ class Neighbours:
                     if flags & sysvipc.IPC_EXCL:
                         raise
                 else:
+                    self._note("ipc", kind, made, True)
                     self._objects.add((kind, made))
                     return Answer(Kind.VALUE, made)
             found = _make(kind, key, 0, 0)
@@ -154,6 +164,6 @@ def _may_join(tid: int, pid: int, group: int) -> bool:
     SIGTTIN to the whole group of who uses the terminal in the background (credentials(7)). So only the
     session's own groups may be joined, and the one that the launch was in.
     """
-    if group == (pid or credentials.of_task(tid).tgid) or group == os.getpgrp():
+    if group == (pid or credentials.of_task(tid).tgid) or group == os.getpgid(above_all()):
         return True
     return in_session(group) or all(in_session(member) for member in members(group))

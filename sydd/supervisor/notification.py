@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sydd.kernel import seccomp
 
-unpack = seccomp.NOTIF.unpack
+unpack = seccomp.NOTIF.unpack_from
 """The fields of `struct seccomp_notif` in a buffer that SECCOMP_IOCTL_NOTIF_RECV filled."""
 
 # Their places.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sydd.supervisor.answer import CONTINUE, Answer
 from sydd.supervisor.confined import SelfConfined
@@ -36,13 +36,21 @@ class Processes:
     def __init__(self, context: Context, listener: int, reader: Reader) -> None:
         own_namespaces = context.plan.restrict.own_namespaces
         self._signals = Signals(listener, reader)
-        self._neighbours = Neighbours(own_namespaces=own_namespaces)
-        self._confined = SelfConfined(context.command, own_namespaces=own_namespaces)
+        self._neighbours = Neighbours(context.note, own_namespaces=own_namespaces)
+        self._confined = SelfConfined(context.command, context.note, own_namespaces=own_namespaces)
         self.is_confined = self._confined.holds
 
     def close(self) -> None:
         """Let go of what is kept between requests."""
         self._signals.close()
+
+    def recall(self, kind: str, values: tuple[Any, ...]) -> None:
+        """Take what another worker has noted."""
+        if kind == "ipc":
+            name, number, there = values
+            self._neighbours.recall(name, number, there=there)
+        else:
+            self._confined.recall(kind, *values)
 
     def answer(self, notification: Notification, row: Row, *, one_identity: bool) -> Answer:
         """The answer to one call of ABOUT_PROCESSES.

@@ -60,6 +60,24 @@ GUARDED = frozenset(
 """Entries of /proc/<pid> for which the kernel wants ptrace access."""
 
 
+_above_all = 0
+
+
+def supervise_below(pid: int) -> None:
+    """Say which process is parent and subreaper of the session, where it is not this one.
+
+    Args:
+        pid: of it; 0 for this process.
+    """
+    global _above_all  # noqa: PLW0603  # a process supervises one session
+    _above_all = pid
+
+
+def above_all() -> int:
+    """The process that is above every process of the session: its subreaper."""
+    return _above_all or os.getpid()
+
+
 def process_of(path: str) -> int:
     """The process in whose directory of /proc *path* lies; 0 when it lies in none."""
     if not path.startswith("/proc/"):
@@ -91,22 +109,23 @@ def is_elsewhere(path: str, fd: int) -> bool:
 
 
 def in_session(pid: int) -> bool:
-    """Whether *pid* is a process of this worker's session: a descendant of the worker, its subreaper.
+    """Whether *pid* is a process of this worker's session: a descendant of its subreaper.
 
-    Every process of a session has its filter; the worker's own children, which wait for callers, have none.
+    Every process of a session has its filter; an embedded worker's own children, which wait for callers, have
+    none.
 
     The parents are read upwards and once more downwards. A number that is the same process's parent before
     and after its own parent was read has been that one process all the time: an orphan gets a new parent
     while the old one still has its number. So a number that is taken anew in between does not pass.
     """
-    worker = os.getpid()
+    subreaper = above_all()
     for _ in range(ATTEMPTS):
         chain: list[int] = []
         above = pid
-        while above != worker and above > 1 and len(chain) < LONGEST_CHAIN:
+        while above != subreaper and above > 1 and len(chain) < LONGEST_CHAIN:
             chain.append(above)
             above = parent_of(above)
-        if above != worker or not chain:
+        if above != subreaper or not chain:
             return False
         for below in reversed(chain):
             if parent_of(below) != above:

@@ -20,7 +20,7 @@ import select
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sydd.kernel import credentials, seccomp
 from sydd.supervisor import answer as answers
@@ -28,6 +28,7 @@ from sydd.supervisor.answer import Answer
 from sydd.supervisor.blocking import ERESTARTSYS, LOOK_SECONDS
 
 if TYPE_CHECKING:
+    from sydd.supervisor.context import Context
     from sydd.supervisor.event import Event
     from sydd.supervisor.notification import Notification
     from sydd.supervisor.recorder import Recorder
@@ -95,6 +96,23 @@ class _Parked:
 
     notification: Notification
     approved: Approved
+    seat: int
+
+
+class Due(NamedTuple):
+    """A call that waits no longer.
+
+    Attributes:
+        notification: the call.
+        approved: what is permitted to it.
+        answer: its answer; None where it has to go the whole way again.
+        seat: where it is put down for a successor of the worker; -1 for nowhere.
+    """
+
+    notification: Notification
+    approved: Approved
+    answer: Answer | None
+    seat: int
 
 
 @dataclass(slots=True, eq=False)
@@ -131,18 +149,19 @@ class Questions:
         listener: on which parked calls are answered.
         recorder: for events.
         clients: who is asked; None for nobody.
-        patience: seconds that an answer may take.
+        context: the session.
 
     Attributes:
         open: the open questions, by number.
         approved: what is permitted to the call that is under way, where a rule says `ask`.
     """
 
-    def __init__(self, listener: int, recorder: Recorder, clients: Clients | None, patience: float) -> None:
+    def __init__(self, listener: int, recorder: Recorder, clients: Clients | None, context: Context) -> None:
         self._listener = listener
         self._recorder = recorder
         self._clients = clients
-        self._patience = patience
+        self._patience = context.patience
+        self._slot = context.slot
         self._lock = threading.Lock()  # over what `decide` shares with the worker
         self.open: dict[int, Question] = {}
         self._remembered: Approved = NONE_APPROVED
@@ -229,7 +248,8 @@ class Questions:
 
     def park(self, notification: Notification, asking: Asking) -> None:
         """Let a call wait."""
-        asking.question.parked.append(_Parked(notification, self.approved))
+        seat = -1 if self._slot is None else self._slot.take_seat()
+        asking.question.parked.append(_Parked(notification, self.approved, seat))
 
     def wait(self) -> bool:
         """Wait until a notification comes, a question is decided, or it is time to look after parked calls.
@@ -247,13 +267,9 @@ class Questions:
                 os.eventfd_read(self._wake)
         return self._listener in ready
 
-    def due(self) -> list[tuple[Notification, Approved, Answer | None]]:
-        """The calls that wait no longer.
-
-        Returns:
-            Each with what is permitted to it, and its answer; None where it has to go the whole way again.
-        """
-        found: list[tuple[Notification, Approved, Answer | None]] = []
+    def due(self) -> list[Due]:
+        """The calls that wait no longer."""
+        found: list[Due] = []
         with self._lock:
             decided = [question for question in self.open.values() if question.allow is not None]
             again, self._again = self._again, False
@@ -261,7 +277,9 @@ class Questions:
             found += self._settled(question)
         if again:
             for question in self.open.values():
-                found += [(parked.notification, parked.approved, None) for parked in question.parked]
+                found += [
+                    Due(parked.notification, parked.approved, None, parked.seat) for parked in question.parked
+                ]
                 question.parked.clear()
         now = time.monotonic()
         if now >= self._next_look:
@@ -282,7 +300,7 @@ class Questions:
             os.close(self._wake)
             self._wake = -1
 
-    def _settled(self, question: Question) -> list[tuple[Notification, Approved, Answer | None]]:
+    def _settled(self, question: Question) -> list[Due]:
         """Those who waited for a question that is decided."""
         self._withdraw(question.number, question.decision)
         allowed = bool(question.allow)
@@ -295,18 +313,19 @@ class Questions:
         answer = None if allowed else answers.error(errno.EACCES)
         for _ in question.parked:
             self._recorder.settle(question.event, question.decision, allowed=allowed)
-        return [(parked.notification, parked.approved | question.about, answer) for parked in question.parked]
+        return [
+            Due(parked.notification, parked.approved | question.about, answer, parked.seat)
+            for parked in question.parked
+        ]
 
-    def _looked_after(
-        self, question: Question, now: float
-    ) -> list[tuple[Notification, Approved, Answer | None]]:
+    def _looked_after(self, question: Question, now: float) -> list[Due]:
         """Those who wait in vain: it is too late, they have gone, or a signal waits for them."""
         if now >= question.deadline:
             with self._lock:
                 if question.allow is None:
                     question.allow, question.decision = False, LATE
             return self._settled(question)
-        found: list[tuple[Notification, Approved, Answer | None]] = []
+        found: list[Due] = []
         staying = []
         for parked in question.parked:
             notification = parked.notification
@@ -315,10 +334,13 @@ class Questions:
             except OSError:
                 interrupted = False
             if not seccomp.id_valid(self._listener, notification.id):
+                if self._slot is not None:
+                    self._slot.leave_seat(parked.seat)
                 continue
             if interrupted:
                 question.interrupted = True
-                found.append((notification, NONE_APPROVED, answers.error(ERESTARTSYS)))
+                answer = answers.error(ERESTARTSYS)
+                found.append(Due(notification, NONE_APPROVED, answer, parked.seat))
             else:
                 staying.append(parked)
         question.parked[:] = staying

@@ -12,6 +12,7 @@ from sydd.plan.engine import Engine
 from sydd.policy.access import Action
 from sydd.supervisor.event import NO_RULE, REFUSED, STRANGER, Event, now
 from sydd.supervisor.failure import CallerGone
+from sydd.supervisor.procfs import above_all
 from sydd.supervisor.refusal import refusal_errno
 from sydd.supervisor.sockets import ALLOWING_RULE, describe_socket, is_name_service
 from sydd.supervisor.tasks import describe_process
@@ -96,7 +97,7 @@ class Recorder:
     ) -> Event:
         """The event about *request*, which is not recorded by this; see `record`."""
         row = request.row
-        process = describe_process(request.notification.tid, os.getpid())
+        process = describe_process(request.notification.tid, above_all())
         if not seccomp.id_valid(self._listener, request.notification.id):
             raise CallerGone
         by_rule = not (stranger or row.errno)

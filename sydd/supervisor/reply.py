@@ -6,6 +6,7 @@ Source: seccomp_unotify(2).
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -16,8 +17,28 @@ from sydd.supervisor.openflags import O_ACCMODE
 
 if TYPE_CHECKING:
     from sydd.supervisor.notification import Notification
+    from sydd.supervisor.slot import Slot
 
 _RESPONSE = seccomp.RESP.pack
+
+
+MARK = 64
+"""The highest signal. Nobody has it for F_SETSIG but an open file that is on its way to a caller."""
+
+
+def mark(fd: int) -> None:
+    """Mark the open file behind *fd*, so that it is known in whatever table it is."""
+    fcntl.fcntl(fd, fcntl.F_SETSIG, MARK)
+
+
+def unmark(fd: int) -> None:
+    """Take the mark from the open file."""
+    fcntl.fcntl(fd, fcntl.F_SETSIG, 0)
+
+
+def is_marked(fd: int) -> bool:
+    """Whether the open file has the mark."""
+    return bool(fcntl.fcntl(fd, fcntl.F_GETSIG) == MARK)
 
 
 class Replies:
@@ -25,10 +46,12 @@ class Replies:
 
     Args:
         listener: its descriptor; stays the caller's to close.
+        slot: what a successor has to know is written there; None for a worker without.
     """
 
-    def __init__(self, listener: int) -> None:
+    def __init__(self, listener: int, slot: Slot | None = None) -> None:
         self._listener = listener
+        self._slot = slot
 
     def send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""
@@ -64,6 +87,10 @@ class Replies:
         writable = answer.flags & O_ACCMODE
         how = 0 if writable else seccomp.ADDFD_FLAG_SEND
         number = error = 0
+        slot = self._slot if writable else None
+        if slot is not None:
+            mark(answer.value)
+            slot.installing()
         try:
             number = seccomp.add_fd(self._listener, cookie, answer.value, how, 0, answer.flags & os.O_CLOEXEC)
         except OSError as failure:
@@ -71,6 +98,9 @@ class Replies:
                 return
             error = failure.errno or errno.EIO
         finally:
+            if slot is not None:
+                slot.performed(*((Kind.ERROR, error) if error else (Kind.VALUE, number)))
+                unmark(answer.value)
             os.close(answer.value)
         if writable or error:
             seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))

@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sydd.kernel import credentials
@@ -79,6 +80,9 @@ class Resolver:
 
     Not for several threads at once.
 
+    Args:
+        terminals_of_launch: their names; None where the worker has them as well.
+
     Attributes:
         descriptors: takes copies of the descriptors of callers.
         caller: the thread whose request it is: its own directory in /proc is called /proc/self, as rules
@@ -88,12 +92,12 @@ class Resolver:
             its user is not dumpable, and could not even look at itself through /proc.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terminals_of_launch: Sequence[str] | None = None) -> None:
         self._own = f"/proc/{os.getpid()}"
         self._own_below = self._own + "/"
         self._opened: list[int] = []
         self.descriptors = Descriptors()
-        self._terminals = Terminals()
+        self._terminals = Terminals(terminals_of_launch)
         self.caller = 0
         self.credentials: credentials.Credentials | None = None
 

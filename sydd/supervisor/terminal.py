@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from sydd.kernel import terminals
 from sydd.kernel.pidfd import pidfd_getfd, pidfd_open
 from sydd.policy.terminal import PSEUDO_TERMINALS
-from sydd.supervisor.procfs import in_session, parent_of, processes
+from sydd.supervisor.procfs import above_all, in_session, parent_of, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DEVICE = terminals.TTY
 _ABOVE = 32
@@ -28,12 +28,16 @@ _ABOVE = 32
 class Terminals:
     """Tells the session's own terminals from others.
 
-    Its own are those that the launch has, which the worker has as well, and those whose master a process of
+    Its own are those that the launch has, and those whose master a process of
     the session holds: it could read and write all that goes over them anyhow.
+
+    Args:
+        names: of those of the launch; None where the worker has them as well.
     """
 
-    def __init__(self) -> None:
-        self._kept = [fd for _, fd in terminals.of_this_process()]
+    def __init__(self, names: Sequence[str] | None = None) -> None:
+        found = terminals.of_this_process() if names is None else terminals.of_names(names)
+        self._kept = [fd for _, fd in found]
         self._launch = {_identity(fd) for fd in self._kept}
 
     def close(self) -> None:
@@ -68,7 +72,7 @@ def _candidates(caller: int) -> Iterator[int]:
     """Processes that may hold a master, the likely ones first."""
     above: list[int] = []
     pid = caller
-    while pid > 1 and pid != os.getpid() and len(above) < _ABOVE:
+    while pid > 1 and pid != above_all() and len(above) < _ABOVE:
         above.append(pid)
         yield pid
         pid = parent_of(pid)

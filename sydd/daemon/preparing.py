@@ -1,0 +1,153 @@
+"""Preparing a session as its owner, and what is kept of it for the worker's successor."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import sydd
+from sydd.daemon.channel import ChannelError, document, read_document
+from sydd.plan.engine import Engine
+from sydd.policy.errors import PolicyError, Source
+from sydd.policy.policy import Mode
+from sydd.policy.rule import parse_rule
+from sydd.profiles.store import load
+from sydd.session.launching import LaunchSpec
+from sydd.session.prepare import Place, Prepared, home_directory, prepare
+from sydd.session.temporary import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sydd.daemon.spec import SessionSpec
+
+VERSION = (sydd.__version__, sys.version)
+"""Of a state: what is pickled is for the same sydd and the same Python alone."""
+
+_OWN = ("HOME", "XDG_CONFIG_HOME", "TMPDIR")
+"""Variables of the owner by which the worker itself goes."""
+
+
+class PrepareError(Exception):
+    """The session cannot be prepared.
+
+    Args:
+        kind: "policy" where the profile or a rule is wrong, else "setup".
+        message: what is wrong.
+        source: where; None for nowhere.
+        hint: what to do; empty for nothing.
+    """
+
+    def __init__(self, kind: str, message: str, source: Source | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.source = source
+        self.hint = hint
+
+    def as_json(self) -> dict[str, Any]:
+        """As `failed` says it."""
+        source = self.source or Source("")
+        return {
+            "kind": self.kind,
+            "message": str(self),
+            "file": source.file,
+            "line": source.line,
+            "column": source.column,
+            "hint": self.hint,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a session comes to.
+
+    Attributes:
+        prepared: policy, plan and place.
+        launch: what a launch needs of it.
+    """
+
+    prepared: Prepared
+    launch: LaunchSpec
+
+    def save(self) -> int:
+        """A sealed memfd of it, which the caller closes."""
+        return document("sydd-state", pickle.dumps((VERSION, self), protocol=5))
+
+    @classmethod
+    def load(cls, fd: int) -> State:
+        """What `save` made.
+
+        Args:
+            fd: the memfd; stays the caller's. Its content is trusted: who could have written it has the
+                identity that this process has by now.
+
+        Raises:
+            ChannelError: another version of sydd, or of Python, made it.
+        """
+        version, state = pickle.loads(read_document(fd))  # noqa: S301  # see above
+        if version != VERSION or not isinstance(state, cls):
+            raise ChannelError(f"the session was prepared by another version: {version}")
+        return state
+
+
+def prepare_session(spec: SessionSpec) -> State:
+    """Prepare a session in a process that has its owner's identity.
+
+    Args:
+        spec: what it is to be.
+
+    Returns:
+        What it comes to; its private directory is there, and the caller removes it.
+
+    Raises:
+        PrepareError: the profile is wrong, or something is missing.
+    """
+    environment = dict(spec.environment)
+    _take_places(environment, spec.identity.home)
+    try:
+        os.chdir(spec.directory)
+        directory = os.getcwd()
+    except OSError as error:
+        raise PrepareError("setup", f"the directory {spec.directory!r}: {error.strerror}") from None
+    try:
+        tmp = os.path.realpath(tempfile.mkdtemp(prefix="sydd-"))
+    except OSError as error:
+        raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
+    try:
+        prepared = _prepare(spec, Place(directory, home_directory(environment), tmp, spec.identity.user))
+        return State(prepared, LaunchSpec.of(prepared))
+    except PolicyError as error:
+        remove_tree(tmp)
+        raise PrepareError("policy", error.message, error.source, error.hint) from None
+    except (ValueError, OSError) as error:
+        remove_tree(tmp)
+        raise PrepareError("setup", str(error)) from None
+    except BaseException:
+        remove_tree(tmp)
+        raise
+    finally:
+        os.chdir("/")
+
+
+def _prepare(spec: SessionSpec, place: Place) -> Prepared:
+    rules = [parse_rule(text, Source("--rule")) for text in spec.rules]
+    policy = load(spec.profile, dict(spec.sets), rules)
+    if spec.mode is not None:
+        policy = replace(policy, mode=Mode(spec.mode))
+    engine = None if spec.engine is None else Engine(spec.engine)
+    return prepare(policy, place, spec.environment, engine=engine, terminals=spec.terminals)
+
+
+def _take_places(environment: Mapping[str, str], home: str) -> None:
+    """Have this process look where its owner's programs look for profiles and temporary directories."""
+    os.environ.setdefault("PATH", os.defpath)
+    for name in _OWN:
+        os.environ.pop(name, None)
+        if name in environment:
+            os.environ[name] = environment[name]
+    os.environ.setdefault("HOME", home)
+    tempfile.tempdir = None

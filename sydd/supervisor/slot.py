@@ -1,0 +1,239 @@
+"""What a worker holds, in memory that outlives it: its request, calls that wait, counters.
+
+A worker can be killed at any instant, and the kernel gives a notification out once. So it is received into
+shared memory, and what a successor needs to know of it is written beside it, in an order in which every
+instant is told from the others:
+
+| the notification is | and the stage is | then |
+|---|---|---|
+| zero | | nothing was received |
+| no longer valid | | it was answered, or its caller has gone |
+| valid | NOTHING | nothing was done, or nothing that may not be done again |
+| valid | PERFORMING | what may not be done twice was done, or was not |
+| valid | PERFORMED | it was done, with this result |
+| valid | OPENED | a new file was opened; the descriptor died with the worker |
+
+`installing` says, beside this, that a descriptor was about to be put into the caller's table; the open file
+bears a mark then, by which it is found there.
+
+The kernel writes the notification here directly (seccomp.receiver).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from sydd.kernel import seccomp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STAGE, _INSTALLING = 2048, 2049
+_RESULT = 2056
+_PENDING = 2080
+_EVENTS = 4096
+_LATENCIES = _EVENTS + 8 * 1024
+_SEATS = 16384
+_SEAT_SIZE = 128
+_CALLS = _SEATS + 512 * _SEAT_SIZE
+
+SEATS = 512
+"""Calls that wait for something else than the worker, at most."""
+
+NUMBERS = 1024
+"""System calls of an ABI that are counted one by one; what is above counts as the last."""
+
+KINDS = 8
+"""Room for the kinds of answers."""
+
+BUCKETS = 64
+"""Of the latency histogram: bucket N counts requests that took at least 2**(N-1) and less than 2**N ns."""
+
+SIZE = _CALLS + 2 * NUMBERS * KINDS * 8
+
+_Result = struct.Struct("=qQQ")
+_Pending = struct.Struct("=QQ")
+
+
+class Stage(IntEnum):
+    """How far a request has come."""
+
+    NOTHING = 0
+    PERFORMING = 1
+    PERFORMED = 2
+    OPENED = 3
+
+
+class Result(NamedTuple):
+    """What was stored of a request.
+
+    Attributes:
+        stage: how far it came.
+        kind: PERFORMED: the answer's kind.
+        value: PERFORMED: its value; OPENED: the file's device.
+        inode: OPENED: its inode.
+        installing: whether a descriptor may be in the caller's table already.
+    """
+
+    stage: Stage
+    kind: int
+    value: int
+    inode: int
+    installing: bool
+
+
+def create() -> int:
+    """A new slot: a memfd (close-on-exec), which the caller closes."""
+    fd = os.memfd_create("sydd-slot", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, SIZE)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class Slot:
+    """The memory of one worker.
+
+    Args:
+        fd: from `create`; stays the caller's to close, and open for as long as the slot is used.
+
+    Attributes:
+        buffer: where notifications are received,
+        receive: by this.
+        events: how often each event happened, by its number.
+        latencies: the histogram.
+        calls: counters of system calls: (number + NUMBERS for other ABIs than the machine's own) * KINDS +
+            kind of the answer.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._map = mmap.mmap(fd, SIZE)
+        self._memory = memoryview(self._map)
+        self.buffer = self._memory[: seccomp.NOTIF.size]
+        self.receive = seccomp.receiver(self.buffer)
+        self.events = self._words(_EVENTS, 1024)
+        self.latencies = self._words(_LATENCIES, BUCKETS)
+        self.calls = self._words(_CALLS, 2 * NUMBERS * KINDS)
+
+    def _words(self, start: int, count: int) -> memoryview:
+        return self._memory[start : start + 8 * count].cast("Q")
+
+    def held(self) -> bytes:
+        """The notification that was received last; zeros when there is none."""
+        return bytes(self.buffer)
+
+    # Of the request that is held.
+
+    def begin(self) -> None:
+        """Nothing of the next request was done; the last one was answered."""
+        self._memory[_STAGE] = Stage.NOTHING
+        self._memory[_INSTALLING] = 0
+        _Pending.pack_into(self._memory, _PENDING, 0, 0)
+
+    def undone(self) -> None:
+        """What was about to be done was not done."""
+        self._memory[_STAGE] = Stage.NOTHING
+
+    def performing(self) -> None:
+        """What may not be done twice is about to be done."""
+        self._memory[_STAGE] = Stage.PERFORMING
+
+    def performed(self, kind: int, value: int) -> None:
+        """It was done, with this answer."""
+        _Result.pack_into(self._memory, _RESULT, kind, value, 0)
+        self._memory[_STAGE] = Stage.PERFORMED
+
+    def opened(self, device: int, inode: int) -> None:
+        """A file was made and opened, whose descriptor the caller has not yet."""
+        _Result.pack_into(self._memory, _RESULT, 0, device, inode)
+        self._memory[_STAGE] = Stage.OPENED
+
+    def installing(self) -> None:
+        """A marked descriptor is about to be put into the caller's table."""
+        self._memory[_INSTALLING] = 1
+
+    def result(self) -> Result:
+        """What was stored of the request that is held."""
+        kind, value, inode = _Result.unpack_from(self._memory, _RESULT)
+        stage = Stage(self._memory[_STAGE])
+        return Result(stage, kind, value, inode, bool(self._memory[_INSTALLING]))
+
+    # Events that the request has caused: each is counted once, also when its worker dies while it counts.
+
+    def count(self, number: int) -> bool:
+        """Count one more of an event.
+
+        Args:
+            number: of the event, from 1.
+
+        Returns:
+            False when this request was counted before.
+        """
+        known, value = _Pending.unpack_from(self._memory, _PENDING)
+        if known == number:
+            self.events[number] = value
+            return False
+        value = self.events[number] + 1
+        _Pending.pack_into(self._memory, _PENDING, 0, value)
+        self._memory[_PENDING : _PENDING + 8] = number.to_bytes(8, "little")
+        self.events[number] = value
+        return True
+
+    # Calls that somebody else answers, each in a seat.
+
+    def take_seat(self) -> int:
+        """Put down the request that is held as one that somebody else will answer.
+
+        Returns:
+            Its seat; -1 when none is free.
+        """
+        notification = self.held()
+        for seat in range(SEATS):
+            start = _SEATS + seat * _SEAT_SIZE
+            if not any(self._memory[start : start + 8]):
+                # The cookie last: it says that there is one.
+                self._memory[start + 8 : start + len(notification)] = notification[8:]
+                self._memory[start : start + 8] = notification[:8]
+                return seat
+        return -1
+
+    def resume_seat(self, seat: int) -> None:
+        """The call in *seat* is taken the whole way again: hold it."""
+        if seat >= 0:
+            self.begin()
+            start = _SEATS + seat * _SEAT_SIZE
+            self.buffer[:] = self._memory[start : start + seccomp.NOTIF.size]
+
+    def leave_seat(self, seat: int) -> None:
+        """The call in *seat* was answered, or its caller has gone; -1 is none."""
+        if seat < 0:
+            return
+        start = _SEATS + seat * _SEAT_SIZE
+        self._memory[start : start + 8] = bytes(8)
+        with contextlib.suppress(OSError):
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, start)
+
+    def claim(self, seat: int) -> bool:
+        """Whether the call in *seat* is this process's to answer, for as long as it lives."""
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _SEATS + seat * _SEAT_SIZE)
+        except OSError:
+            return False
+        return True
+
+    def seated(self) -> Iterator[tuple[int, bytes]]:
+        """The calls that somebody else was to answer: seat and notification."""
+        for seat in range(SEATS):
+            start = _SEATS + seat * _SEAT_SIZE
+            notification = bytes(self._memory[start : start + seccomp.NOTIF.size])
+            if any(notification[:8]):
+                yield seat, notification

@@ -1,0 +1,77 @@
+"""How many calls of which kind a worker has answered, how, and how long that took."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sydd.supervisor.answer import Kind
+from sydd.supervisor.notification import ARCH, NUMBER
+from sydd.supervisor.slot import KINDS, NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sydd.supervisor.slot import Slot
+    from sydd.syscalls.row import Row
+
+clock = time.perf_counter_ns
+
+
+class Counters:
+    """Counts into the memory of one slot.
+
+    Args:
+        slot: the memory, which a successor counts on in.
+        arch: AUDIT_ARCH_* of the machine's own ABI.
+    """
+
+    def __init__(self, slot: Slot, arch: int) -> None:
+        self.slot = slot
+        self._arch = arch
+        self._calls = slot.calls
+        self._latencies = slot.latencies
+
+    def count(self, fields: tuple[int, ...], kind: int, started: int) -> None:
+        """Count one request.
+
+        Args:
+            fields: of its notification.
+            kind: of the answer.
+            started: when it was received, by `clock`.
+        """
+        number = fields[NUMBER]
+        if number >= NUMBERS:
+            number = NUMBERS - 1
+        if fields[ARCH] != self._arch:
+            number += NUMBERS
+        self._calls[number * KINDS + kind] += 1
+        self._latencies[(clock() - started).bit_length()] += 1
+
+
+def by_name(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dict[str, dict[str, int]]:
+    """The counters of *slot*, by the name of the call and the kind of the answer.
+
+    Args:
+        slot: where they are.
+        rows: the syscall table of each ABI.
+        arch: AUDIT_ARCH_* of the machine's own ABI.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for index, count in enumerate(slot.calls):
+        if not count:
+            continue
+        place, kind = divmod(index, KINDS)
+        other, number = divmod(place, NUMBERS)
+        tables = [table for key, table in rows.items() if (key != arch) == other]
+        names = {table[number].name for table in tables if number in table}
+        name = "/".join(sorted(names)) or str(number)
+        counts = found.setdefault(name, {})
+        word = Kind(kind).name.lower()
+        counts[word] = counts.get(word, 0) + count
+    return found
+
+
+def total(slot: Slot) -> int:
+    """How many requests were answered."""
+    return sum(slot.calls)
