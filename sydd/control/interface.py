@@ -39,6 +39,20 @@ NAMED = (
 )
 """Structures that get a name in the description; inner ones first."""
 
+TYPES: dict[str, str] = {}
+"""What each of them is, by the names of the others."""
+
+
+def with_names(text: str) -> str:
+    """A type or more of Varlink, with names for the structures that have one."""
+    for name, definition in TYPES.items():
+        text = text.replace(definition, name)
+    return text
+
+
+for _structure in NAMED:
+    TYPES[_structure.__name__] = with_names(VarlinkType.from_type_annotation(_structure).as_varlink)
+
 
 class Profiles(typing.TypedDict):
     """The profiles."""
@@ -136,15 +150,8 @@ class Sydd(VarlinkInterface, name=INTERFACE):
     @classmethod
     def render_interface_description(cls, *, comments: bool = True) -> str:
         """The description, with names for structures, which asyncvarlink would write out each time."""
-        text = super().render_interface_description(comments=comments)
-        lines: list[tuple[str, str]] = []
-        for structure in NAMED:
-            inline = VarlinkType.from_type_annotation(structure).as_varlink
-            for line in lines:
-                inline = inline.replace(line[1], line[0])
-            lines.append((structure.__name__, inline))
-            text = text.replace(inline, structure.__name__)
-        types = "\n".join(f"type {name} {inline}" for name, inline in lines)
+        text = with_names(super().render_interface_description(comments=comments))
+        types = "\n".join(f"type {name} {definition}" for name, definition in TYPES.items())
         return text.replace(f"interface {cls.name}\n", f"interface {cls.name}\n\n{types}\n", 1)
 
     @varlinkmethod

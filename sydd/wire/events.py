@@ -21,7 +21,6 @@ KINDS = (
     "limit",
     "limit",
     "question",
-    "decision",
     "lost",
 )
 """The kinds of notices; docs/events.md says what each has."""
@@ -112,9 +111,9 @@ class Notice(TypedDict):
         session: name of the session; empty for what concerns the daemon.
         kind: one of KINDS; a reader passes over those that it does not know.
         message: one line for people.
-        event: the access, for "access", "question" and "decision"; else None.
+        event: the access, for "access" and "question"; else None.
         sequence: the event's number, for "repeated"; else 0.
-        count: how often, for "repeated"; how many, for "dropped" and "lost"; else 0.
+        count: how often, for "repeated"; how many, for "dropped", "killed", "lost" and "restarted"; else 0.
         detail: further values by name, by kind.
     """
 

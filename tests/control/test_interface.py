@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 from asyncvarlink.interface import varlinksignature
 
 from sydd.client import Client
+from sydd.control import reference
 from sydd.control.backend import Backend, SessionRequest
 from sydd.control.interface import REPLIES, Sydd
 from sydd.supervisor.event import Event
 from sydd.supervisor.tasks import Process
 from sydd.wire import errors, events
 
+ROOT = Path(__file__).resolve().parents[2]
 METHODS = {name: signature for name in dir(Sydd) if (signature := varlinksignature(getattr(Sydd, name)))}
 
 
@@ -91,3 +94,12 @@ def test_structures_have_names_in_the_description() -> None:
     assert "type Session (session: string, label: string," in text
     assert "method ListSessions(ended: ?bool) -> (sessions: []Session)" in text
     assert text.count("label: string,") == 1
+
+
+def test_the_reference_is_current() -> None:
+    """docs/socket.md is what the interface says now, about every method."""
+    made = reference.page()
+    assert made == (ROOT / "docs" / "socket.md").read_text(encoding="utf-8"), (
+        "python -m sydd.control.reference"
+    )
+    assert [name for name in METHODS if f"#### {name}" not in made] == []
