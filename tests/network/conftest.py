@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.escapes.arena import Arena
+from tests.support.unprivileged import Unprivileged
+from tests.support.workshop import Workshop
 
 SOURCES = os.path.join(os.path.dirname(__file__), "c")
 ENGINES = ("hybrid", "supervisor")
@@ -87,3 +89,9 @@ def arena(request: pytest.FixtureRequest, programs: str) -> Iterator[Arena]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture
+def workshop(unprivileged: Unprivileged) -> Workshop:
+    """Of a user without privileges."""
+    return Workshop(unprivileged)

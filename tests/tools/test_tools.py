@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tools.conftest import Workshop, needs
+from tests.support.workshop import Workshop, needs
 
 ENGINES = pytest.mark.parametrize("engine", ["hybrid", pytest.param("supervisor", marks=pytest.mark.slow)])
 
