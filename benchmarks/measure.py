@@ -179,6 +179,18 @@ class Grid:
             return None
         return mine.median / other.median
 
+    def paired(self, way: str, column: str, to: str = NATIVE) -> float | None:
+        """The median of each round's ratio to another way: closer than `ratio` where others run."""
+        mine, other = (self.cells.get(name, {}).get(column, Cell()) for name in (way, to))
+        if not mine.samples or not other.samples:
+            return None
+        return statistics.median(a / b for a, b in zip(mine.samples, other.samples, strict=True))
+
+    def over(self, way: str, column: str, to: str = NATIVE) -> float | None:
+        """By how much the median in one way is more than that in another one; None if one is missing."""
+        mine, other = (self.median(name, column) for name in (way, to))
+        return None if mine is None or other is None else mine - other
+
     def median(self, way: str, column: str) -> float | None:
         """The median in one way, None if it was not measured."""
         cell = self.cells.get(way, {}).get(column, Cell())
