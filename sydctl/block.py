@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sydctl.destinations import destinations
 from sydctl.text import counted, printable, quoted, shortened
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def render(
         lines.append(
             f"  … and {counted(dropped, 'access', 'accesses')} of further kinds, which were only counted"
         )
+    lines += destinations(events)
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +86,9 @@ def line(event: Event) -> str:
     """One event in one line, for live output."""
     where = "" if event.rule_source == "" else f" ({printable(event.rule_source)})"
     process = f"{printable(event.process.command)}[{event.process.pid}]"
-    return f"sydd: {_what(event)}: {process}, {printable(event.rule)}{where}"
+    known = _known(event)
+    named = f" ({known})" if known else ""
+    return f"sydd: {_what(event)}{named}: {process}, {printable(event.rule)}{where}"
 
 
 def _what(event: Event) -> str:
@@ -95,12 +99,20 @@ def _what(event: Event) -> str:
     return " ".join(word for word in words if word)
 
 
+def _known(event: Event) -> str:
+    """Host and service: `pypi.org, https`."""
+    return printable(", ".join(filter(None, (event.host, event.service))))
+
+
 def _entry(event: Event, width: int, paint: _Paint) -> list[str]:
     result = f"  ({event.syscall}: {event.errno})" if event.errno else f"  ({event.syscall})"
     times = f"  ×{event.count}" if event.count > 1 else ""
     lines = ["  " + paint(_what(event), RED if event.denied else YELLOW) + paint(result, DIM) + times]
     if event.given and event.given != event.path:
         lines.append(_labelled("as given", printable(event.given)))
+    known = _known(event)
+    if known:
+        lines.append(_labelled("known as", known))
     lines.append(_labelled("process", _process(event.process, width - LABEL - 4)))
     source = f"  ({printable(event.rule_source)})" if event.rule_source else ""
     lines.append(_labelled("rule", printable(event.rule) + source))

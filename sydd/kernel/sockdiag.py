@@ -10,7 +10,8 @@ import errno
 import socket
 import struct
 
-_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _NLMSG_ERROR = 4, 20, 1, 2
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _NLM_F_DUMP = 4, 20, 1, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
 _ERROR = struct.Struct("=i")
 _INET = struct.Struct("=BBBBI2s2s16s16sI8s")  # struct inet_diag_req_v2
@@ -42,10 +43,27 @@ class Diagnosis:
             else socket.socket(fileno=fd)
         )
         self._sequence = 0
+        self._known: dict[int, bool] = {}
 
     def close(self) -> None:
         """Let go of the netlink socket."""
         self._socket.close()
+
+    def knows(self, protocol: int) -> bool:
+        """Whether the kernel has what it takes to tell of a protocol: else every question finds nothing.
+
+        It is asked, once, to list the sockets in no state at all.
+
+        Args:
+            protocol: IPPROTO_TCP or IPPROTO_UDP.
+        """
+        if protocol not in self._known:
+            request = _request(4, protocol, (0, 0), (0, 0), states=0)
+            self._send(request, _NLM_F_DUMP)
+            kind, answer = self._receive()
+            (number,) = _ERROR.unpack_from(answer)
+            self._known[protocol] = kind == _NLMSG_DONE and not number
+        return self._known[protocol]
 
     def listener(self, version: int, number: int, port: int) -> bytes | None:
         """The cookie of the TCP socket that takes connections to an address; None when there is none.
@@ -99,25 +117,38 @@ class Diagnosis:
         Raises:
             OSError: it cannot be asked.
         """
+        self._send(request)
+        kind, answer = self._receive()
+        if kind == _NLMSG_ERROR:
+            (number,) = _ERROR.unpack_from(answer)
+            if -number in (errno.ENOENT, errno.ESTALE, errno.EINVAL, 0):
+                return None
+            raise OSError(-number, "sock_diag")
+        return answer
+
+    def _send(self, request: bytes, flags: int = 0) -> None:
+        """Ask one question."""
         self._sequence = (self._sequence + 1) & 0xFFFF_FFFF
-        header = _HEADER.pack(
-            _HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, self._sequence, 0
-        )
+        length = _HEADER.size + len(request)
+        header = _HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | flags, self._sequence, 0)
         self._socket.send(header + request)
+
+    def _receive(self) -> tuple[int, bytes]:
+        """Type and content of the answer to the last question."""
         while True:
             answer = self._socket.recv(_ANSWER)
             length, kind, _, sequence, _ = _HEADER.unpack_from(answer)
-            if sequence != self._sequence:
-                continue
-            if kind == _NLMSG_ERROR:
-                (number,) = _ERROR.unpack_from(answer, _HEADER.size)
-                if -number in (errno.ENOENT, errno.ESTALE, errno.EINVAL, 0):
-                    return None
-                raise OSError(-number, "sock_diag")
-            return answer[_HEADER.size : length]
+            if sequence == self._sequence:
+                return kind, answer[_HEADER.size : length]
 
 
-def _request(version: int, protocol: int, source: tuple[int, int], destination: tuple[int, int]) -> bytes:
+def _request(
+    version: int,
+    protocol: int,
+    source: tuple[int, int],
+    destination: tuple[int, int],
+    states: int = _ALL_STATES,
+) -> bytes:
     """A struct inet_diag_req_v2 about one socket, by addresses and ports."""
     family, size = (socket.AF_INET, 4) if version == 4 else (socket.AF_INET6, 16)
     return _INET.pack(
@@ -125,7 +156,7 @@ def _request(version: int, protocol: int, source: tuple[int, int], destination: 
         protocol,
         0,
         0,
-        _ALL_STATES,
+        states,
         _PORT.pack(source[1]),
         _PORT.pack(destination[1]),
         source[0].to_bytes(size, "big").ljust(16, b"\0"),

@@ -163,6 +163,9 @@ class AddressJudge:
 
         Returns:
             None where the call may go ahead.
+
+        Raises:
+            NaturalFailure: ECONNREFUSED where nobody is at a port of loopback that would be followed.
         """
         if address.kind is AddressKind.NOBODY:
             return None
@@ -170,11 +173,16 @@ class AddressJudge:
         if action is Action.ALLOW or self._is_approved(action, access, str(address)):
             return None
         follows = access is not Access.BIND and not action.permits
-        if follows and self.bound is not None and self.bound.takes(address, about, fd, found):
-            return None
+        if follows and self.bound is not None:
+            if self.bound.takes(address, about, fd, found):
+                return None
+            connects = access is Access.CONNECT and not self._auditing
+            if connects and self.bound.nobody(address, about, fd):
+                # Whoever waits for a server of the session to listen has to see that it does not yet.
+                raise NaturalFailure(errno.ECONNREFUSED)
         if action.permits or found is None or found.path != _NAME_SERVICE:
             demand = Demand(int(access), Found(str(address), -1))
-            verdict = Verdict(action, access, demand, rule, access)
+            verdict = Verdict(action, access, demand, rule, access, address, about.kind)
             allow = self._context.suggest_address(access, address)
             self._tell(_request(notification, row, given), verdict, allow)
         return self._refusal(action)

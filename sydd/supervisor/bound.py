@@ -152,20 +152,36 @@ class Bound:
         del self._names[key]
         return False
 
+    def nobody(self, address: Address, about: sockets.About, fd: int) -> bool:
+        """Whether there surely is no socket, of the session or not, that a connection would come to.
+
+        Args:
+            address: the destination, as it was meant.
+            about: the socket that would be connected.
+            fd: a copy of its descriptor.
+        """
+        if address.kind is not AddressKind.INET or not _is_loopback(address) or not _is_followed(about):
+            return False
+        if not self._ask().knows(about.protocol):
+            return False
+        return address.number not in _TO_MANY and self._at(address, about, fd) is None
+
     def _gets(self, address: Address, about: sockets.About, fd: int) -> bool:
         """Whether a socket of the session is the one at a port of this host."""
         port = address.port
         if port not in self._ports.values() and port not in self._senders.values():
             return False
+        if not about.connects and address.number in _TO_MANY:
+            return False
+        cookie = self._at(address, about, fd)
+        return cookie is not None and port in (self._ports.get(cookie), self._senders.get(cookie))
+
+    def _at(self, address: Address, about: sockets.About, fd: int) -> bytes | None:
+        """The cookie of the socket that a connection or a datagram comes to; None where there is none."""
+        ask = self._ask()
         if about.connects:
-            cookie = self._ask().listener(address.version, address.number, port)
-        elif address.number in _TO_MANY:
-            return False
-        else:
-            cookie = self._ask().receiver(address.version, address.number, port, _sender(fd, about, address))
-        if cookie is None:
-            return False
-        return port in (self._ports.get(cookie), self._senders.get(cookie))
+            return ask.listener(address.version, address.number, address.port)
+        return ask.receiver(address.version, address.number, address.port, _sender(fd, about, address))
 
     def _ask(self) -> Diagnosis:
         if self._diagnosis is None:

@@ -37,6 +37,8 @@ class Event:
         rule_source: where that rule stands; empty for the default.
         allow: the rule line that would allow it; empty where no rule can.
         decision: what came of asking, where the rule says `ask`; else empty.
+        host: of an internet address: the names by which rules have it; empty where none do.
+        service: the name of its port (services(5)); empty where it has none.
         count: how often it happened.
     """
 
@@ -56,6 +58,8 @@ class Event:
     rule_source: str
     allow: str
     decision: str = ""
+    host: str = ""
+    service: str = ""
     count: int = 1
 
     @property

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from sydd.kernel import seccomp
 from sydd.plan.engine import Engine
 from sydd.policy.access import Action
+from sydd.supervisor.destination import Destinations
 from sydd.supervisor.event import NO_RULE, REFUSED, STRANGER, Event, now
 from sydd.supervisor.failure import CallerGone
 from sydd.supervisor.procfs import above_all
 from sydd.supervisor.refusal import refusal_errno
-from sydd.supervisor.sockets import ALLOWING_RULE, describe_socket, is_name_service
+from sydd.supervisor.sockets import allowing_socket, describe_socket, is_name_service
 from sydd.supervisor.tasks import describe_process
 from sydd.syscalls.row import Operation
 
@@ -39,6 +40,7 @@ class Recorder:
         self._context = context
         self._listener = listener
         self._journal = journal
+        self._destinations = Destinations(context.matcher.rules)
         self._stops_nothing = context.plan.engine is Engine.AUDIT
         self._auditing = self._stops_nothing
 
@@ -105,6 +107,7 @@ class Recorder:
         number = 0
         if enforced and not verdict.action.permits:
             number = row.errno or refusal_errno(verdict.action)
+        host, service = self._destinations.of(verdict.address, verdict.kind) if verdict.address else ("", "")
         bound = verdict.rule
         default = STRANGER if stranger else REFUSED if row.errno else NO_RULE
         return Event(
@@ -123,13 +126,17 @@ class Recorder:
             rule=bound.rule.text if bound else default,
             rule_source=str(bound.rule.source) if bound else "",
             allow="" if stranger else self._allowing(request, verdict) if allow is None else allow,
+            host=host,
+            service=service,
         )
 
     def _allowing(self, request: Request, verdict: Verdict) -> str:
         """The rule line that would allow it; empty where no rule can."""
         if verdict.demand:
             return self._context.suggest(verdict.missing, verdict.demand.found.path)
-        return ALLOWING_RULE if request.row.operation is Operation.SOCKET else ""
+        if request.row.operation is not Operation.SOCKET:
+            return ""
+        return allowing_socket(request.notification.registers) if request.row.fd is None else "allow net any"
 
 
 def _makes_socket(row: Row) -> bool:

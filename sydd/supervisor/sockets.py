@@ -1,4 +1,4 @@
-"""What the registers of socket(2) tell. Sockets are all or nothing: a policy allows `net any`, or none.
+"""What the registers of socket(2) tell, in words, and which rule would let such a socket be made.
 
 Source: socket(2), include/linux/socket.h.
 """
@@ -9,13 +9,15 @@ import errno
 import os
 import socket
 
+from sydd.policy.families import family_name, netlink_name
+
 TYPE_MASK = 0xF
 _STREAM_QUIET = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-ALLOWING_RULE = "allow net any"
+_ADDRESSED = (socket.AF_UNSPEC, socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 
 
 def describe_socket(registers: tuple[int, ...]) -> str:
-    """Family and type in words, as in "inet stream"."""
+    """Family and type in words, as in "inet stream", "netlink:route raw"."""
     family, kind = registers[0] & 0xFFFFFFFF, registers[1] & TYPE_MASK
     try:
         family_word = socket.AddressFamily(family).name.removeprefix("AF_").lower()
@@ -25,7 +27,17 @@ def describe_socket(registers: tuple[int, ...]) -> str:
         kind_word = socket.SocketKind(kind).name.removeprefix("SOCK_").lower()
     except ValueError:
         kind_word = f"type {kind}"
+    if family == socket.AF_NETLINK:
+        family_word = f"netlink:{netlink_name(registers[2] & 0xFFFFFFFF)}"
     return f"{family_word} {kind_word}"
+
+
+def allowing_socket(registers: tuple[int, ...]) -> str:
+    """A rule line by which such a socket is made; of those that would do for addresses, the widest."""
+    family, protocol = registers[0] & 0xFFFFFFFF, registers[2] & 0xFFFFFFFF
+    if family == socket.AF_NETLINK:
+        return f"allow net netlink:{netlink_name(protocol)}"
+    return "allow net any" if family in _ADDRESSED else f"allow net family:{family_name(family)}"
 
 
 def descriptor_errno(tid: int, register: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sydd.policy.access import Access, Action, bits
 
 if TYPE_CHECKING:
+    from sydd.policy.address import Address
     from sydd.policy.bind import BoundRule
     from sydd.policy.matcher import Matcher
     from sydd.supervisor.target import Demand, Target
@@ -24,6 +25,8 @@ class Verdict(NamedTuple):
         rule: the rule that decided; None for "no rule: default".
         missing: every access of that demand that is not allowed: what a rule would have to allow. With ASK
             those that are asked about.
+        address: what the demand is about, where that is an address.
+        kind: type of the socket that would go there (SO_TYPE).
     """
 
     action: Action
@@ -31,6 +34,8 @@ class Verdict(NamedTuple):
     demand: Demand | None = None
     rule: BoundRule | None = None
     missing: Access = Access(0)
+    address: Address | None = None
+    kind: int = 0
 
 
 ALLOWED = Verdict(Action.ALLOW)

@@ -61,10 +61,21 @@ client = socket.create_connection(server.getsockname())
 print(client.getpeername() == server.getsockname())
 """,
     "duplicated": """
-server = socket.create_server(("127.0.0.1", 0))
-name, copy = server.getsockname(), os.dup(server.fileno())
-server.close()
-print(socket.create_connection(name).getpeername() == name)
+import fcntl
+for copies in (
+    lambda fd: os.dup(fd),
+    lambda fd: libc.dup2(fd, 70),
+    lambda fd: libc.dup3(fd, 71, os.O_CLOEXEC),
+    lambda fd: fcntl.fcntl(fd, fcntl.F_DUPFD, 72),
+    lambda fd: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 73),
+):
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    name, copy = server.getsockname(), copies(server.fileno())
+    server.close()
+    kept = socket.socket(fileno=copy)
+    kept.listen()
+    print(socket.create_connection(name).getpeername() == name)
 """,
     "inet6": """
 server = socket.create_server(("::1", 0), family=socket.AF_INET6)
@@ -166,6 +177,93 @@ def test_peer_of_another_user(arena: Arena) -> None:
     arena.reset()
     arena.confined(argv)
     assert arena.output == native, arena.errors
+
+
+ENDED = {
+    "tcp": """
+server = socket.create_server(("127.0.0.1", 0))
+name = server.getsockname()
+client = lambda: code(socket.socket().connect, name)
+""",
+    "tcp6": """
+server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+name = server.getsockname()
+client = lambda: code(socket.socket(socket.AF_INET6).connect, name)
+""",
+    "unix": """
+server = socket.socket(socket.AF_UNIX)
+server.bind("name")
+server.listen()
+client = lambda: code(socket.socket(socket.AF_UNIX).connect, "name")
+""",
+    "autobind": """
+server = socket.socket(socket.AF_UNIX)
+server.bind("")
+name = server.getsockname()
+server.listen()
+client = lambda: code(socket.socket(socket.AF_UNIX).connect, name)
+""",
+}
+
+
+@pytest.mark.parametrize("text", ENDED.values(), ids=ENDED.keys())
+def test_stops_once_it_is_closed(text: str, arena: Arena) -> None:
+    """The last descriptor of several, in whichever process: as natively, nobody is there then."""
+    code = """
+print(client())
+copy = os.dup(server.fileno())
+reader, writer = os.pipe()
+child = os.fork()
+if not child:
+    os.close(writer)
+    os.read(reader, 1)
+    os._exit(0)
+server.close()
+os.close(copy)
+print(client())
+os.close(writer)
+os.waitpid(child, 0)
+print(client())
+"""
+    argv = arena.python(HELPERS + text + code)
+    arena.native(argv)
+    assert arena.output == f"0\n0\n{errno.ECONNREFUSED}\n", arena.errors
+    arena.reset()
+    arena.confined(argv, rules=UNNAMED)
+    # A unix socket that nobody has open any more is not known to be the session's.
+    ended = errno.ECONNREFUSED if "127" in text or "::1" in text else errno.EACCES
+    assert arena.output == f"0\n0\n{ended}\n", arena.errors
+
+
+WAITING = """
+port = free()
+for each in (
+    socket.socket(),
+    socket.socket(socket.AF_INET6),
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+):
+    print(code(each.connect, ("::ffff:127.0.0.1" if each.family == socket.AF_INET6 else "127.0.0.1", port)))
+each = socket.socket()
+each.setblocking(False)
+print(code(each.connect, ("127.0.0.1", port)))
+"""
+
+
+def test_nobody_listens_yet(arena: Arena, servers: Servers) -> None:
+    """Who waits for a server of the session sees that it is not there: no denial, and no event."""
+    argv = arena.python(HELPERS + WAITING)
+    arena.confined(argv)
+    assert arena.output == f"{errno.ECONNREFUSED}\n" * 4, arena.errors
+    assert arena.errors == ""
+    one = "print(code(socket.socket().connect, ('127.0.0.1', free())))"
+    profile = arena.profile("[network]\nfollow_bind = false\n")
+    arena.confined(arena.python(HELPERS + one), profile=profile)
+    assert arena.output == REFUSED, arena.errors
+    server = servers.listen(2, ("127.0.0.1", 0))
+    other = f"print(code(socket.socket().connect, {server.getsockname()}))"
+    arena.confined(arena.python(HELPERS + other))
+    assert arena.output == REFUSED, arena.errors
+    assert not reached(server)
 
 
 WAITS = """

@@ -20,7 +20,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("engine", ENGINES)]
 
 SERVERS = """\
 extends = "build"
-rules = ["allow bind loopback!1024-65535"]
+rules = [
+    "allow bind loopback!1024-65535",
+    # which interfaces there are: getaddrinfo(3) and npm ask
+    "allow net netlink:route",
+]
 """
 
 POSTGRESQL = """\
@@ -32,7 +36,7 @@ SSH = """\
 extends = "./servers.toml"
 rules = [
     "filter modify /proc/self/oom_*adj",
-    "filter connect unix:/**",
+    "filter connect,send unix:/**",
 ]
 """
 
@@ -86,12 +90,12 @@ def test_curl(workshop: Workshop, engine: str) -> None:
     """By address, by name, to IPv6, and through a unix socket that a proxy listens on."""
     needs("curl")
     workshop.write("index", "hello\n")
-    workshop.write("unix.py", UNIX_SERVER)
+    workshop.write("web.py", WEB)
     port, six = free_port(), free_port()
     script = f"""
-serve Serving python3 -u -m http.server --bind 127.0.0.1 {port}
-serve Serving python3 -u -m http.server --bind ::1 {six}
-serve Serving python3 -u unix.py http
+serve Serving python3 web.py AF_INET 127.0.0.1 {port}
+serve Serving python3 web.py AF_INET6 ::1 {six}
+serve Serving python3 web.py AF_UNIX http
 curl -sS http://127.0.0.1:{port}/index
 curl -sS http://localhost:{port}/index
 curl -sS 'http://[::1]:{six}/index'
@@ -100,15 +104,20 @@ curl -sS --unix-socket http http://any/index
     assert run(workshop, engine, script) == ["hello"] * 4
 
 
-UNIX_SERVER = """
-import http.server, socketserver, sys
+WEB = """
+import http.server, socket, socketserver, sys
 class Handler(http.server.SimpleHTTPRequestHandler):
     def address_string(self):
-        return "unix"
-with socketserver.UnixStreamServer(sys.argv[1], Handler) as server:
-    print("Serving")
+        return "somebody"
+    def log_message(self, *_):
+        pass
+class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AddressFamily[sys.argv[1]]
+with Server(sys.argv[2] if sys.argv[1] == "AF_UNIX" else (sys.argv[2], int(sys.argv[3])), Handler) as server:
+    print("Serving", flush=True)
     server.serve_forever()
 """
+"""Python's own http.server asks the name service for its name."""
 
 
 def test_ssh(workshop: Workshop, engine: str) -> None:
@@ -160,6 +169,7 @@ Host server
 def test_git(workshop: Workshop, engine: str) -> None:
     """Clone and push by git's own daemon, clone by HTTP."""
     needs("git")
+    workshop.write("web.py", WEB)
     port, web = free_port(), free_port()
     script = f"""
 export GIT_AUTHOR_NAME=n GIT_AUTHOR_EMAIL=e GIT_COMMITTER_NAME=n GIT_COMMITTER_EMAIL=e
@@ -170,7 +180,7 @@ git -C origin commit -qm one
 git -C origin update-server-info
 options='--verbose --export-all --enable=receive-pack'
 serve Ready git daemon $options --listen=127.0.0.1 --port={port} --base-path=$PWD
-serve Serving python3 -u -m http.server --bind 127.0.0.1 {web}
+serve Serving python3 web.py AF_INET 127.0.0.1 {web}
 git clone -q git://127.0.0.1:{port}/origin one
 git -C one commit -q --allow-empty -m two
 git -C one push -q origin HEAD:refs/heads/new

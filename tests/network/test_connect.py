@@ -116,6 +116,35 @@ def test_forms(form: Form, arena: Arena, servers: Servers) -> None:
     assert arena.output == f"came to {errno.EACCES}\n", arena.errors
 
 
+def test_what_it_is_called(arena: Arena) -> None:
+    """An event has the name by which a rule knows the address, and that of the port's service."""
+    events = f"{arena.root}/events"
+    profile = arena.profile(
+        'rules = ["allow connect localhost!1", "allow net netlink:route"]\n[network]\nfollow_bind = false\n'
+    )
+    argv = arena.python(CLIENT, repr((FOUR, int(STREAM), ("127.0.0.1", 80))))
+    arena.confined(argv, profile=profile, options=("--events", events))
+    assert "deny connect 127.0.0.1!80  (connect: EACCES)\n    known as:    localhost, http\n" in arena.errors
+    with open(events, encoding="utf-8") as file:
+        (event,) = (value for value in map(json.loads, file) if value["type"] == "event")
+    assert (event["host"], event["service"]) == ("localhost", "http")
+
+
+def test_rule_for_a_socket(arena: Arena) -> None:
+    """A family or protocol that no rule speaks of: the line that is suggested is about no other."""
+    code = "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)"
+    argv = arena.python(code)
+    arena.native(argv)
+    assert arena.status == 0, arena.errors
+    arena.confined(argv)
+    assert "deny connect netlink:kobject_uevent raw  (socket: EACCES)\n" in arena.errors
+    assert "to allow it: allow net netlink:kobject_uevent\n" in arena.errors
+    arena.confined(argv, rules=["allow net netlink:kobject_uevent"])
+    assert arena.status == 0, arena.errors
+    arena.confined(arena.python("import socket; socket.socket(socket.AF_VSOCK)"))
+    assert "to allow it: allow net family:vsock\n" in arena.errors
+
+
 def test_other_port(arena: Arena, servers: Servers) -> None:
     """A rule about one port allows no other."""
     good, bad = (servers.listen(FOUR, ("127.0.0.1", 0)) for _ in range(2))

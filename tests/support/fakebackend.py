@@ -61,6 +61,8 @@ EVENT: AccessEvent = {
     "rule_source": "",
     "allow": "allow modify /etc/motd",
     "decision": "",
+    "host": "",
+    "service": "",
     "count": 1,
 }
 

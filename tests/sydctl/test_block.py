@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,54 @@ def test_only_arguments_are_shortened() -> None:
     assert lines[1] == f"  deny modify /{'y' * 300}  (openat: EACCES)"
     assert len(lines[3]) == 80
     assert "…, from cc[11] < make[10]" in lines[3]
+
+
+def net(path: str, access: str = "connect", **more: Any) -> Event:
+    """An event about an address."""
+    return replace(EVENT, **{"access": access, "syscall": access, "given": "", "path": path, **more})
+
+
+def test_what_an_address_is_called() -> None:
+    """Host and service, in the block and in the one line; nothing where neither is known."""
+    event = net("151.101.0.223!443", host="pypi.org", service="https")
+    assert "    known as:    pypi.org, https\n" in render([event], 0, colour=False)
+    assert line(event).startswith("sydd: deny connect 151.101.0.223!443 (pypi.org, https): cc1[12], ")
+    text = render([net("127.0.0.1!40001")], 0, colour=False)
+    assert "known as" not in text
+    assert "()" not in line(net("127.0.0.1!40001"))
+
+
+def test_destinations() -> None:
+    """Many addresses are summed up by access and port, most frequent first, those not shown, too."""
+    few = [net(f"10.0.0.{number}!80", service="http") for number in range(3)]
+    assert "where to" not in render(few, 0, colour=False)
+    many = [net(f"10.0.0.{number}!80", service="http") for number in range(30)]
+    others = [
+        net("[::1]!53", "send", service="domain", count=40),
+        net("unix:/run/docker.sock"),
+        net("@/tmp/.X11-unix/X0"),
+        net("151.101.0.223!443", host="pypi.org", service="https", count=2),
+        net("inet dgram", syscall="socket"),
+        net("netlink:route", "send"),
+        net("unix:/a!1", "bind"),
+    ]
+    text = render([EVENT, *many, *others], 0, colour=False)
+    assert text[text.index("  where to") :].splitlines() == [
+        "  where to, by port:",
+        "    send !53 (domain) ×40: [::1]",
+        "    connect !80 (http) ×30: 10.0.0.0, 10.0.0.1, 10.0.0.2, 10.0.0.3 … and 26 more",
+        "    connect !443 (https) ×2: pypi.org",
+        "    connect unix: unix:/run/docker.sock",
+        "    connect abstract: @/tmp/.X11-unix/X0",
+        "    send netlink: netlink:route",
+        "    bind unix: unix:/a!1",
+    ]
+
+
+def test_destinations_are_bounded() -> None:
+    """As many lines as can be read."""
+    text = render([net(f"10.0.0.1!{port}") for port in range(1, 40)], 0, colour=False)
+    assert text.endswith("    … and 27 more\n")
 
 
 def test_colour_changes_nothing_else() -> None:
