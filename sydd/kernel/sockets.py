@@ -7,6 +7,7 @@ since a failure here is mostly what somebody else is told.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import socket
 import struct
@@ -51,7 +52,17 @@ def about(fd: int) -> About:
     Raises:
         OSError: EBADF, ENOTSOCK.
     """
-    return About(_number(fd, _SO_DOMAIN), _number(fd, _SO_TYPE), _number(fd, _SO_PROTOCOL))
+    try:
+        # Python's own asks for the three without a way through ctypes, in less than half the time.
+        made = socket.SocketType(fileno=fd)
+    except OSError as failure:
+        if failure.errno in (errno.EBADF, errno.ENOTSOCK):
+            raise
+        # It takes the family from getsockname(2), which some have not.
+        return About(_number(fd, _SO_DOMAIN), _number(fd, _SO_TYPE), _number(fd, _SO_PROTOCOL))
+    found = About(made.family, made.type, made.proto)
+    made.detach()
+    return found
 
 
 def cookie(fd: int) -> bytes:

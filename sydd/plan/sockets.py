@@ -90,7 +90,8 @@ def plan_sockets(
         if sends.possible(family) or (follow_bind and binds.possible(family)):
             datagrams += [_form(family, socket.SOCK_DGRAM, protocol) for protocol in (0, _UDP)]
         if sends.possible(family):
-            datagrams.append(_form(family, socket.SOCK_DGRAM, _ICMP[family]))
+            others = (_ICMP[family], socket.IPPROTO_UDPLITE)
+            datagrams += [_form(family, socket.SOCK_DGRAM, protocol) for protocol in others]
     if reach.possible(UNIX):
         forms += [_form(UNIX, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)]
     if sends.possible(UNIX) or (follow_bind and binds.possible(UNIX)):

@@ -102,8 +102,8 @@ class SocketCalls:
         return read_bytes(self._reader, tid, pointer, length)
 
     def _connect(self, notification: Notification, row: Row, fd: int, about: About, raw: bytes) -> Answer:
-        address = parse_sockaddr(raw, Access.CONNECT, about.domain, about.kind, about.protocol)
-        address = address.meant(Access.CONNECT)
+        named = parse_sockaddr(raw, Access.CONNECT, about.domain, about.kind, about.protocol)
+        address = named.meant(Access.CONNECT)
         found = None
         given = b""
         if address.kind is AddressKind.UNIX:
@@ -119,7 +119,7 @@ class SocketCalls:
                 return refused
         if found is not None:
             raw = pack_sockaddr(Address(AddressKind.UNIX, f"/proc/self/fd/{found.fd}"), about.domain)
-        elif address.kind is AddressKind.INET and not _names(raw, about, address):
+        elif address is not named:  # the bytes stand for another address than they name
             raw = pack_sockaddr(address, about.domain)
         self._judge.make_sure(notification)
         if about.domain == socket.AF_UNIX and self._resolver.credentials is not None:
@@ -213,11 +213,6 @@ def _try_connect(fd: int, address: bytes) -> int | None:
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, flags)
     return None if -number in (errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN) else number
-
-
-def _names(raw: bytes, about: About, address: Address) -> bool:
-    """Whether the bytes themselves name the address that was judged, and not one that stands for it."""
-    return parse_sockaddr(raw, Access.CONNECT, about.domain, about.kind, about.protocol) == address
 
 
 def _exists(place: Found) -> bool:

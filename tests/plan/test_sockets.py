@@ -52,6 +52,7 @@ def made(*rules: str, follow_bind: bool = False) -> set[tuple[int, int, int]]:
 TCP = {(2, STREAM, 0), (2, STREAM, 6), (10, STREAM, 0), (10, STREAM, 6)}
 UDP = {(2, DGRAM, 0), (2, DGRAM, 17), (10, DGRAM, 0), (10, DGRAM, 17)}
 PING = {(2, DGRAM, 1), (10, DGRAM, 58)}
+LITE = {(family, DGRAM, 136) for family in (2, 10)}
 UNIX_DATAGRAMS = {(1, kind, p) for kind in (DGRAM, RAW) for p in PROTOCOLS}
 
 
@@ -60,12 +61,12 @@ UNIX_DATAGRAMS = {(1, kind, p) for kind in (DGRAM, RAW) for p in PROTOCOLS}
     [
         ((), set()),
         (("deny net any",), set()),
-        (("allow send loopback",), UDP | PING),
-        (("allow send [::1]!53",), {call for call in UDP | PING if call[0] == 10}),
+        (("allow send loopback",), UDP | PING | LITE),
+        (("allow send [::1]!53",), {call for call in UDP | PING | LITE if call[0] == 10}),
         (("allow send unix:/x",), UNIX_DATAGRAMS),
         (("allow connect 10.0.0.0/8!80",), TCP),
         (("allow bind [::1]!0",), {call for call in TCP if call[0] == 10}),
-        (("allow send any", "allow connect 10.0.0.1"), TCP | UDP | PING | UNIX_DATAGRAMS),
+        (("allow send any", "allow connect 10.0.0.1"), TCP | UDP | PING | LITE | UNIX_DATAGRAMS),
         (("allow net netlink:route",), {(16, kind, 0) for kind in (STREAM, DGRAM, RAW, PACKETS)}),
         (("allow connect netlink:route",), set()),
         (
