@@ -99,6 +99,44 @@ def test_every_key() -> None:
     assert policy.sources == ("full.toml",)
 
 
+CEILING = """
+[limits]
+runtime = ["allow write ${cwd}/**", 'allow connect "10.0.0.0/8!80"']
+ask_timeout = 5
+"""
+
+
+def test_a_ceiling() -> None:
+    """Rules with their places, beside the resource limits."""
+    limits = to_policy([parse_profile(CEILING + "core = 0", "c.toml")], {}).session_limits
+    assert [str(rule) for rule in limits.ceiling] == ["allow write ${cwd}/**", "allow connect 10.0.0.0/8!80"]
+    assert [str(rule.source) for rule in limits.ceiling] == ["c.toml:3:13", "c.toml:3:38"]
+    assert limits.patience == 5
+
+
+def test_a_ceiling_is_replaced() -> None:
+    """By that of a child, which may be empty; a child that says nothing keeps it."""
+    parent = parse_profile(CEILING, "parent.toml")
+    for text, expected in (
+        ("", ["allow write ${cwd}/**", "allow connect 10.0.0.0/8!80"]),
+        ("[limits]\nask_timeout = 7", ["allow write ${cwd}/**", "allow connect 10.0.0.0/8!80"]),
+        ('[limits]\nruntime = ["allow read /x"]', ["allow read /x"]),
+        ("[limits]\nruntime = []", []),
+    ):
+        limits = to_policy([parent, parse_profile(text, "child.toml")], {}).session_limits
+        assert [str(rule) for rule in limits.ceiling] == expected
+        assert limits.patience == (7 if "7" in text else 5)
+    assert to_policy([parse_profile("", "p.toml")], {}).session_limits.patience == 60
+
+
+def test_variables_of_a_ceiling() -> None:
+    """Are checked as those of rules are, and are a use of `--set`."""
+    ceiling = '[limits]\nruntime = ["allow write ${out}/**"]'
+    with pytest.raises(PolicyError, match=r"p.toml:2:25: unknown variable"):
+        to_policy([parse_profile(ceiling, "p.toml")], {})
+    assert to_policy([parse_profile(ceiling, "p.toml")], {"out": "/x"}).session_limits.ceiling
+
+
 def test_environment() -> None:
     """What is dropped is gone but for what is passed, and what is set is set."""
     policy = to_policy([parse_profile(FULL, "full.toml")], {})
