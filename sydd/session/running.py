@@ -128,6 +128,10 @@ class Running:
         self._record("mode", by or asker.value, (self.mode.value,), (mode.value,))
         self.mode = mode
 
+    def decide(self, question: int, *, allow: bool, remember: bool = False, by: str = "") -> bool:
+        """Answer a question that `Clients.ask` put; see `Questions.decide`."""
+        return self._worker.decide(question, allow=allow, remember=remember, by=by)
+
     def _record(self, what: str, by: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         def record() -> None:
             sequence = self._journal.next_sequence

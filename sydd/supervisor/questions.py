@@ -125,7 +125,7 @@ class Question:
         event: the event that there will be if it is denied.
         deadline: when it is too late, by time.monotonic().
         parked: the calls that wait for it.
-        interrupted: whether one of them was interrupted, and may come again.
+        expected: threads whose call was interrupted, and may come again for the answer.
         allow: what was decided; None for nothing yet.
         decision: how the event says it.
         remember: whether the answer is for the whole session.
@@ -136,7 +136,7 @@ class Question:
     event: Event
     deadline: float
     parked: list[_Parked] = field(default_factory=list)
-    interrupted: bool = False
+    expected: set[int] = field(default_factory=set)
     allow: bool | None = None
     decision: str = ""
     remember: bool = False
@@ -221,12 +221,14 @@ class Questions:
         demand = verdict.demand
         name = demand.found.path if demand else ""
         about = frozenset((int(bit), name) for bit in verdict.missing)
+        tid = request.notification.tid
         if about & self._refused:
             self._recorder.record(request, verdict, allow=allow, decision=f"{DENIED}, as before")
             return
-        open_ = next((question for question in self.open.values() if question.about == about), None)
-        if open_ is not None:
-            raise Asking(open_)
+        for question in self.open.values():
+            # What is decided is so for those alone who have asked.
+            if question.about == about and (question.allow is None or tid in question.expected):
+                raise Asking(question)
         if self._clients is None:
             self._recorder.record(request, verdict, allow=allow, decision=NOBODY)
             return
@@ -250,6 +252,7 @@ class Questions:
         """Let a call wait."""
         seat = -1 if self._slot is None else self._slot.take_seat()
         asking.question.parked.append(_Parked(notification, self.approved, seat))
+        asking.question.expected.discard(notification.tid)
 
     def wait(self) -> bool:
         """Wait until a notification comes, a question is decided, or it is time to look after parked calls.
@@ -271,10 +274,12 @@ class Questions:
         """The calls that wait no longer."""
         found: list[Due] = []
         with self._lock:
-            decided = [question for question in self.open.values() if question.allow is not None]
             again, self._again = self._again, False
-        for question in decided:
-            found += self._settled(question)
+        for question in list(self.open.values()):
+            if question.parked and question.allow is not None:
+                found += self._settled(question)
+            elif not question.parked and not question.expected:
+                self._withdraw(question)
         if again:
             for question in self.open.values():
                 found += [
@@ -294,33 +299,36 @@ class Questions:
 
     def close(self) -> None:
         """Give up: the kernel answers those who wait."""
-        for number in list(self.open):
-            self._withdraw(number)
+        for question in list(self.open.values()):
+            self._withdraw(question)
         if self._wake >= 0:
             os.close(self._wake)
             self._wake = -1
 
     def _settled(self, question: Question) -> list[Due]:
         """Those who waited for a question that is decided."""
-        self._withdraw(question.number, question.decision)
         allowed = bool(question.allow)
         if question.remember and len(self._remembered) + len(self._refused) < MAXIMUM_REMEMBERED:
             if allowed:
                 self._remembered |= question.about
             else:
                 self._refused |= question.about
-            self.permit(NONE_APPROVED)
         answer = None if allowed else answers.error(errno.EACCES)
         for _ in question.parked:
             self._recorder.settle(question.event, question.decision, allowed=allowed)
-        return [
+        found = [
             Due(parked.notification, parked.approved | question.about, answer, parked.seat)
             for parked in question.parked
         ]
+        question.parked.clear()
+        if not question.expected:
+            self._withdraw(question)
+        return found
 
     def _looked_after(self, question: Question, now: float) -> list[Due]:
         """Those who wait in vain: it is too late, they have gone, or a signal waits for them."""
         if now >= question.deadline:
+            question.expected.clear()
             with self._lock:
                 if question.allow is None:
                     question.allow, question.decision = False, LATE
@@ -338,18 +346,17 @@ class Questions:
                     self._slot.leave_seat(parked.seat)
                 continue
             if interrupted:
-                question.interrupted = True
+                question.expected.add(notification.tid)
                 answer = answers.error(ERESTARTSYS)
                 found.append(Due(notification, NONE_APPROVED, answer, parked.seat))
             else:
                 staying.append(parked)
         question.parked[:] = staying
-        if not staying and not question.interrupted:
-            self._withdraw(question.number)
         return found
 
-    def _withdraw(self, number: int, decision: str = "") -> None:
+    def _withdraw(self, question: Question) -> None:
+        """It is open no more."""
         with self._lock:
-            self.open.pop(number, None)
+            self.open.pop(question.number, None)
         if self._clients is not None:
-            self._clients.settled(number, decision)
+            self._clients.settled(question.number, question.decision)
