@@ -346,16 +346,13 @@ _UNKNOWN_TO_LANDLOCK = {
 def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan, coming: Access) -> AccessPlan:
     connects = matcher.universal(Access.CONNECT) and not coming & Access.CONNECT
     followed = access is Access.BIND and sockets.follow_bind and not connects
-    if matcher.universal(access) and not followed and not access & coming & _JUDGED:
+    if matcher.universal(access) and not followed and not access & coming:
         return AccessPlan(access, Enforcement.FREE, "every rule that speaks of it allows it")
     if access is Access.SEND and not sockets.datagrams:
         return AccessPlan(access, Enforcement.FILTER, "sockets that send without a connection are not made")
     why = "what is bound may be connected to" if followed else "addresses are judged"
     return AccessPlan(access, Enforcement.SUPERVISOR, why)
 
-
-_JUDGED = Access.CONNECT | Access.BIND
-"""Accesses that are judged by address."""
 
 _NAMING = Access.RENAME | Access.LINK
 """Accesses by which an object gets another name."""

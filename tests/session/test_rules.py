@@ -14,7 +14,7 @@ from sydd.policy.lock import Asker, Lock
 from sydd.policy.policy import Mode
 from sydd.policy.refused import BeyondCeiling, Locked, ModeFixed, NoSuchRule, NotSupervised
 from sydd.session.running import Running
-from tests.session.driven import Ended, Talk, drive
+from tests.session.driven import Driver, Ended, Talk, drive
 
 PROFILE = """
 name = "p"
@@ -47,7 +47,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return found
 
 
-def steps(lists: list[list[str]]) -> object:
+def steps(lists: list[list[str]]) -> Driver:
     """A driver: puts one list of rules in force after the other, each before the command goes on."""
 
     def driver(running: Running, talk: Talk) -> list[str]:
@@ -64,7 +64,7 @@ def steps(lists: list[list[str]]) -> object:
 
 def run(code: str, lists: list[list[str]], engine: Engine, cwd: str, profile: str = PROFILE) -> Ended:
     """Run code that says something before each list of rules, and at its end."""
-    ended = drive(profile, code, steps(lists), engine=engine, cwd=cwd)  # type: ignore[arg-type]
+    ended = drive(profile, code, steps(lists), engine=engine, cwd=cwd)
     assert ended.outcome.status == 0, ended
     assert not ended.troubles
     return ended
@@ -141,11 +141,11 @@ for _ in range(2):
 tell('end')
 """
     rules = ["deny read ${cwd}/open/**"]
-    ended = drive(PROFILE, "hear()\n" + code, first(rules), engine=engine, cwd=cwd)  # type: ignore[arg-type]
+    ended = drive(PROFILE, "hear()\n" + code, first(rules), engine=engine, cwd=cwd)
     assert ended.value[0] == "EXDEV EXDEV EXDEV ENOENT ENOENT"
 
 
-def first(rules: list[str]) -> object:
+def first(rules: list[str]) -> Driver:
     """A driver that puts rules in force before the command begins."""
 
     def driver(running: Running, talk: Talk) -> list[str]:
