@@ -8,6 +8,8 @@ nothing else: it sees itself as it is, and whoever is not mapped as nobody.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -19,6 +21,8 @@ from sydd.launcher import GO, NAMESPACE, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 
 LOOPBACK = 1
 """Index of `lo`, the first interface of every network namespace."""
@@ -112,6 +116,43 @@ def enter_network(pid: int) -> None:
         namespaces.setns(handle, namespaces.CLONE_NEWNET)
     finally:
         os.close(handle)
+
+
+def diagnosis_of(pid: int) -> int:
+    """A netlink socket by which the kernel is asked about sockets of a process's network (sock_diag(7)).
+
+    A child makes it, which enters both namespaces: this process enters no user namespace. A socket stays in
+    the network in which it was made.
+
+    Args:
+        pid: a process that is alive, in a user namespace that this user made.
+
+    Returns:
+        Its descriptor, which the caller closes.
+
+    Raises:
+        OSError: the namespaces cannot be entered.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = os.fork()
+        if not child:
+            try:
+                namespaces.setns(pidfd.pidfd_open(pid), namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNET)
+                with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as made:
+                    socket.send_fds(theirs, [NAMESPACE], [made.fileno()])
+            finally:
+                os._exit(0)
+        theirs.close()
+        try:
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        finally:
+            with contextlib.suppress(ChildProcessError):  # who collects all children was quicker
+                os.waitpid(child, 0)
+    if not descriptors:
+        raise OSError(errno.EPERM, "the command's network cannot be entered")
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
 
 
 def _refusal(error: int) -> str:

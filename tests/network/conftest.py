@@ -64,6 +64,48 @@ def servers() -> Iterator[Servers]:
         made.close()
 
 
+class Receivers:
+    """Makes sockets that get datagrams."""
+
+    def __init__(self) -> None:
+        self._open: list[socket.socket] = []
+
+    def bind(
+        self, family: int, address: object, kind: socket.SocketKind = socket.SOCK_DGRAM
+    ) -> socket.socket:
+        """A bound socket."""
+        made = socket.socket(family, kind)
+        self._open.append(made)
+        made.bind(address)  # type: ignore[arg-type]
+        made.setblocking(False)
+        return made
+
+    def close(self) -> None:
+        """Close all."""
+        for each in self._open:
+            each.close()
+
+
+def got(receiver: socket.socket) -> int:
+    """How many messages have come since the last question."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            receiver.recv(1 << 16)
+            count += 1
+    return count
+
+
+@pytest.fixture
+def receivers() -> Iterator[Receivers]:
+    """Closed after the test."""
+    made = Receivers()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 @pytest.fixture(scope="session")
 def programs() -> Iterator[str]:
     """A directory with every program of c/, compiled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.escapes.arena import Arena
-from tests.network.conftest import Servers, reached
+from tests.network.conftest import Receivers, Servers, got, reached
 
 
 @pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.slow)], autouse=True)
@@ -36,3 +36,22 @@ def test_path(arena: Arena, servers: Servers) -> None:
 def test_bind(arena: Arena) -> None:
     """Loopback becomes every address of the host."""
     arena.attempt(arena.program("swap", "bind"), lambda: "got" in arena.output)
+
+
+@pytest.mark.parametrize("way", ["name", "connect", "header", "many", "descriptor"])
+def test_message(way: str, arena: Arena, receivers: Receivers) -> None:
+    """Where a message goes, and what it goes by."""
+    good, bad = (receivers.bind(2, ("127.0.0.1", 0)) for _ in range(2))
+    ports = [str(receiver.getsockname()[1]) for receiver in (good, bad)]
+    rules = [f"allow net 127.0.0.1!{ports[0]}"]
+    arena.attempt(arena.program("send", way, *ports), lambda: got(bad) > 0, rules=rules)
+    assert way == "descriptor" or got(good)
+
+
+def test_message_path(arena: Arena, receivers: Receivers) -> None:
+    """The path to which a message goes; both receivers are beside the arena."""
+    paths = [f"{arena.root}/{name}" for name in ("good", "bad")]
+    good, bad = (receivers.bind(1, path) for path in paths)
+    rules = [f"allow send unix:{paths[0]}"]
+    arena.attempt(arena.program("send", "path", *paths), lambda: got(bad) > 0, rules=rules)
+    assert got(good)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 
 from tests.escapes.arena import Arena
+from tests.network.conftest import Receivers, got
 
 FOUR, SIX, UNIX = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)
 DGRAM = socket.SOCK_DGRAM
@@ -53,46 +53,6 @@ try:
 except OSError as error:
     print(-error.errno)
 """
-
-
-class Receivers:
-    """Makes sockets that get datagrams."""
-
-    def __init__(self) -> None:
-        self._open: list[socket.socket] = []
-
-    def bind(self, family: int, address: object, kind: socket.SocketKind = DGRAM) -> socket.socket:
-        """A bound socket."""
-        made = socket.socket(family, kind)
-        self._open.append(made)
-        made.bind(address)  # type: ignore[arg-type]
-        made.setblocking(False)
-        return made
-
-    def close(self) -> None:
-        """Close all."""
-        for each in self._open:
-            each.close()
-
-
-def got(receiver: socket.socket) -> int:
-    """How many messages have come since the last question."""
-    count = 0
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            receiver.recv(1 << 16)
-            count += 1
-    return count
-
-
-@pytest.fixture
-def receivers() -> Iterator[Receivers]:
-    """Closed after the test."""
-    made = Receivers()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 class Form(NamedTuple):
