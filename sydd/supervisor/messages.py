@@ -29,7 +29,7 @@ _MOST_CONTROL: Final = 1 << 20
 """More than any net.core.optmem_max lets a message have."""
 _INT_MAX: Final = 0x7FFF_FFFF
 _USER_END: Final = 1 << 63
-"""No address of a program is above, on any machine."""
+"""From here on no address is a program's, on any machine."""
 
 _ALIGN_32: Final = 4
 
@@ -164,7 +164,7 @@ def _limited(parts: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     result = []
     for address, size in parts:
         taken = min(size, left)
-        if address + taken > _USER_END:
+        if address + taken >= _USER_END:
             raise NaturalFailure(errno.EFAULT)
         result.append((address, taken))
         left -= taken
