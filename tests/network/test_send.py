@@ -13,6 +13,7 @@ import pytest
 
 from tests.escapes.arena import Arena
 from tests.network.conftest import Receivers, got
+from tests.support.compiler import compile_for
 
 FOUR, SIX, UNIX = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)
 DGRAM = socket.SOCK_DGRAM
@@ -264,3 +265,35 @@ def test_second_message(arena: Arena, receivers: Receivers) -> None:
     arena.confined(argv, rules=[f"allow send 127.0.0.1!{names[0][1]}"])
     assert (got(good), got(bad)) == (2, 0), arena.errors
     assert arena.output == "4\n(1, [4, 0, 0])\n"
+
+
+NATIVELY = """0 4 4
+1 4 4
+2 244 244
+3 4 4
+4 4 4
+5 244 244
+6 -14 -14
+7 -14 -14
+4
+-22
+4
+way
+"""
+
+
+def test_narrow(arena: Arena, receivers: Receivers) -> None:
+    """By the calls of 32-bit programs, whose structures are others, and which have them behind socketcall."""
+    program = compile_for("i386", f"{os.path.dirname(__file__)}/c32/narrow.c", f"{arena.root}/narrow")
+    good, bad = (receivers.bind(FOUR, ("127.0.0.1", 0)) for _ in range(2))
+    ports = [str(each.getsockname()[1]) for each in (good, bad)]
+    arena.native([program, *ports])
+    assert arena.output == NATIVELY, arena.errors
+    assert (got(good), got(bad)) == (8, 8)
+    arena.confined([program, *ports], rules=["allow net any", f"deny send 127.0.0.1!{ports[1]}"])
+    denied = [
+        line if number > 5 else f"{line.rpartition(' ')[0]} {-errno.EACCES}"
+        for number, line in enumerate(NATIVELY.splitlines())
+    ]
+    assert arena.output.splitlines() == denied, arena.errors
+    assert (got(good), got(bad)) == (8, 0)
