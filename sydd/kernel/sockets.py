@@ -11,6 +11,7 @@ import errno
 import mmap
 import socket
 import struct
+from errno import EFAULT
 from typing import NamedTuple
 
 from sydd.kernel import _gate
@@ -22,6 +23,15 @@ _getsockname = _gate.bind("getsockname", ctypes.c_int, ctypes.c_void_p, ctypes.c
 _getsockopt = _gate.bind(
     "getsockopt", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p
 )
+_sendto = _gate.bind(
+    "sendto",
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_uint,
+)
 _sendmsg = _gate.bind("sendmsg", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _get_errno = ctypes.get_errno
 
@@ -30,6 +40,8 @@ _TIMEVAL = struct.Struct("@ll")
 _LONGEST = 128  # sizeof(struct sockaddr_storage)
 # asm-generic/socket.h
 _SO_TYPE, _SO_SNDBUF, _SO_SNDTIMEO, _SO_PROTOCOL, _SO_DOMAIN, _SO_COOKIE = 3, 7, 21, 38, 39, 57
+_SURELY_OURS = (1 << 47) - mmap.PAGESIZE
+"""Below it every address is a program's, on all machines."""
 _MSG_ZEROCOPY = 0x400_0000  # linux/socket.h
 
 
@@ -91,6 +103,13 @@ def send_buffer(fd: int) -> int:
         OSError: EBADF, ENOTSOCK.
     """
     return _number(fd, _SO_SNDBUF)
+
+
+def is_user_range(address: int, size: int) -> bool:
+    """Whether a program's memory could be there, mapped or not: what the kernel looks at first of a buffer."""
+    if address + size <= _SURELY_OURS:
+        return True
+    return _sendto(-1, address, size, 0, None, 0) < 0 and _get_errno() != EFAULT
 
 
 def name(fd: int) -> bytes:

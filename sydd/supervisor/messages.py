@@ -14,6 +14,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sydd.kernel.sockets import is_user_range
 from sydd.supervisor.arguments import PAGE_SIZE, read_bytes
 from sydd.supervisor.failure import NaturalFailure
 from sydd.supervisor.sockaddr import LONGEST
@@ -28,9 +29,6 @@ _MOST_BYTES: Final = (1 << 31) - PAGE_SIZE  # MAX_RW_COUNT
 _MOST_CONTROL: Final = 1 << 20
 """More than any net.core.optmem_max lets a message have."""
 _INT_MAX: Final = 0x7FFF_FFFF
-_USER_END: Final = 1 << 63
-"""From here on no address is a program's, on any machine."""
-
 _ALIGN_32: Final = 4
 
 
@@ -79,13 +77,24 @@ class Message(NamedTuple):
         return sum(size for _, size in self.parts)
 
 
-def read_plain(reader: Reader, tid: int, buffer: tuple[int, int], name: tuple[int, int]) -> Message:
+def plain_content(address: int, size: int) -> tuple[tuple[int, int], ...]:
+    """The content of the message of sendto(2), which is looked at before the descriptor.
+
+    Raises:
+        NaturalFailure: EFAULT.
+    """
+    return _limited([(address, size)])
+
+
+def read_plain(
+    reader: Reader, tid: int, parts: tuple[tuple[int, int], ...], name: tuple[int, int]
+) -> Message:
     """The message of sendto(2).
 
     Args:
         reader: of the caller's memory.
         tid: the caller.
-        buffer: address and size of the content.
+        parts: of `plain_content`.
         name: address and size of the destination; none at address 0.
 
     Raises:
@@ -94,10 +103,10 @@ def read_plain(reader: Reader, tid: int, buffer: tuple[int, int], name: tuple[in
     address, size = name
     size &= 0xFFFFFFFF
     if not address:
-        return Message(b"", _limited([buffer]))
+        return Message(b"", parts)
     if size > LONGEST:
         raise NaturalFailure(errno.EINVAL)
-    return Message(read_bytes(reader, tid, address, size), _limited([buffer]))
+    return Message(read_bytes(reader, tid, address, size), parts)
 
 
 def read_message(reader: Reader, tid: int, address: int, layout: Layout) -> Message:
@@ -164,7 +173,7 @@ def _limited(parts: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     result = []
     for address, size in parts:
         taken = min(size, left)
-        if address + taken >= _USER_END:
+        if not is_user_range(address, taken):
             raise NaturalFailure(errno.EFAULT)
         result.append((address, taken))
         left -= taken

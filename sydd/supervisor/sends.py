@@ -35,6 +35,7 @@ from sydd.supervisor.messages import (
     Layout,
     Message,
     content,
+    plain_content,
     read_message,
     read_plain,
 )
@@ -127,8 +128,7 @@ class Sends:
         message = None
         if row.name == "sendto":
             _, buffer, size, _, name, name_size = registers
-            if buffer + min(size, CHUNK) >> 63:  # which is looked at before the descriptor
-                raise NaturalFailure(errno.EFAULT)
+            parts = plain_content(buffer, size)
         elif flags & _MSG_CMSG_COMPAT:
             if not row.narrow:
                 raise NaturalFailure(errno.EINVAL)
@@ -136,7 +136,7 @@ class Sends:
         fd = self._judge.take(tid, registers[0])
         try:
             if row.name == "sendto":
-                message = read_plain(self._reader, tid, (buffer, size), (name, name_size))
+                message = read_plain(self._reader, tid, parts, (name, name_size))
             about = sockets.about(fd)
             blocks = not (flags & socket.MSG_DONTWAIT or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK)
             whose = self._resolver.credentials if about.domain == socket.AF_UNIX else None

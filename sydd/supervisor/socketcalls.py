@@ -76,7 +76,12 @@ class SocketCalls:
             CallerGone: the caller has ended.
         """
         registers = notification.registers
-        fd = self._judge.take(notification.tid, registers[0])
+        try:
+            fd = self._judge.take(notification.tid, registers[0])
+        except NaturalFailure as failure:
+            if failure.errno == errno.ENOTSOCK and row.name == "connect":  # which reads the address first
+                self._address(notification.tid, *(registers[n] for n in row.extra))
+            raise
         try:
             about = sockets.about(fd)
             listens = row.name == "listen"

@@ -23,6 +23,9 @@ from tests.syscalls.signatures import SIGNATURES
 DENYING = Setting(("deny read ${cwd}/t/d/**", "allow net any"), Engine.SUPERVISOR)
 """Under it nothing may be written, and not everything read."""
 
+JUDGING = Setting(("allow write /**", "allow net any", "deny net 192.0.2.255"), Engine.HYBRID)
+"""Under it every address is judged, and all of those that are tried here are allowed."""
+
 TREE = [
     Entry(0, b"d", "directory", b""),
     Entry(1, b"f", "file", b""),
@@ -35,6 +38,9 @@ HELD = (
     opened(b"f", os.O_RDONLY),
     opened(b"d/f", os.O_PATH),
     do("inotify_init1", "#0"),
+    # Of datagrams, whose addresses are paths: nothing leaves the tree.
+    do("socketpair", "#1", "#2", "#0", "@8"),
+    do("socket", "#1", "#2", "#0"),
 )
 
 ADDRESSES = (
@@ -77,15 +83,35 @@ _pointers = st.one_of(
     st.just("@512"),
 )
 # Not those that the programs inherit: linkat(2) asks who opened a descriptor.
-_descriptors = st.sampled_from((-100, -100, 3, 4, 5, 6, 99, -1, 1 << 31, (1 << 32) + 3, (1 << 63) + 4)).map(
-    number
-)
+_descriptors = st.sampled_from(
+    (-100, -100, 3, 4, 5, 6, 7, 9, 99, -1, 1 << 31, (1 << 32) + 3, (1 << 63) + 4)
+).map(number)
 _sizes = st.sampled_from(
     (0, 1, 7, 8, 16, 23, 24, 25, 32, 256, 4096, 4097, 65536, 65537, 1 << 31, 1 << 32, 1 << 63, -1)
 )
 _bits = st.lists(st.integers(0, 63), max_size=3).map(lambda bits: sum({1 << bit for bit in bits}))
 _flags = st.one_of(
     _bits, st.sampled_from((0, 0, 0, 0x100, 0x200, 0x400, 0x1000, 0o100, 0o102, 0o1000, 0x410000))
+)
+_names = st.sampled_from(
+    (b"", b"\1", b"\1\0", b"\0\0", b"\1\0there", b"\1\0f", b"\1\0none", b"\1\0\0none", b"\2\0xx")
+)
+_ancillary = st.one_of(
+    st.just(b""),
+    st.binary(max_size=40),
+    st.builds(
+        lambda length, level, kind, content: struct.pack("=Qii", length, level, kind) + content,
+        st.sampled_from((0, 15, 16, 20, 20, 24, 28, 28, 1 << 40)),
+        st.sampled_from((0, 1, 1, 1, 41)),
+        st.sampled_from((0, 1, 1, 2, 3)),
+        st.sampled_from((b"", b"\3\0\0\0", b"\3\0\0\0\5\0\0\0", b"\xff" * 4, bytes(12), b"\x63\0\0\0")),
+    ),
+)
+_messages = st.builds(
+    lambda name, content, control: f"%{name.hex()},{content.hex()},{control.hex()}",
+    _names,
+    st.binary(max_size=9),
+    _ancillary,
 )
 _anything = st.one_of(_pointers, _pointers, _sizes.map(number), _flags.map(number))
 _requests = st.builds(
@@ -119,6 +145,9 @@ _POINTERS = frozenset(
         "arg",
         "buffer",
         "addr",
+        "buff",
+        "msg",
+        "mmsg",
     ]
 )
 """Names that the kernel gives to arguments that are addresses."""
@@ -138,6 +167,8 @@ def _register(row: Row, place: int) -> st.SearchStrategy[str]:
     if row.name == "ioctl" and place == 1:
         return _requests
     names = SIGNATURES.get(row.name, ())
+    if row.operation is Operation.SEND and place in row.extra:
+        return st.one_of(_anything, _names.map(data), _messages, st.sampled_from((2, 7, 8)).map(number))
     if place < len(names) and names[place] in _POINTERS:
         return _anything
     # Not an address, which differs from program to program.
@@ -166,6 +197,8 @@ _OF_OTHERS = frozenset(
 )
 """With random arguments these would reach whatever runs here; or they are of another ABI."""
 
+_ABOUT_ADDRESSES = (Operation.SOCKET, Operation.SEND)
+
 TRIED = [
     row for row in ROWS if row.name in KNOWN and row.name not in _LEFT_OUT and row.operation not in _OF_OTHERS
 ]
@@ -173,8 +206,8 @@ TRIED = [
 
 @pytest.fixture(scope="module")
 def sessions(place: Arena) -> Iterator[Arena]:
-    """The programs: two settings that allow everything, one that allows nothing."""
-    with place.open({**SETTINGS, "denying": DENYING}) as arena:
+    """The programs: settings that allow everything, one that allows nothing."""
+    with place.open({**SETTINGS, "judging": JUDGING, "denying": DENYING}) as arena:
         yield arena
 
 
@@ -214,6 +247,8 @@ def check(sessions: Arena, row: Row, script: list[str]) -> None:
     if row.operation is Operation.REFUSED:
         assert {_answer(got) for got in (*results.values(), denied)} == {(-1, row.errno)}
         return
+    if row.fd is None or row.operation not in _ABOUT_ADDRESSES:
+        del results["judging"]  # which sockets it lets be made is told elsewhere
     for name, got in results.items():
         answer = _answer(got)
         assert answer == natively or is_known(row, script, natively, answer), (

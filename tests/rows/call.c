@@ -13,7 +13,8 @@
  *
  * Arguments: #N a number; =HEX a string; &HEX bytes; ~ a bad pointer; >HEX a string whose end is the last byte before
  * an unmapped page; !HEX one that runs into that page; @N a buffer of N bytes to be filled; $ the result of the last
- * `do`; *HEX,FLAGS a struct xattr_args about these bytes; |HEX a string that lies across two pages.
+ * `do`; *HEX,FLAGS a struct xattr_args about these bytes; |HEX a string that lies across two pages;
+ * %HEX,HEX,HEX a struct mmsghdr with this name, content and ancillary data.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -97,6 +99,20 @@ static uint64_t argument(const char *word)
         arguments->value = (uintptr_t)bytes;
         arguments->flags = (uint32_t)strtoul(strchr(word, ',') + 1, NULL, 0);
         return (uintptr_t)arguments;
+    }
+    case '%': {
+        struct mmsghdr *message = calloc(1, sizeof *message);
+        struct iovec *vector = calloc(1, sizeof *vector);
+        const char *content = strchr(word, ',') + 1, *control = strchr(content, ',') + 1;
+        message->msg_hdr.msg_name = calloc(1, strlen(word));
+        message->msg_hdr.msg_namelen = (socklen_t)unhex(word + 1, message->msg_hdr.msg_name);
+        message->msg_hdr.msg_iov = vector;
+        message->msg_hdr.msg_iovlen = 1;
+        vector->iov_base = calloc(1, strlen(word));
+        vector->iov_len = unhex(content, vector->iov_base);
+        message->msg_hdr.msg_control = calloc(1, strlen(word));
+        message->msg_hdr.msg_controllen = unhex(control, message->msg_hdr.msg_control);
+        return (uintptr_t)message;
     }
     }
     fprintf(stderr, "call: what is %s?\n", word);
