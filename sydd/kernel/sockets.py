@@ -106,7 +106,7 @@ def send_buffer(fd: int) -> int:
 
 
 def is_user_range(address: int, size: int) -> bool:
-    """Whether a program's memory could be there, mapped or not: what the kernel looks at first of a buffer."""
+    """Whether a program's memory could be there, mapped or not, which the kernel looks at first of all."""
     if address + size <= _SURELY_OURS:
         return True
     return _sendto(-1, address, size, 0, None, 0) < 0 and _get_errno() != EFAULT

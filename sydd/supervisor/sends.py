@@ -58,6 +58,7 @@ _SHORTEST_LIMIT: Final = 1 << 17
 _MSG_CMSG_COMPAT: Final = 0x8000_0000
 _MSG_FASTOPEN: Final = 0x2000_0000
 _STREAMING: Final = (socket.IPPROTO_TCP, 262)  # and MPTCP: these pass over the name of a message
+_DATAGRAMS: Final = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 _COUNT = struct.Struct("=I")
 
 
@@ -80,6 +81,11 @@ class _Call(NamedTuple):
     flags: int
     blocks: bool
     whose: Credentials | None
+
+    @property
+    def goes_whole(self) -> bool:
+        """Whether a message is sent in one piece, or not at all."""
+        return self.about.kind != socket.SOCK_STREAM and self.about.domain in _DATAGRAMS
 
 
 class _To(NamedTuple):
@@ -202,13 +208,7 @@ class Sends:
             if message.control:
                 scope = self._scope(call, message.name)
                 ancillary.take(tid, call.about.domain, scope, self._resolver.descriptors)
-            limit = CHUNK
-            if call.about.kind != socket.SOCK_STREAM:
-                # One byte more than what can be sent: of that the kernel says what is wrong.
-                limit = max(sockets.send_buffer(call.fd), _SHORTEST_LIMIT) + 1
-            data = content(self._reader, tid, message, 0, limit)
-            if len(data) < min(message.size, limit) and call.about.kind != socket.SOCK_STREAM:
-                raise NaturalFailure(errno.EFAULT)
+            data = self._content(call, message)
             if self._resolver.credentials is not None:
                 # From here on; to look into the caller takes the worker's own.
                 credentials.assume(self._resolver.credentials)
@@ -229,12 +229,25 @@ class Sends:
             self._judge.make_sure(call.notification, confines=to.address is not None)
             # A process that becomes the caller may not be able to read its memory.
             source = None if call.whose is not None else Source(self._reader, tid, message)
-            streams = call.about.kind == socket.SOCK_STREAM
+            streams = not call.goes_whole
             delivery = Delivery(call.fd, call.flags, to.raw, ancillary, data, source, streams=streams)
             return self._send(call, message, to, delivery, told)
         finally:
             ancillary.close()
             credentials.restore()
+
+    def _content(self, call: _Call, message: Message) -> bytes:
+        """The content of a datagram, or the beginning of a stream's."""
+        tid = call.notification.tid
+        if not call.goes_whole:
+            return content(self._reader, tid, message, 0, CHUNK)
+        limit = max(sockets.send_buffer(call.fd), _SHORTEST_LIMIT)
+        if message.size > limit:
+            return bytes(limit + 1)  # which the kernel refuses, without looking at it
+        data = content(self._reader, tid, message, 0, message.size)
+        if len(data) < message.size:
+            raise NaturalFailure(errno.EFAULT)
+        return data
 
     @staticmethod
     def _scope(call: _Call, name: bytes) -> int:
@@ -276,7 +289,7 @@ class Sends:
             result = delivery.once(0 if opens else socket.MSG_DONTWAIT)
             if result >= 0:
                 self._learn(call, to)
-                if not call.blocks or call.about.kind != socket.SOCK_STREAM or result == message.size:
+                if not call.blocks or call.goes_whole or result == message.size:
                     return answers.value(result)
             elif result != -errno.EAGAIN or not call.blocks:
                 self._signal(call, result)

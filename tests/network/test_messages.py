@@ -22,7 +22,8 @@ def header(to=None, parts=(b"text",), control=b"", **other):
     for part in parts:
         places += part if isinstance(part, tuple) else (at(part), len(part))
     f = dict(name=at(to) if to else 0, name_size=len(to or b""), vector=at(struct.pack(f"={len(places)}Q",
-        *places)), count=len(places) // 2, control=at(control) if control else 0, control_size=len(control or b""), flags=0)
+        *places)), count=len(places) // 2, control=at(control) if control else 0,
+    control_size=len(control or b""), flags=0)
     if "place" in other:
         f["control"] = other.pop("place")
     f.update(other)
@@ -58,14 +59,20 @@ CASES = {
     "pointers": """
 there, s = udp(), socket.socket(INET, DGRAM)
 to = inet(there)
-print(sendto(s, b"x", to, pointer=BAD, length=1), sendto(s, b"x", BAD, size=16), sendto(s, b"x", None, size=16))
-print(sendto(s, b"x", to, size=129), sendto(s, b"x", to, size=-1), sendto(s, b"x", to, size=8), sendto(s, b"x", to, size=0))
+print(sendto(s, b"x", to, pointer=BAD, length=1), sendto(s, b"x", BAD, size=16), sendto(s, b"x", None,
+    size=16))
+print(sendto(s, b"x", to, size=129), sendto(s, b"x", to, size=-1), sendto(s, b"x", to, size=8), sendto(s,
+    b"x", to, size=0))
 print(sendto(s, b"x", to, pointer=1 << 63, length=1), sendto(s, b"x", to, pointer=(1 << 64) - 1, length=1))
-print(did(call(46, s.fileno(), BAD, 0)), did(call(46, s.fileno(), 0, 0)), did(call(46, 99, BAD, 0)), did(call(46, 1, BAD, 0)))
-print(sendmsg(s, to, vector=BAD), sendmsg(s, to, count=1025), sendmsg(s, to, count=0), sendmsg(s, to, [(at(b"x"), 1 << 63)]))
-print(sendmsg(s, to, [(BAD, 1)]), sendmsg(s, to, [b"x", (BAD, 1)]), sendmsg(s, to, [(BAD, 0)]), sendmsg(s, to, [(0, 0)]))
+print(did(call(46, s.fileno(), BAD, 0)), did(call(46, s.fileno(), 0, 0)), did(call(46, 99, BAD, 0)),
+    did(call(46, 1, BAD, 0)))
+print(sendmsg(s, to, vector=BAD), sendmsg(s, to, count=1025), sendmsg(s, to, count=0), sendmsg(s, to,
+    [(at(b"x"), 1 << 63)]))
+print(sendmsg(s, to, [(BAD, 1)]), sendmsg(s, to, [b"x", (BAD, 1)]), sendmsg(s, to, [(BAD, 0)]),
+    sendmsg(s, to, [(0, 0)]))
 print(sendmsg(s, to, [(1 << 63, 0)]), sendmsg(s, to, [(at(b"x"), -1 & (1 << 64) - 1)]))
-print(sendmsg(s, to, name=BAD), sendmsg(s, to, name=0), sendmsg(s, to, name_size=1 << 31), sendmsg(s, to, name_size=4000))
+print(sendmsg(s, to, name=BAD), sendmsg(s, to, name=0), sendmsg(s, to, name_size=1 << 31), sendmsg(s, to,
+    name_size=4000))
 print(sendmsg(s, to, place=BAD, control_size=16), sendmsg(s, to, place=BAD, control_size=1 << 40))
 print(sendmsg(s, to, place=at(bytes(20)), control_size=1 << 21), sendmsg(s, to, control_size=24))
 print(sendmsg(s, to, [b"x"] * 1024), len(there.recv(2000)))
@@ -96,10 +103,12 @@ print(did(call(307, s.fileno(), page, 2, 0)), did(call(307, 99, page, 2, 0)))
 there, s = udp(), socket.socket(INET, DGRAM)
 to = inet(there)
 print(sendto(s, b"x", struct.pack("=H", 0) + to[2:]), sendto(s, b"x", struct.pack("=H", 99) + to[2:]))
-print(sendto(s, b"x", to + bytes(100)), sendto(s, b"x", to[:15]), sendto(s, b"x", b"x"), sendto(s, b"x", to[:2] + bytes(14)))
+print(sendto(s, b"x", to + bytes(100)), sendto(s, b"x", to[:15]), sendto(s, b"x", b"x"), sendto(s, b"x",
+    to[:2] + bytes(14)))
 six = socket.socket(SIX, DGRAM)
 raw = struct.pack("=H", SIX) + to[2:4] + bytes(4) + bytes(10) + b"\\xff\\xff" + to[4:8] + bytes(4)
-print(sendto(six, b"x", to), sendto(six, b"x", raw), sendto(six, b"x", raw[:24]), sendto(six, b"x", raw[:23]), sendto(six, b"x", bytes(16)))
+print(sendto(six, b"x", to), sendto(six, b"x", raw), sendto(six, b"x", raw[:24]), sendto(six, b"x",
+    raw[:23]), sendto(six, b"x", bytes(16)))
 six.connect(("::ffff:127.0.0.1", there.getsockname()[1]))
 print(sendto(six, b"x", bytes(16)), sendto(six, b"x", bytes(2)), six.send(b"x"), sendto(six, b"x", None))
 print(attempt(s.sendto, b"x", ("255.255.255.255", 9)), attempt(s.send, b"x"), sendmsg(s), sendmsg(s, to))
@@ -107,26 +116,31 @@ s.connect(there.getsockname())
 print(sendmsg(s), sendto(s, b"x", None), s.send(b"y"))
 print(did(call(42, s.fileno(), at(bytes(16)), 16)), attempt(s.send, b"x"), attempt(s.getpeername))
 one, other = socket.socketpair(UNIX, STREAM)
-print(sendto(one, b"x", to), sendmsg(one, to), sendto(socket.socket(UNIX), b"x", to), sendmsg(socket.socket()))
+print(sendto(one, b"x", to), sendmsg(one, to), sendto(socket.socket(UNIX), b"x", to),
+    sendmsg(socket.socket()))
 one, other = socket.socketpair(UNIX, PACKETS)
 print(sendto(one, b"x", to), sendmsg(one, to), sendmsg(one, b"xx"), other.recv(9))
 server = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(server.getsockname())
-print(sendto(client, b"x", to), sendmsg(client, to), sendmsg(client, to[:3]), sendto(client, b"x", bytes(16)))
+print(sendto(client, b"x", to), sendmsg(client, to), sendmsg(client, to[:3]), sendto(client, b"x",
+    bytes(16)))
 """,
     "unix": """
 there = socket.socket(UNIX, DGRAM)
 there.bind("there")
 s = socket.socket(UNIX, DGRAM)
 path = struct.pack("=H", UNIX) + b"there"
-print(sendto(s, b"x", path), sendto(s, b"x", path + b"\\0rest"), sendto(s, b"x", path[:2]), sendto(s, b"x", path + bytes(103)))
-print(sendto(s, b"x", path + bytes(105)), attempt(s.sendto, b"x", "missing"), attempt(s.sendto, b"x", "there/below"))
+print(sendto(s, b"x", path), sendto(s, b"x", path + b"\\0rest"), sendto(s, b"x", path[:2]), sendto(s,
+    b"x", path + bytes(103)))
+print(sendto(s, b"x", path + bytes(105)), attempt(s.sendto, b"x", "missing"), attempt(s.sendto, b"x",
+    "there/below"))
 open("plain", "w").close()
 print(attempt(s.sendto, b"x", "plain"), attempt(s.sendto, b"x", "\\0nobody"), attempt(s.sendto, b"x", "."))
 stream = socket.socket(UNIX)
 stream.bind("stream")
 stream.listen()
-print(attempt(s.sendto, b"x", "stream"), attempt(s.connect, "stream"), attempt(s.sendto, b"x" * 1_000_000, "there"))
+print(attempt(s.sendto, b"x", "stream"), attempt(s.connect, "stream"), attempt(s.sendto,
+    b"x" * 1_000_000, "there"))
 os.chmod("there", 0)
 if os.geteuid():
     print(attempt(s.sendto, b"x", "there"))
@@ -142,17 +156,21 @@ reader, writer = os.pipe()
 path_only = os.open(".", os.O_PATH)
 def pass_on(*fds, **more):
     return sendmsg(one, None, [b"x"], cmsg(1, 1, struct.pack(f"={len(fds)}i", *fds), **more))
-print(pass_on(writer, path_only, writer), pass_on(99), pass_on(-1), pass_on(), pass_on(writer, 99), pass_on(*[writer] * 254))
+print(pass_on(writer, path_only, writer), pass_on(99), pass_on(-1), pass_on(), pass_on(writer, 99),
+    pass_on(*[writer] * 254))
 data, fds, flags, _ = socket.recv_fds(other, 9, 300)
 for fd in fds[::2]:
     os.write(fd, b"through")
-print(data, len(fds), os.read(reader, 99), os.fstat(fds[1]) == os.stat("."), [os.get_inheritable(fd) for fd in fds])
+print(data, len(fds), os.read(reader, 99), os.fstat(fds[1]) == os.stat("."),
+    [os.get_inheritable(fd) for fd in fds])
 print(pass_on(*[writer] * 253), len(socket.recv_fds(other, 9, 300)[1]))
-print(sendmsg(one, None, [b""], cmsg(1, 1, struct.pack("=i", writer))), sendmsg(one, None, [b"x"], cmsg(1, 1, bytes(3))))
+print(sendmsg(one, None, [b""], cmsg(1, 1, struct.pack("=i", writer))), sendmsg(one, None, [b"x"],
+    cmsg(1, 1, bytes(3))))
 both = cmsg(1, 1, struct.pack("=i", writer)) + cmsg(1, 1, struct.pack("=i", reader))
 print(sendmsg(one, None, [b"x"], both), len(socket.recv_fds(other, 9, 9)[1]))
 good = cmsg(1, 1, struct.pack("=i", writer))
-print([sendmsg(one, None, [b"x"], good + more) for more in (b"x", bytes(16), cmsg(1, 1, b"", 15), cmsg(1, 9, b"xxxx"), cmsg(5, 1, b""))])
+print([sendmsg(one, None, [b"x"], good + more) for more in (b"x", bytes(16), cmsg(1, 1, b"", 15), cmsg(1,
+    9, b"xxxx"), cmsg(5, 1, b""))])
 print(sendmsg(one, None, [b"x"], cmsg(1, 1, b"", 1 << 40)), sendmsg(one, None, [b"x"], b"short"))
 """,
     "credentials": """
@@ -172,15 +190,21 @@ there, s = udp(), udp()
 to = inet(there)
 there.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
 there.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
-for level, kind, content in ((0, 1, b"\\x10"), (0, 2, struct.pack("=i", 9)), (0, 8, struct.pack("=i", 0) + b"\\x7f\\0\\0\\1" + bytes(4)),
-        (0, 8, struct.pack("=i", 1) + bytes(8)), (0, 8, bytes(5)), (17, 103, struct.pack("=H", 2)), (1, 1, bytes(4)), (1, 2, bytes(12)),
-        (0, 99, bytes(4)), (1, 99, bytes(4)), (99, 1, bytes(4)), (0, 2, bytes(4)), (0, 2, struct.pack("=i", 256))):
+for level, kind, content in ((0, 1, b"\\x10"), (0, 2, struct.pack("=i", 9)), (0, 8, struct.pack("=i",
+    0) + b"\\x7f\\0\\0\\1" + bytes(4)),
+        (0, 8, struct.pack("=i", 1) + bytes(8)), (0, 8, bytes(5)), (17, 103, struct.pack("=H", 2)), (1,
+    1, bytes(4)), (1, 2, bytes(12)),
+        (0, 99, bytes(4)), (1, 99, bytes(4)), (99, 1, bytes(4)), (0, 2, bytes(4)), (0, 2,
+    struct.pack("=i", 256))):
     print(level, kind, sendmsg(s, to, control=cmsg(level, kind, content)))
 print([there.recvmsg(9, 99)[:2] for _ in range(9)])
-print(sendmsg(s, to, control=bytes(16)), sendmsg(s, to, control=bytes(15)), sendmsg(s, to, control=cmsg(0, 1, b"xxxx", 99)))
+print(sendmsg(s, to, control=bytes(16)), sendmsg(s, to, control=bytes(15)), sendmsg(s, to,
+    control=cmsg(0, 1, b"xxxx", 99)))
 there, s = udp(SIX, "::1"), udp(SIX, "::1")
-to = struct.pack("=H", SIX) + struct.pack("!H", there.getsockname()[1]) + bytes(4) + socket.inet_pton(SIX, "::1") + bytes(4)
-for kind, content in ((50, socket.inet_pton(SIX, "::1") + bytes(4)), (50, bytes(4)), (52, struct.pack("=i", 9)), (67, struct.pack("=i", 8)), (62, bytes(4)), (99, bytes(4))):
+to = struct.pack("=H", SIX) + struct.pack("!H",
+    there.getsockname()[1]) + bytes(4) + socket.inet_pton(SIX, "::1") + bytes(4)
+for kind, content in ((50, socket.inet_pton(SIX, "::1") + bytes(4)), (50, bytes(4)), (52,
+    struct.pack("=i", 9)), (67, struct.pack("=i", 8)), (62, bytes(4)), (99, bytes(4))):
     print(kind, sendmsg(s, to, control=cmsg(41, kind, content)))
 """,
     "closed": """
@@ -236,7 +260,8 @@ threading.Timer(0.1, lambda: other.recv(9)).start()
 print(sendmsg(one), sendmsg(one, flags=socket.MSG_DONTWAIT))
 def many():
     vector = at(header() + bytes(8) + header() + bytes(8))
-    return did(call(307, one.fileno(), vector, 2, 0)), struct.unpack_from("=I", ctypes.string_at(vector, 128), 56)
+    return did(call(307, one.fileno(), vector, 2, 0)), struct.unpack_from("=I", ctypes.string_at(vector,
+    128), 56)
 threading.Timer(0.1, lambda: (other.recv(9), time.sleep(0.2), other.recv(9))).start()
 result, told = many()
 print(result in (1, 2), told)
@@ -276,10 +301,12 @@ print(sendmsg(one), heard)
 there, s = udp(), udp()
 to = inet(there)
 print(sendmsg(s, to, flags=socket.MSG_MORE), sendmsg(s, to, [b"more"]), there.recv(99))
-print(sendto(s, b"x", to, socket.MSG_OOB), sendto(s, b"x", to, socket.MSG_DONTROUTE), sendto(s, b"x", to, socket.MSG_CONFIRM))
+print(sendto(s, b"x", to, socket.MSG_OOB), sendto(s, b"x", to, socket.MSG_DONTROUTE), sendto(s, b"x", to,
+    socket.MSG_CONFIRM))
 print(sendmsg(s, to, [b"x" * 65507]), sendmsg(s, to, [b"x" * 65508]), sendmsg(s, to, [b"x" * 300_000]))
 s.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY
-print(sendmsg(s, to, [b"copy"], flags=0x4000000), there.recv(9), there.recv(9), len(there.recv(70000)), there.recv(9))
+print(sendmsg(s, to, [b"copy"], flags=0x4000000), there.recv(9), there.recv(9), len(there.recv(70000)),
+    there.recv(9))
 select.select([], [], [s], 5)
 data, control, flags, _ = s.recvmsg(9, 99, socket.MSG_ERRQUEUE)
 print(control[0][:2], struct.unpack_from("=IBBBBII", control[0][2])[:3])
@@ -289,7 +316,8 @@ end, _ = server.accept()
 print(sendmsg(client, None, [b"ab"], flags=socket.MSG_OOB), end.recv(9, socket.MSG_OOB), end.recv(9))
 fresh = socket.socket()
 print(sendto(fresh, b"fast", inet(server), socket.MSG_FASTOPEN), server.accept()[0].recv(9))
-print(sendto(fresh, b"x", inet(server), socket.MSG_FASTOPEN), sendto(socket.socket(), b"x", bytes(16), socket.MSG_FASTOPEN))
+print(sendto(fresh, b"x", inet(server), socket.MSG_FASTOPEN), sendto(socket.socket(), b"x", bytes(16),
+    socket.MSG_FASTOPEN))
 print(sendmsg(socket.socket(), None, flags=socket.MSG_FASTOPEN), sendmsg(s, to, flags=socket.MSG_FASTOPEN))
 fresh = socket.socket()
 fresh.setblocking(False)
@@ -298,7 +326,13 @@ print(sendmsg(fresh, inet(server), flags=socket.MSG_FASTOPEN) in ("-EINPROGRESS"
 }
 
 
-@pytest.mark.parametrize("text", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=name, marks=[pytest.mark.slow] if name in ("waiting", "signals") else [])
+        for name, text in CASES.items()
+    ],
+)
 def test_as_natively(text: str, arena: Arena) -> None:
     """The same output, line by line."""
     argv = arena.python(PRELUDE + text)
