@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 from sydd.control.peer import Peer
 from sydd.daemon import views
 from sydd.daemon.access import Access
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.sessions import Session
-from sydd.daemon.supervised import SessionFailedError
 from sydd.policy import refused
 from sydd.policy.errors import PolicyError
 from sydd.policy.lock import Asker, Lock, check_change, turned

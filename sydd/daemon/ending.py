@@ -26,24 +26,30 @@ PAUSE = 0.01
 """Seconds between two looks, which the killed take to go."""
 
 
-def processes_below(keeper: int) -> list[int]:
-    """The processes of the session of a keeper: those below it that have a filter more than it has."""
-    filters = filter_count(keeper)
+def processes_below(keeper: int, *, inside: bool = False) -> list[int]:
+    """The processes of the session of a keeper: those below it that have a filter more than it has.
+
+    Args:
+        keeper: a process that lives.
+        inside: whether it is a process of the session itself, whose keeper has gone.
+    """
+    filters = filter_count(keeper) - inside
     return [pid for pid in descendants(keeper) if filter_count(pid) > filters]
 
 
-def signal_below(keeper: int, number: int) -> int:
+def signal_below(keeper: int, number: int, *, inside: bool = False) -> int:
     """Send a signal to every process of the session of a keeper.
 
     Args:
         keeper: a process that lives.
         number: of the signal.
+        inside: as for `processes_below`.
 
     Returns:
         How many got it.
     """
     reached = 0
-    filters = filter_count(keeper)
+    filters = filter_count(keeper) - inside
     for pid in descendants(keeper):
         try:
             handle = pidfd_open(pid)
@@ -71,17 +77,20 @@ def _is_below(pid: int, keeper: int) -> bool:
     return False
 
 
-async def end_below(keeper: int) -> int:
+async def end_below(keeper: int, *, inside: bool = False) -> int:
     """SIGKILL every process of the session of a keeper until none is left.
 
+    Args:
+        keeper: a process that lives.
+        inside: as for `processes_below`.
+
     Returns:
-        How many were hit; some twice, where they took their time.
+        How many there were.
     """
     hit = 0
     for _ in range(ROUNDS):
-        reached = signal_below(keeper, signal.SIGKILL)
-        hit = max(hit, reached)
-        if not any(_lives(pid) for pid in processes_below(keeper)):
+        hit = max(hit, signal_below(keeper, signal.SIGKILL, inside=inside))
+        if not any(_lives(pid) for pid in processes_below(keeper, inside=inside)):
             break
         await asyncio.sleep(PAUSE)
     return hit

@@ -9,6 +9,7 @@ the place where they are missing, and holds up nobody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import json
 import time
@@ -144,6 +145,7 @@ class Hub:
         self._log = log
         self._rings: OrderedDict[int, _Ring] = OrderedDict()
         self._subscriptions: set[Subscription] = set()
+        self._alone = asyncio.Event()
         self._lost_before = 0
         self._next = 1
         for line in log.lines() if log else ():
@@ -234,10 +236,25 @@ class Hub:
         self._subscriptions.add(subscription)
         return subscription
 
+    async def close(self, seconds: float) -> None:
+        """End all subscriptions, and wait until each has been told what was queued for it.
+
+        Args:
+            seconds: how long that may take.
+        """
+        for subscription in self._subscriptions:
+            subscription.end()
+        self._alone.clear()
+        if self._subscriptions:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._alone.wait(), seconds)
+
     def _leave(self, subscription: Subscription) -> None:
         if subscription in self._subscriptions:
             self._subscriptions.discard(subscription)
             self._lost_before += subscription.lost
+            if not self._subscriptions:
+                self._alone.set()
 
 
 class Subscription:
@@ -274,7 +291,11 @@ class Subscription:
 
     def offer(self, record: Record) -> None:
         """Queue a record if it is wanted; count it where the queue is full."""
-        if self._owner not in (None, record.owner) or self._session not in ("", record.session):
+        if (
+            self._closed
+            or self._owner not in (None, record.owner)
+            or self._session not in ("", record.session)
+        ):
             return
         if len(self._queue) >= QUEUE:
             self._lost += 1
@@ -300,8 +321,12 @@ class Subscription:
             self._ready.clear()
             await self._ready.wait()
 
+    def end(self) -> None:
+        """Queue no more; what is queued can still be had."""
+        self._closed = True
+        self._ready.set()
+
     def close(self) -> None:
         """Stop listening; what is queued can still be had."""
-        self._closed = True
+        self.end()
         self._leave(self)
-        self._ready.set()

@@ -8,11 +8,12 @@ from typing import Any
 
 from sydd.daemon.bounds import Bounds
 from sydd.daemon.cgroups import Cgroups
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.link import Link
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
-from sydd.daemon.supervised import LINGER, SessionFailedError, Supervised
+from sydd.daemon.supervised import LINGER, Supervised
 from sydd.kernel.fd import FdSet, FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
 from sydd.supervisor.procfs import parent_of

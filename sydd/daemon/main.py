@@ -33,6 +33,9 @@ from sydd.policy.errors import PolicyError
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
+LAST_WORDS = 2
+"""Seconds that subscribers may take to read what was told last, when the daemon stops."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon.
@@ -129,13 +132,16 @@ class _Daemon:
             server = await self._serve(hub, registry)
             await stop.wait()
             self._manager.stopping()
-            await server.close()
-            if self._keep == "always" or (self._keep == "auto" and kept.present):
-                registry.leave_all()
-            else:
+            registry.refuse("the daemon is about to stop")
+            keep = self._keep == "always" or (self._keep == "auto" and kept.present)
+            if not keep:
                 await registry.end_all("the daemon was stopped")
+            await hub.close(LAST_WORDS)
+            await asyncio.sleep(0.05)  # for what is on its way through the sockets
+            await server.close()
+            if keep:
+                registry.leave_all()
         finally:
-            await asyncio.sleep(0)  # what was told last is logged
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sydd.daemon.cgroups import Cgroups
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import PLANNED
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots
@@ -16,7 +17,6 @@ from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
-from sydd.daemon.supervised import SessionFailedError
 from sydd.kernel.fd import FileDescriptor
 
 REMEMBERED = 100
@@ -43,6 +43,7 @@ class Registry:
         self._cgroups = cgroups
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
+        self._refusal = ""
         self.restarts = 0
         self.refused: Counter[str] = Counter()
 
@@ -83,6 +84,8 @@ class Registry:
             QuotaExceededError: the user has as many as it may have.
             SessionFailedError: it cannot be prepared.
         """
+        if self._refusal:
+            raise SessionFailedError(self._refusal)
         try:
             session = self._begin(replace(spec, grouped=self._groups(spec)))
             session.state.argv = list(argv)
@@ -154,6 +157,14 @@ class Registry:
     async def end_all(self, why: str) -> None:
         """End every session."""
         await asyncio.gather(*(session.end(why) for session in self.living()))
+
+    def refuse(self, why: str) -> None:
+        """Begin no more sessions.
+
+        Args:
+            why: what is said to whoever wants one.
+        """
+        self._refusal = why
 
     def leave_all(self) -> None:
         """Close what this process has of the sessions, and let them run on."""

@@ -19,13 +19,13 @@ from sydd.control.peer import Peer
 from sydd.daemon import views
 from sydd.daemon.access import identity_of
 from sydd.daemon.changes import Changes
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub, Lost
 from sydd.daemon.profiles import Profiles
 from sydd.daemon.quota import QuotaExceededError
 from sydd.daemon.registry import Registry
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
-from sydd.daemon.supervised import SessionFailedError
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
 from sydd.policy.lock import Asker

@@ -11,8 +11,9 @@ from typing import Any
 
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import end_below, remove_directory, signal_below
+from sydd.daemon.ending import PAUSE, end_below, interrupt, remove_directory, signal_below
 from sydd.daemon.errand import ErrandError
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
 from sydd.daemon.kept import Kept
@@ -21,9 +22,9 @@ from sydd.daemon.spawn import spawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
-from sydd.daemon.supervised import LINGER, SERVE, SessionFailedError
+from sydd.daemon.supervised import LINGER, SERVE
 from sydd.kernel.fd import FileDescriptor
-from sydd.kernel.pidfd import exit_status
+from sydd.kernel.pidfd import exit_status, knows_exit_status
 
 EXIT_FAILED = 125
 
@@ -31,6 +32,9 @@ EXIT_FAILED = 125
 PREPARE = 60
 """Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
 
+
+COLLECTED = 100
+"""How often the command's status is looked for, which is there when its parent has collected it."""
 
 ATTACH = 60
 """Seconds after which a session that nobody attaches to is ended."""
@@ -282,8 +286,18 @@ class Session(Kept):
             with contextlib.suppress(SessionFailedError):
                 await self._wait_for("keeper", LINGER)
         if self.state.status is None and self._held.has("command"):
-            self.state.status = exit_status(self._held.fileno("command"))
+            self.state.status = await self._collected_status()
         await self.end(self.state.failure)
+
+    async def _collected_status(self) -> int | None:
+        """How the command ended, as soon as its parent has collected it; None where that cannot be known."""
+        handle = self._held.fileno("command")
+        for _ in range(COLLECTED if knows_exit_status() else 0):
+            status = exit_status(handle)
+            if status is not None or not self._lives("parent"):
+                return status
+            await asyncio.sleep(PAUSE)
+        return None
 
     async def end(self, failure: str = "") -> None:
         """End it: its processes, its worker, and all that it leaves. Once it has begun, wait for it.
@@ -303,15 +317,19 @@ class Session(Kept):
             await self._end_worker()
             await self.bounds.remove(LINGER)
         finally:
-            await self._forget()
+            await self._give_up()
 
     async def _end_processes(self) -> None:
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
-        parent = self.roots().parent
-        if parent and self._held.has("listener"):
-            await end_below(parent)
+        roots = self.roots()
+        if roots.parent and self._held.has("listener"):
+            await end_below(roots.parent)
+        elif roots.command:
+            # Without its keeper; what had lost its parent before is found by the control group alone.
+            await end_below(roots.command, inside=True)
+            interrupt(self._held.fileno("command"))
 
     def _watch_time(self) -> None:
         self.bounds.watch_time(time.monotonic() - self.state.began, lambda text: self._spawn(self.end(text)))
@@ -325,7 +343,7 @@ class Session(Kept):
         except ErrandError as error:
             self.journal.trouble(f"the directory {self.state.tmp} is left: {error}")
 
-    async def _forget(self) -> None:
+    async def _give_up(self) -> None:
         self.questions.close()
         for link in (self._link, self._keeper):
             if link is not None:

@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from sydd.daemon.ending import interrupt
+from sydd.daemon.expecting import Expecting, SessionFailedError
 from sydd.daemon.holdings import Holdings
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots, is_alive
@@ -45,25 +46,7 @@ ASK_SECONDS = 60
 """Seconds after which a question is denied, where the worker says nothing else."""
 
 
-class SessionFailedError(Exception):
-    """The session cannot begin, or go on.
-
-    Args:
-        message: why.
-        kind: "policy" where the profile or a rule is wrong, else "setup".
-        place: file, line, column and hint of a policy error.
-    """
-
-    def __init__(
-        self, message: str, kind: str = "setup", place: tuple[str, int, int, str] = ("", 0, 0, "")
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.kind = kind
-        self.place = place
-
-
-class Supervised:
+class Supervised(Expecting):
     """What of a session is about its worker.
 
     Args:
@@ -82,6 +65,7 @@ class Supervised:
     """
 
     def __init__(self, spec: SessionSpec, hub: Hub, store: Store) -> None:
+        super().__init__()
         self.spec = spec
         self.state = State(created=time.time(), began=time.monotonic())
         self.about: dict[str, Any] = {}
@@ -93,12 +77,10 @@ class Supervised:
         self.done = asyncio.Event()
         self._hub = hub
         self._store = store
-        self._loop = asyncio.get_running_loop()
         self._held = Holdings(spec.id, store)
         self._info: Info | None = None
         self._link: Link | None = None
         self._launch: FileDescriptor | None = None
-        self._waiting: dict[str, asyncio.Future[None]] = {}
         self._deaths: deque[float] = deque(maxlen=RESTARTS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker_done = False
@@ -106,6 +88,10 @@ class Supervised:
 
     async def end(self, failure: str = "") -> None:
         """End the session; see `Session`."""
+        raise NotImplementedError
+
+    async def _give_up(self) -> None:
+        """Let go of everything, though the end went wrong half-way."""
         raise NotImplementedError
 
     async def _over(self) -> None:
@@ -342,44 +328,20 @@ class Supervised:
         except (OSError, ValueError) as error:
             self.journal.trouble(f"the session would not outlive the daemon: {error}")
 
-    def _expect(self, name: str) -> asyncio.Future[None]:
-        return self._waiting.setdefault(name, self._loop.create_future())
-
-    async def _wait_for(self, name: str, seconds: float, future: asyncio.Future[None] | None = None) -> None:
-        """Wait for something to be said.
-
-        Raises:
-            SessionFailedError: it was not, or the contrary was.
-        """
-        future = future or self._expect(name)
-        try:
-            await asyncio.wait_for(asyncio.shield(future), seconds)
-        except TimeoutError:
-            raise SessionFailedError(f"not {name} within {seconds:g} s") from None
-        finally:
-            if self._waiting.get(name) is future:
-                del self._waiting[name]
-
-    def _resolve(self, name: str, error: SessionFailedError | None = None) -> bool:
-        """Let who waits for something go on; False when nobody does."""
-        future = self._waiting.get(name)
-        if future is None or future.done():
-            return False
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-        return True
-
-    def _fail_waiting(self, error: SessionFailedError) -> bool:
-        """Tell everybody who waits for something that it will not come; False when nobody does."""
-        told = [self._resolve(name, error) for name in list(self._waiting)]
-        return any(told)
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """A mistake of sydd's own ends the session that it happened in, aloud, and nothing else."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None or self.done.is_set():
+            return
+        message = f"{type(error).__name__}: {error}"
+        self.journal.trouble(message)
+        self._spawn(self._give_up() if self._ending else self.end(f"a mistake of sydd's own: {message}"))
 
 
 def _said(question: dict[str, Any]) -> str:

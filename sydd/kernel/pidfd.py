@@ -90,6 +90,12 @@ def signal_thread(tid: int, sig: int) -> None:
     _gate.check(_tkill(_numbers.TKILL, tid, sig), "tkill")
 
 
+def knows_exit_status() -> bool:
+    """Whether `exit_status` can ever tell: Linux 6.15. No call says so before a process has ended."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor.partition("-")[0])) >= (6, 15)
+
+
 def exit_status(pidfd: int) -> int | None:
     """How a process ended that somebody has collected (Linux 6.15).
 

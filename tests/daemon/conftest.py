@@ -22,6 +22,7 @@ def daemon() -> Iterator[Daemon]:
 
 def _person(uid: int) -> Iterator[Person]:
     home = tempfile.mkdtemp(prefix="person-")
+    os.chmod(home, 0o755)
     if os.geteuid() == 0:
         os.chown(home, uid, uid)
     try:

@@ -94,6 +94,7 @@ class Daemon:
         arguments: further ones.
         settings: text of its settings.
         manager: who keeps its descriptors; None for nobody.
+        log: file that its log goes to; empty for one in the directory.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class Daemon:
         directory: str,
         *,
         identity: Mapping[str, Any] | None = None,
+        log: str = "",
         arguments: Sequence[str] = (),
         settings: str = "",
         manager: FakeManager | None = None,
     ) -> None:
         self.socket = f"{directory}/sydd.sock"
-        self.log = f"{directory}/log"
+        self.log = log or f"{directory}/log"
         self._directory = directory
         self._identity = dict(identity or {})
         self._manager = manager

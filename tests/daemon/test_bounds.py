@@ -1,0 +1,137 @@
+"""What a user may have, ending a session, and a machine that has nothing left: closed, and aloud."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from tests.daemon.people import Person
+from tests.support.daemon import Daemon, running, until
+
+
+def _marked(word: str) -> list[int]:
+    """Processes that have *word* among their arguments."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    if word.encode() in file.read().split(b"\0"):
+                        found.append(int(name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
+
+
+def test_kill_ends_every_process_also_who_lost_its_parent(daemon: Daemon, person: Person) -> None:
+    """Processes in sessions and groups of their own, forked twice, that ignore all signals."""
+    word = f"marked-{os.getpid()}"
+    script = (
+        "trap '' TERM HUP INT; "
+        "setsid sh -c 'trap : TERM HUP; (sleep 1000; :) & (setsid sh -c \"sleep 1000; :\" $0 &) & wait' $0 & "
+        "echo on; read line; wait"
+    )
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", script, word], daemon.socket)
+    with process, daemon.client() as client:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        until(lambda: len(_marked(word)) >= 5, "all are there")  # sydctl, its keeper, and three shells
+        (session,) = client.list_sessions()
+        assert client.kill_session(session["session"]) >= 3
+        process.communicate(timeout=30)
+        assert process.returncode == 137
+        until(lambda: not client.list_sessions(), "the session has ended")
+    assert _marked(word) == []
+
+
+def test_a_launch_that_is_killed_takes_its_session_along(daemon: Daemon, person: Person) -> None:
+    """Both of its processes at once: nobody is left who would end the command, but the daemon."""
+    script = "echo on; while :; do touch here; sleep 0.1; done"
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", script], daemon.socket)
+    with process, daemon.client() as client:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        (session,) = client.list_sessions()
+        with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+            children = [int(pid) for pid in file.read().split()]
+        for pid in (process.pid, *children):
+            os.kill(pid, 9)
+        process.wait()
+        until(lambda: not client.list_sessions(), "the session has ended")
+        until(lambda: not os.path.exists(f"/proc/{session['pid']}"), "the command has ended")
+
+
+def test_a_user_has_only_so_many_sessions(person: Person) -> None:
+    """The next one is refused with the number, until one has ended."""
+    with running(settings="[limits]\nsessions = 1\n") as daemon:
+        process = person.sydctl(
+            ["launch", "--daemon", "build", "--", "sh", "-c", "echo on; read line"], daemon.socket
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "on\n"
+            second = person.launch(["--daemon", "build", "--", "true"], daemon.socket)
+            assert second.returncode == 125
+            assert second.stderr == "sydctl: too many sessions: at most 1\n"
+            process.communicate("\n", timeout=30)
+        with daemon.client() as client:
+            until(lambda: not client.list_sessions(), "the session has ended")
+        assert person.launch(["--daemon", "build", "--", "true"], daemon.socket).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("nofile", 16, "Too many open files"),
+        pytest.param("nproc", 0, "Resource temporarily unavailable", marks=pytest.mark.root),
+    ],
+)
+def test_a_machine_that_has_nothing_left(person: Person, limit: str, value: int, said: str) -> None:
+    """No descriptors, no processes: a session is refused with the reason, and begins when there are some."""
+    with running(identity=person.identity()) as daemon:
+
+        def set_limit(number: int) -> None:
+            process = person.start(["prlimit", f"--pid={daemon.pid}", f"--{limit}={number}:"], daemon.socket)
+            _, err = process.communicate(timeout=30)
+            assert process.returncode == 0, err
+
+        set_limit(value)
+        done = person.launch(["--daemon", "build", "--", "true"], daemon.socket)
+        assert done.returncode == 125
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+        set_limit(1000)
+        assert person.launch(["--daemon", "build", "--", "true"], daemon.socket).returncode == 0
+        assert "Traceback" not in daemon.text()
+
+
+def test_a_log_that_cannot_be_written_holds_up_nothing(person: Person) -> None:
+    """A full disk below the log."""
+    with running(log="/dev/full") as daemon:
+        done = person.launch(
+            ["--daemon", "build", "--", "sh", "-c", "touch /etc/never; exit 3"], daemon.socket
+        )
+        assert (done.returncode, "1 access denied" in done.stderr) == (3, True), done.stderr
+        with daemon.client() as client:
+            assert client.info()["pid"] == daemon.pid
+
+
+def test_garbage_of_a_caller_is_its_own(daemon: Daemon, person: Person) -> None:
+    """A listener that is none, a process that is somebody else's."""
+    script = """
+import os, sys
+from sydd.client import BadArgument, Client, NoSuchSession
+with Client(sys.argv[1]) as client:
+    created = client.create_session("build", ["true"])
+    os.close(created["launch"])
+    for session, pid in ((created["session"], os.getpid()), ("00000000", os.getpid())):
+        try:
+            client.attach(session, 0, pid)
+        except (BadArgument, NoSuchSession) as error:
+            print(error)
+"""
+    process = person.start([sys.executable, "-c", script, daemon.socket], daemon.socket)
+    out, err = process.communicate(timeout=50)
+    assert out.splitlines() == ["listener: not a seccomp listener", "no session '00000000'"], err

@@ -1,0 +1,206 @@
+"""Workers and the main process end in the middle of a build: it goes on, or fails aloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from sydd.client import Client, NotRunningError
+from tests.daemon.people import Person
+from tests.support.daemon import Daemon, FakeManager, kinds_of_descriptors, running, until
+
+# Waits for lines of its caller's, so that a test can have something happen in between.
+SCRIPT = """
+touch /etc/first; echo one; read line
+touch /etc/second; cat /etc/hostname > copy; echo two; read line
+touch /etc/third; test -s copy && echo three
+"""
+
+
+@pytest.fixture
+def manager() -> Iterator[FakeManager]:
+    """A service manager."""
+    with tempfile.TemporaryDirectory(prefix="manager-") as directory:
+        os.chmod(directory, 0o755)
+        keeping = FakeManager(directory)
+        try:
+            yield keeping
+        finally:
+            keeping.close()
+
+
+def _worker(client: Client) -> int:
+    (session,) = client.list_sessions()
+    return session["worker"]
+
+
+def _events(person: Person) -> list[dict[str, object]]:
+    with open(f"{person.home}/events", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_a_worker_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> None:
+    """The build does not notice; each denial is told once, also those before; the replacement is told."""
+    process = person.sydctl(
+        ["launch", "--daemon", "--events", "events", "build", "--", "sh", "-c", SCRIPT], daemon.socket
+    )
+    with process, daemon.client() as client:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for word in ("one", "two"):
+            assert process.stdout.readline() == word + "\n"
+            first = _worker(client)
+            os.kill(first, signal.SIGKILL)
+            until(lambda gone=first: _worker(client) not in (0, gone), "there is another worker")
+            process.stdin.write("\n")
+            process.stdin.flush()
+        (session,) = client.list_sessions()
+        out, err = process.communicate(timeout=30)
+        notices = list(client.subscribe(session["session"], position=0, follow=False))
+    assert (process.returncode, out) == (0, "three\n"), err
+    assert "3 accesses denied" in err
+    assert [event["path"] for event in _events(person)] == ["/etc/first", "/etc/second", "/etc/third"]
+    assert [notice["kind"] for notice in notices].count("restarted") == 2
+
+
+def test_workers_that_die_again_and_again_end_the_session(daemon: Daemon, person: Person) -> None:
+    """Closed, aloud, and the daemon lives."""
+    process = person.sydctl(
+        ["launch", "--daemon", "build", "--", "sh", "-c", "echo on; while :; do :; done"], daemon.socket
+    )
+    with process, daemon.client() as client:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        before = 0
+        while True:
+            sessions = client.list_sessions()
+            if not sessions:
+                break
+            worker = sessions[0]["worker"]
+            if worker and worker != before:
+                before = worker
+                os.kill(worker, signal.SIGKILL)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 125
+        assert "the supervision failed: its worker died 6 times within 60 s" in err
+        (ended,) = [one for one in client.list_sessions(ended=True) if one["restarts"] == 5]
+        assert ended["state"] == "ended"
+        assert client.health()["sessions"] == 0
+
+
+def test_a_daemon_that_is_killed_gets_its_sessions_back(manager: FakeManager, person: Person) -> None:
+    """From the service manager: the build goes on and is told of what happened, each event once."""
+    with running(manager=manager) as daemon:
+        process = person.sydctl(
+            ["launch", "--daemon", "--events", "events", "build", "--", "sh", "-c", SCRIPT], daemon.socket
+        )
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for word in ("one", "two"):
+                assert process.stdout.readline() == word + "\n"
+                with daemon.client() as client:
+                    before = client.list_sessions()[0]
+                daemon.kill()
+                if word == "one":
+                    # The worker goes on without a daemon.
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                    until(lambda: os.path.exists(f"{person.home}/copy"), "the build goes on meanwhile")
+                daemon.start()
+                with daemon.client() as client:
+                    after = client.list_sessions()[0]
+                assert (before["session"], before["pid"]) == (after["session"], after["pid"])
+                assert after["worker"] == before["worker"]
+            process.stdin.write("\n")
+            process.stdin.flush()
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "three\n"), err
+        assert "3 accesses denied" in err
+        assert [event["path"] for event in _events(person)] == ["/etc/first", "/etc/second", "/etc/third"]
+        with daemon.client() as client:
+            until(lambda: not client.list_sessions(), "the session has ended")
+        until(lambda: manager.names() == {"tape.0", "tape.1"}, "nothing of it is kept")
+
+
+def test_a_daemon_and_a_worker_that_are_killed_at_once(manager: FakeManager, person: Person) -> None:
+    """The next daemon finds that the worker has gone, and puts another one in its place."""
+    with running(manager=manager) as daemon:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            with daemon.client() as client:
+                worker = _worker(client)
+            daemon.kill()
+            os.kill(worker, signal.SIGKILL)
+            process.stdin.write("\n\n")  # nobody answers the call that comes of it, for now
+            process.stdin.flush()
+            daemon.start()
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "two\nthree\n"), err
+        assert "3 accesses denied" in err
+
+
+def test_an_orderly_stop_leaves_sessions_to_the_next_daemon(manager: FakeManager, person: Person) -> None:
+    """As `systemctl restart` does."""
+    with running(manager=manager) as daemon:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            assert daemon.stop() == 0
+            daemon.start()
+            out, err = process.communicate("\n\n", timeout=30)
+        assert (process.returncode, out) == (0, "two\nthree\n"), err
+
+
+def test_an_orderly_stop_ends_sessions_that_nobody_would_have(person: Person) -> None:
+    """Without a service manager that keeps them."""
+    with running() as daemon:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            assert daemon.stop() == 0
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 125
+        assert "the supervision failed: the daemon was stopped" in err
+
+
+def test_without_a_service_manager_workers_outlive_the_daemon(person: Person) -> None:
+    """The build ends as it would; what was denied meanwhile is not known, and that is said."""
+    with running() as daemon:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            daemon.kill()
+            with pytest.raises(NotRunningError), daemon.client() as client:
+                client.info()
+            out, err = process.communicate("\n\n", timeout=60)
+        assert (process.returncode, out) == (0, "two\nthree\n"), err
+        assert "what was denied is not known: the daemon went away" in err
+        assert not os.path.exists("/etc/third")
+
+
+def test_a_daemon_started_anew_without_sessions_says_so(person: Person) -> None:
+    """What the earlier one supervised is unknown to it."""
+    with running() as daemon:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            daemon.kill()
+            daemon.start()
+            out, err = process.communicate("\n\n", timeout=60)
+        assert (process.returncode, out) == (0, "two\nthree\n"), err
+        assert "the daemon was started anew and does not know the session any more" in err
+        assert kinds_of_descriptors(daemon.pid)["anon_inode:seccomp notify"] == 0

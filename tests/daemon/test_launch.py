@@ -1,0 +1,134 @@
+"""`sydctl launch` through the daemon: the same to whoever uses it as without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from tests.daemon.people import Person
+from tests.support.daemon import Daemon, kinds_of_descriptors, until
+
+SCRIPT = "echo out; echo err >&2; touch /etc/never; cat /etc/hostname >/dev/null; touch /etc/never; exit 3"
+
+
+def test_it_runs_and_ends_as_embedded(daemon: Daemon, person: Person) -> None:
+    """Output, exit status and the block at the end are the same, but for pids."""
+    through = person.launch(["--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+    without = person.launch(["--embedded", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+    assert (through.returncode, through.stdout) == (without.returncode, without.stdout) == (3, "out\n")
+    assert re.sub(r"\[\d+\]", "[N]", through.stderr) == re.sub(r"\[\d+\]", "[N]", without.stderr)
+    assert "2 accesses denied under profile build" in through.stderr
+    assert not [name for name in os.listdir(person.home) if name.startswith("sydd-")]
+
+
+def test_verbose_says_which_it_was(daemon: Daemon, person: Person) -> None:
+    """And without a daemon that, too."""
+    through = person.launch(["-v", "build", "--", "true"], daemon.socket)
+    assert f"of the daemon at {daemon.socket}" in through.stderr
+    without = person.launch(["-v", "--embedded", "build", "--", "true"], daemon.socket)
+    assert "daemon" not in without.stderr
+    assert "engine hybrid" in through.stderr
+    assert "engine hybrid" in without.stderr
+
+
+def test_a_daemon_that_is_named_has_to_be_there(person: Person) -> None:
+    """It is not done without in silence."""
+    done = person.launch(["build", "--", "true"], "/nonexistent/sydd.sock")
+    assert done.returncode == 125
+    assert done.stderr == "sydctl: cannot reach sydd at /nonexistent/sydd.sock: No such file or directory\n"
+
+
+def test_events_are_written_as_embedded(daemon: Daemon, person: Person) -> None:
+    """Each event once, with the fields that there are without a daemon, and how often it came again."""
+    done = person.launch(
+        ["--daemon", "--events", "events.jsonl", "--strict", "build", "--", "sh", "-c", SCRIPT[:-1] + "0"],
+        daemon.socket,
+    )
+    assert done.returncode == 1, done.stderr
+    with open(f"{person.home}/events.jsonl", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["type"] for line in lines] == ["event", "repeated"]
+    assert (lines[0]["path"], lines[0]["errno"], lines[0]["sequence"]) == ("/etc/never", "EACCES", 1)
+    assert (lines[1]["sequence"], lines[1]["count"]) == (1, 2)
+    assert lines[0]["process"]["command"] == "touch"
+    assert [parent["command"] for parent in lines[0]["process"]["parents"]] == ["sh"]
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)])
+def test_statuses(daemon: Daemon, person: Person, script: str, status: int) -> None:
+    """The command's own, and 128 + N for signals."""
+    assert person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket).returncode == status
+
+
+def test_a_wrong_profile_is_one_line_with_its_place(daemon: Daemon, person: Person) -> None:
+    """Read as the user: a profile that others must not read can be used."""
+    path = f"{person.home}/own.toml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('rules = ["alow read /**"]\n')
+    os.chmod(path, 0o600)
+    os.chown(path, person.uid, -1)
+    done = person.launch(["--daemon", path, "--", "true"], daemon.socket)
+    assert done.returncode == 125
+    assert done.stderr.startswith(f"sydctl: {path}:1:11: unknown action 'alow'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_profile_that_is_not_there(daemon: Daemon, person: Person) -> None:
+    """One line, and nothing is left in the daemon."""
+    done = person.launch(["--daemon", "biuld", "--", "true"], daemon.socket)
+    assert done.returncode == 125
+    assert "no profile 'biuld'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with daemon.client() as client:
+        until(lambda: not client.list_sessions(), "no session is left")
+
+
+def test_signals_reach_the_command(daemon: Daemon, person: Person) -> None:
+    """Who is told to end passes it on, and ends with the command's status."""
+    script = "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", script], daemon.socket)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (5, "got\n")
+
+
+def test_nothing_of_a_session_stays_in_the_daemon(daemon: Daemon, person: Person) -> None:
+    """Descriptors, processes, the private directory."""
+    person.launch(["--daemon", "build", "--", "true"], daemon.socket)
+    with daemon.client() as client:
+        until(lambda: not client.list_sessions(), "the session has ended")
+    # Of each connection there is a pidfd.
+    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+    before = kinds_of_descriptors(daemon.pid)
+    for _ in range(3):
+        assert (
+            person.launch(
+                ["--daemon", "build", "--", "sh", "-c", "test -d $TMPDIR"], daemon.socket
+            ).returncode
+            == 0
+        )
+    with daemon.client() as client:
+        until(lambda: not client.list_sessions(), "the sessions have ended")
+    until(lambda: kinds_of_descriptors(daemon.pid) == before, "the daemon has the descriptors it had")
+    assert _children(daemon.pid) == []
+    assert not [name for name in os.listdir(person.home) if name.startswith("sydd-")]
+
+
+def _children(pid: int) -> list[str]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return file.read().split()
+
+
+def test_a_session_that_nobody_attaches_to_ends_with_its_creator(daemon: Daemon, person: Person) -> None:
+    """Whoever asked for it has gone: nobody will attach."""
+    answer = person.call(daemon.socket, ("create_session", ["build", ["true"]]))[0]
+    assert len(answer["session"]) == 8
+    with daemon.client() as client:
+        until(lambda: not client.list_sessions(), "the session has ended")
