@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from sydctl.explain import Explanation
 
 if TYPE_CHECKING:
     from sydd.policy.access import Access
-    from sydd.policy.address import Address
     from sydd.policy.decision import Decision
     from sydd.session.prepare import Prepared
 
@@ -24,6 +22,7 @@ def explain_net(ready: Prepared, access: Access, text: str) -> Explanation:
         PolicyError: it is no address.
     """
     from sydd.policy.access import Access as Accesses
+    from sydd.session.address import read_address
 
     if ready.plan.sockets is None:
         decision = ready.matcher.decide(Accesses.CONNECT, "")
@@ -79,32 +78,3 @@ def _explanation(
         layer=layer,
         allow="" if allowed else allow,
     )
-
-
-def read_address(text: str) -> Address:
-    """The one address that *text*, in the form of a network pattern, stands for.
-
-    Raises:
-        PolicyError: it is none, or many.
-    """
-    from sydd.policy.address import BITS, UNNAMED, Address, AddressKind, inet
-    from sydd.policy.errors import PolicyError, Source
-    from sydd.policy.network import NetKind, parse_net_pattern
-
-    if text.startswith("unix:") and text != "unix:unnamed":
-        return Address(AddressKind.UNIX, os.path.realpath(text.removeprefix("unix:")))
-    if text.startswith("@"):
-        return Address(AddressKind.ABSTRACT, text[1:])
-    pattern = parse_net_pattern(text, {}, {}, Source("the address"))
-    if pattern.kind is NetKind.UNNAMED:
-        return UNNAMED
-    if pattern.kind is NetKind.NETLINK:
-        return Address(AddressKind.NETLINK, number=pattern.family)
-    if pattern.kind is NetKind.FAMILY:
-        return Address(AddressKind.FAMILY, number=pattern.family)
-    if len(pattern.networks) == 1 and pattern.ports[0] == pattern.ports[1]:
-        (network,) = pattern.networks
-        if network.length == BITS[network.version]:
-            return inet(network.version, network.number, pattern.ports[0], network.scope)
-    hint = "write ADDRESS!PORT, unix:PATH, @NAME, netlink:NAME or family:NAME"
-    raise PolicyError(f"'{text}' is not one address", None, hint)

@@ -318,8 +318,8 @@ def _tell_nested(ready: Prepared, arguments: argparse.Namespace) -> None:
 
 def _tell_layers(ready: Prepared) -> None:
     """The engine, its layers, the variables that the command does not get, and what the kernel lacks."""
-    from sydctl.planview import layers
     from sydd.kernel.probe import probe
+    from sydd.plan.layers import layers
 
     name = printable(ready.policy.name)
     complain(f"sydd: profile {name}, engine {ready.plan.engine.value}: {layers(ready.plan)}")

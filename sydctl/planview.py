@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any
 
-from sydctl.text import counted, printable
+from sydctl.text import printable
+from sydd.plan.layers import layers
 from sydd.policy.access import Access, names
 
 if TYPE_CHECKING:
@@ -25,18 +26,6 @@ def show(ready: Prepared, *, as_json: bool) -> None:
         print(json.dumps(as_plain(ready), indent=2, ensure_ascii=False))
     else:
         print(as_text(ready), end="")
-
-
-def layers(plan: Plan) -> str:
-    """The layers that *plan* uses, in one line."""
-    words = ["seccomp filter"]
-    if plan.landlock is not None and plan.landlock.handled:
-        words.append(f"Landlock ({counted(len(plan.landlock.rules), 'rule', 'rules')})")
-    if any(entry.enforcement.value not in ("free", "kernel") for entry in plan.accesses):
-        words.append("supervisor")
-    if plan.network.private:
-        words.append("network namespace")
-    return " + ".join(words)
 
 
 def as_text(ready: Prepared) -> str:

@@ -29,7 +29,7 @@ from sydd.session.launching import LaunchError, LaunchSpec, let_go, start, take_
 from sydd.session.tree import kill_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 HIGH = 256
 """Descriptors of the keeper's own are not below; numbers of the command's are."""
@@ -99,9 +99,7 @@ def _keep(
         capabilities.limit(0)  # root's launcher gives up its own by itself
     keeper = _Keeper(main, waker)
     try:
-        keeper.start(spec, argv, worker)
-        capabilities.limit(1 << KILL if root else 0)
-        _let_go_of(given)
+        keeper.start(spec, argv, worker, given, root=root)
         keeper.wait()
     except (LaunchError, OSError, ChannelError) as error:
         keeper.kill()
@@ -127,7 +125,7 @@ def _arrange(channels: tuple[int, int], given: Mapping[int, int]) -> tuple[Chann
     return Channel.of(main), Channel.of(worker)
 
 
-def _let_go_of(given: Mapping[int, int]) -> None:
+def _let_go_of(given: Iterable[int]) -> None:
     """Close what is the command's alone: whoever reads its output waits for the end of all writers."""
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for number in given:
@@ -158,8 +156,23 @@ class _Keeper:
         self._command = 0
         self._alone = False
 
-    def start(self, spec: LaunchSpec, argv: Sequence[str], worker: Channel) -> None:
+    def start(
+        self,
+        spec: LaunchSpec,
+        argv: Sequence[str],
+        worker: Channel,
+        given: Iterable[int],
+        *,
+        root: bool,
+    ) -> None:
         """Start the command, once the worker serves it.
+
+        Args:
+            spec: what it is started under.
+            argv: the command and its arguments.
+            worker: channel to the worker.
+            given: numbers of the command's descriptors.
+            root: whether it is a session of root's.
 
         Raises:
             LaunchError: it cannot be started, or nobody is there to serve it.
@@ -170,7 +183,9 @@ class _Keeper:
         with ours:
             with theirs:
                 self._command = start(spec, argv, theirs, own_session=True)
+            _let_go_of(given)
             listener = take_listener(spec, ours, self._command)
+            capabilities.limit(1 << KILL if root else 0)  # a network was set up before
             if listener < 0:
                 raise LaunchError("the launcher ended before it was supervised; it has said why")
             try:

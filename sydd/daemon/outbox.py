@@ -33,12 +33,17 @@ class Outbox:
         self._gone = False
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def tell(self, kind: str, **values: Any) -> None:
-        """Say something that may be lost when main does not read; from any thread."""
+    def tell(self, kind: str, **values: Any) -> bool:
+        """Say something that may be lost when main does not read; from any thread.
+
+        Returns:
+            False when it is lost.
+        """
         if len(self._waiting) >= MAXIMUM or self._gone:
             self._lost += 1
-            return
+            return False
         self.put({"type": kind, **values})
+        return True
 
     def put(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Say something that must not be lost.

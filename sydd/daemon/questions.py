@@ -63,7 +63,7 @@ class Questions:
         """
         name = f"{self._session}-{number}"
         if name in self._open:
-            return  # a worker that was replaced asks again
+            return
         if len(self._open) >= MAXIMUM:
             self._decide(number, False)
             return
@@ -79,6 +79,14 @@ class Questions:
             return False
         self._close(name, "allowed" if allow else "denied")
         return True
+
+    def settled(self, number: int) -> None:
+        """The worker wants no answer to one any more: it has one, or its callers have gone."""
+        name = f"{self._session}-{number}"
+        question = self._open.pop(name, None)
+        if question is not None:
+            question.timer.cancel()
+            self._tell(self._plain(question, "expired"))
 
     def plain(self) -> list[dict[str, Any]]:
         """Those that are open, oldest first."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DROPPED = 1023
 """The counter of events that are too many different ones."""
 
+DROPPED_TOLD = 1022
+"""How many of these main was told of."""
+
 
 class Record(Journal):
     """Takes events from the worker; what is told of them is told in their order.
@@ -38,17 +41,12 @@ class Record(Journal):
         self._told: dict[int, int] = {}
         self.repeated = False
 
-    def recall(self, values: tuple[Any, ...], seen: int) -> None:
-        """Take an event that another worker has noted.
-
-        Args:
-            values: of the note.
-            seen: number of the last event that main knows.
-        """
+    def recall(self, values: tuple[Any, ...]) -> None:
+        """Take an event that another worker has noted; main, which may not know it yet, is told again."""
         key, event = values
-        number = self._numbers[tuple(key)] = len(self._numbers) + 1
-        if number > seen:
-            self._outbox.tell("event", event=event)
+        self._numbers[tuple(key)] = len(self._numbers) + 1
+        self._outbox.tell("event", event=event)
+        self.repeated = True
 
     def repeat(self, key: Key) -> bool:
         """See Journal.repeat."""
@@ -87,6 +85,16 @@ class Record(Journal):
         """See Journal.next_sequence."""
         return len(self._numbers) + 1
 
+    # Who is asked is main, which knows who listens.
+
+    def ask(self, question: int, event: Event, seconds: float) -> bool:
+        """See Clients.ask."""
+        return self._outbox.tell("ask", question=question, event=event.as_json(), seconds=seconds)
+
+    def settled(self, question: int, decision: str) -> None:
+        """See Clients.settled."""
+        self._outbox.tell("settled", question=question, decision=decision)
+
     def tell_counts(self) -> None:
         """Tell main how often events have happened of which it knows less."""
         self.repeated = False
@@ -95,6 +103,10 @@ class Record(Journal):
             if count > self._told.get(number, 1):
                 self._told[number] = count
                 self._outbox.tell("repeated", sequence=number, count=count)
+        events = self._slot.events
+        if events[DROPPED] > events[DROPPED_TOLD]:
+            self._outbox.tell("lost", count=events[DROPPED] - events[DROPPED_TOLD])
+            events[DROPPED_TOLD] = events[DROPPED]
 
     def summary(self) -> dict[str, int]:
         """How many different events there were, how many in all, and how many more that were only counted."""

@@ -8,8 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sydd.daemon import identity
+from sydd.daemon.verdicts import verdicts
 from sydd.kernel import seccomp
+from sydd.policy import refused
+from sydd.policy.errors import PolicyError, Source
+from sydd.policy.policy import Mode
 from sydd.session.privatenet import enter_network
+from sydd.session.running import Running
 from sydd.session.tree import descendants
 from sydd.supervisor import statistics
 from sydd.supervisor.context import Context
@@ -41,6 +46,8 @@ class Serving:
         notes: what must not be forgotten.
         record: takes events.
         on_end: called from the thread when it has ended.
+        forked: called in processes that are forked to wait.
+        recalled: notes of the worker before; None when this is the first.
 
     Attributes:
         failure: why serving failed; empty when it did not.
@@ -58,6 +65,8 @@ class Serving:
         notes: Notes,
         record: Record,
         on_end: Callable[[], None],
+        forked: Callable[[], None],
+        recalled: Sequence[tuple[str, tuple[Any, ...]]] | None = None,
     ) -> None:
         self.failure = ""
         self._state = state
@@ -79,32 +88,41 @@ class Serving:
             suggest_address=prepared.suggest_address,
             command=command,
             terminals=spec.terminals,
+            patience=prepared.policy.session_limits.patience,
             note=notes.write,
             slot=slot,
+            forked=forked,
         )
-        self._worker: Worker | None = None
-
-    def start(self, recalled: Sequence[tuple[str, tuple[Any, ...]]] | None) -> None:
-        """Begin.
-
-        Args:
-            recalled: notes of the worker before; None when this is the first.
-        """
-        listener = self._listener.fileno()
         # Unknown before Linux 6.6; slower by a factor of four then, and right all the same.
         with contextlib.suppress(OSError):
-            seccomp.set_flags(listener, seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
-        supervise_below(self._parent)
+            seccomp.set_flags(listener.fileno(), seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
+        supervise_below(parent)
         self._worker = Worker(
             self._context,
-            listener,
-            self._record,
+            listener.fileno(),
+            record,
             receive_ends=receive_ends(),
+            clients=record,
             succeeds=recalled is not None,
         )
-        for kind, values in recalled or ():
-            self._worker.recall(kind, values)
+        self._running = Running(prepared, self._worker, record, spec.id)
+        self._recall(recalled or ())
+
+    def start(self) -> None:
+        """Begin to serve."""
         self._thread.start()
+
+    def _recall(self, notes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        rules: list[str] = []
+        for kind, values in notes:
+            if kind == "rules":
+                (rules,) = values
+            elif kind == "mode":
+                self._running.set_mode(Mode(values[0]))
+            else:
+                self._worker.recall(kind, values)
+        if rules:
+            self._running.replace(rules)
 
     @property
     def has_ended(self) -> bool:
@@ -120,27 +138,47 @@ class Serving:
         """Wait for the end of the thread."""
         self._thread.join()
 
-    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Do what main asks for; what it is answered.
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Do what main asks for; what it is answered, or `error`: what the socket says of it."""
+        try:
+            return self._asked(str(message["type"]), message)
+        except refused.BeyondCeiling as error:
+            return _error("BeyondCeiling", rule=error.rule, ceiling=list(error.ceiling))
+        except refused.NotSupervised as error:
+            return _error("NotSupervised", access=error.access)
+        except PolicyError as error:
+            source = error.source or Source("")
+            place = {"file": source.file, "line": source.line, "column": source.column}
+            return _error("BadProfile", message=error.message, **place, hint=error.hint)
+        except refused.Refused as error:
+            return _error("Failed", reason=error.message)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
 
-        Raises:
-            KeyError, TypeError, ValueError: it is nothing that can be done.
-        """
-        kind = message["type"]
-        if kind == "statistics":
-            plan = self._state.prepared.plan
-            return {
-                "handled": self.handled,
-                "calls": statistics.by_name(self._slot, self._context.rows, AUDIT_ARCH[plan.arch]),
-                "latencies": list(self._slot.latencies),
-            }
-        raise ValueError(f"unknown type {kind!r}")
+    def _asked(self, kind: str, message: dict[str, Any]) -> dict[str, Any]:
+        prepared = self._state.prepared
+        if kind == "rules":
+            lines = [str(line) for line in message["lines"]]
+            self._running.bound(lines)  # what cannot be is not noted
+            self._context.note("rules", lines)
+            self._running.replace(lines)
+        elif kind == "mode":
+            self._running.set_mode(Mode(message["mode"]))
+            self._context.note("mode", message["mode"])
+        elif kind == "decision":
+            self._worker.decide(int(message["question"]), allow=bool(message["allow"]))
+        elif kind == "check":
+            access, target = str(message["access"]), str(message["object"])
+            return {"verdicts": verdicts(prepared, self._worker.matcher, access, target)}
+        elif kind == "statistics":
+            return statistics.as_json(self._slot, self._context.rows, AUDIT_ARCH[prepared.plan.arch])
+        elif kind != "lock":  # main's alone
+            raise ValueError(f"unknown type {kind!r}")
+        return {}
 
     def _run(self) -> None:
         launch = self._state.launch
         try:
-            if self._worker is None:
-                return
             if launch.private_network and not launch.user_namespace:
                 # What belongs to a network, such as /proc/sys/net, is the session's for the worker, too.
                 enter_network(self._member())
@@ -160,3 +198,7 @@ class Serving:
         if os.path.exists(f"/proc/{self._command}"):
             return self._command
         return next(iter(descendants(self._parent)), self._command)
+
+
+def _error(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"error": {"kind": kind, **fields}}

@@ -56,7 +56,6 @@ class Held:
         notes: of the dead worker.
         command: pid of the command.
         parent: pid of its parent and subreaper.
-        seen: number of the last event that main has seen; later ones are sent again.
     """
 
     listener: int
@@ -65,7 +64,6 @@ class Held:
     notes: int
     command: int = 0
     parent: int = 0
-    seen: int = 0
 
 
 def spawn(spec: SessionSpec) -> Child:

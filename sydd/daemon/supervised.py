@@ -235,6 +235,9 @@ class Supervised(Expecting):
             int(message["question"]), message["event"], float(message.get("seconds", ASK_SECONDS))
         )
 
+    def _on_settled(self, message: dict[str, Any], _: FdSet) -> None:
+        self.questions.settled(int(message["question"]))
+
     def _on_ended(self, message: dict[str, Any], _: FdSet) -> None:
         self._worker_done = True
         self.state.failure = self.state.failure or str(message.get("failure", ""))
@@ -270,7 +273,9 @@ class Supervised(Expecting):
         self._deaths.append(now)
         serving = self._expect("serving")
         try:
-            held = Held(*(self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")))
+            self.questions.close()  # the next worker asks anew
+            fds = [self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")]
+            held = Held(*fds, self.state.command, self.state.parent)
             self._adopt(respawn(self.spec, held))
             self.state.restarts += 1
             self._save()

@@ -2,14 +2,15 @@
 
 What it says to main, each with `type`:
 
-- `prepared` (`profile`, `engine`, `mode`, `private_network`, `tmp`: the private directory; descriptors:
-  launch spec, state): a command can be launched now.
+- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `private_network`, `tmp`: the private
+  directory; descriptors: launch spec, state): a command can be launched now.
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot, and the
   worker ends.
 - `serving` (`command`: pid; descriptor: the listener, where the worker had the command started): every call
   has somebody who answers it.
 - `event` (`event`), `repeated` (`sequence`, `count`), `trouble` (`message`), `lost` (`count`: of these).
-- `ask` (`question`: id; `event`): a caller waits for a decision.
+- `ask` (`question`: id; `event`; `seconds`): a caller waits for a decision; `settled` (`question`,
+  `decision`): it waits no longer.
 - `ended` (`handled`, `events`, `failure`): the listener has hung up; the worker has removed the private
   directory, and ends.
 - `reply` (`id`, and `error` or what was asked for).
@@ -38,6 +39,7 @@ from sydd.daemon.preparing import PrepareError, State, prepare_session
 from sydd.daemon.record import Record
 from sydd.daemon.serving import Serving
 from sydd.kernel.fd import FileDescriptor
+from sydd.plan.layers import layers
 from sydd.session.temporary import remove_tree
 from sydd.supervisor.notes import Notes
 from sydd.supervisor.slot import Slot
@@ -152,6 +154,8 @@ class _Process:
                     "profile": prepared.policy.name,
                     "engine": prepared.plan.engine.value,
                     "mode": prepared.policy.mode.value,
+                    "layers": layers(prepared.plan),
+                    "variables": dict(prepared.variables),
                     "private_network": launch.private_network,
                     "tmp": prepared.place.tmp,
                 },
@@ -173,7 +177,7 @@ class _Process:
             if kind == "attached":
                 command, parent = values
             elif kind == "event":
-                self._record.recall(values, held.seen)
+                self._record.recall(values)
         self._serve(command, parent, FileDescriptor(held.listener), recalled=notes)
         self._outbox.put({"type": "serving", "command": command})
         status = self._work()
@@ -203,8 +207,11 @@ class _Process:
             notes=self._notes,
             record=self._record,
             on_end=self._outbox.ring,
+            forked=self._channel.close,  # its end tells main that this process has ended
+            recalled=recalled,
         )
-        self._serving.start(recalled)
+        self._serving.start()
+        identity.limit(self._state.launch.capabilities)  # as the other thread does for itself
 
     # Its turns
 
@@ -287,7 +294,7 @@ class _Process:
             elif self._serving is None:
                 raise ValueError("the session has not begun")
             else:
-                reply = self._serving.ask(message)
+                reply = self._serving.answer(message)
         except (KeyError, TypeError, ValueError, OSError, ChannelError) as error:
             reply = {"error": str(error)}
             if message.get("type") in ("attach", "start"):

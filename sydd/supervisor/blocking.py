@@ -45,11 +45,13 @@ class WaitingRoom:
     Args:
         listener: on which the calls are answered.
         slot: where calls that wait have their seats; None for a worker without successor.
+        forked: called first in each process.
     """
 
-    def __init__(self, listener: int, slot: Slot | None = None) -> None:
+    def __init__(self, listener: int, slot: Slot | None, forked: Callable[[], None]) -> None:
         self._listener = listener
         self._slot = slot
+        self._forked = forked
         self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat, -1 for none
 
     def adopt(self, cookie: int, seat: int) -> None:
@@ -166,6 +168,7 @@ class WaitingRoom:
             self._processes[notification.id] = (pidfd.pidfd_open(pid), seat)
             return
         try:
+            self._forked()
             if self._slot is not None and not self._slot.claim(seat):
                 return  # a successor of the worker has taken it; ends below
             # The worker's own way to hear of signals is shared with it.

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sydd.syscalls.row import Row
 
 
+def nothing() -> None:
+    """Do nothing: a worker that shares nothing with others."""
+
+
 def forgotten(*_what: Any) -> None:
     """Note nothing: a worker without successor."""
 
@@ -41,6 +45,7 @@ class Context:
         terminals: names of those that the launch has; None where the worker has them as well.
         note: writes down what a successor has to know, before the call that it was learned from is answered.
         slot: the memory that a successor takes over; None for a worker without.
+        forked: called in a process that is forked to wait: lets go of what is the worker's alone.
     """
 
     session: str
@@ -56,3 +61,4 @@ class Context:
     terminals: Sequence[str] | None = None
     note: Callable[..., None] = forgotten
     slot: Slot | None = None
+    forked: Callable[[], None] = nothing

@@ -162,6 +162,7 @@ class Questions:
         self._clients = clients
         self._patience = context.patience
         self._slot = context.slot
+        self._note = context.note
         self._lock = threading.Lock()  # over what `decide` shares with the worker
         self.open: dict[int, Question] = {}
         self._remembered: Approved = NONE_APPROVED
@@ -171,6 +172,10 @@ class Questions:
         self._again = False
         self._next_look = 0.0
         self.approved: Approved = NONE_APPROVED
+
+    def recall(self, asked: int) -> None:
+        """Take that another worker has asked so many questions."""
+        self._asked = max(self._asked, asked)
 
     def decide(self, question: int, *, allow: bool, remember: bool = False, by: str = "") -> bool:
         """Answer a question, from any thread.
@@ -236,6 +241,8 @@ class Questions:
             self._recorder.record(request, verdict, allow=allow, decision=CROWDED)
             return
         event = self._recorder.event(request, verdict, allow=allow)
+        # Never the number of another one: who answers it would permit what was not asked.
+        self._note("asked", self._asked + 1)
         self._asked += 1
         question = Question(self._asked, about, event, time.monotonic() + self._patience)
         if self._wake < 0:

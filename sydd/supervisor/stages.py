@@ -71,7 +71,7 @@ class Stages:
         self._reader = Reader()
         self._resolver = Resolver(context.terminals)
         self._slot = context.slot
-        self._waiting = WaitingRoom(listener, context.slot)
+        self._waiting = WaitingRoom(listener, context.slot, context.forked)
         self._processes = Processes(context, listener, self._reader)
         self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
@@ -114,6 +114,8 @@ class Stages:
         elif kind in ("port", "sender", "name"):
             if self._addresses is not None:
                 self._addresses.recall(kind, values)
+        elif kind == "asked":
+            self._questions.recall(*values)
         elif kind in ("entered", "adopting", "ipc"):
             self._processes.recall(kind, values)
 

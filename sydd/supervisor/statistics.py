@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sydd.supervisor.answer import Kind
 from sydd.supervisor.notification import ARCH, NUMBER
@@ -70,6 +70,17 @@ def by_name(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dic
         word = Kind(kind).name.lower()
         counts[word] = counts.get(word, 0) + count
     return found
+
+
+def as_json(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dict[str, Any]:
+    """Everything that is counted: see `by_name`; bounds in seconds, and how many requests took less."""
+    used = max((bucket for bucket, count in enumerate(slot.latencies) if count), default=0) + 1
+    return {
+        "handled": total(slot),
+        "notifications": by_name(slot, rows, arch),
+        "bounds": [2**bucket / 1e9 for bucket in range(used)],
+        "buckets": list(slot.latencies[:used]),
+    }
 
 
 def total(slot: Slot) -> int:

@@ -132,6 +132,11 @@ class Worker(Stages):
         """Answer a question that `Clients.ask` put, from any thread; see `Questions.decide`."""
         return self._questions.decide(question, allow=allow, remember=remember, by=by)
 
+    @property
+    def matcher(self) -> Matcher:
+        """The rules that hold now."""
+        return self._matcher
+
     def between(self, change: Callable[[], None]) -> None:
         """Do *change* between two requests, from any thread: see `Turn.between`."""
         self._turn.between(change)

@@ -1,0 +1,216 @@
+"""What main does with one session, for tests: spawn a worker, have a command run, replace who dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from sydd.daemon.channel import Channel, read_document
+from sydd.daemon.spawn import Child, Held, respawn, spawn
+from sydd.daemon.spec import Identity, SessionSpec
+from sydd.kernel import prctl
+from sydd.kernel.fd import FdSet, FileDescriptor
+from sydd.session.launching import LaunchSpec
+
+PATIENCE = 40
+"""Seconds after which something that was waited for will not come."""
+
+
+class Refused(Exception):  # noqa: N818
+    """A worker could not prepare the session: what it said."""
+
+
+class Session:
+    """A session whose main is the test.
+
+    Args:
+        identity: whose it is.
+        directory: its working directory, of that user's.
+        profile: name, or path.
+        how: further fields of the specification.
+
+    Attributes:
+        said: everything that workers and keeper said, but for replies.
+        child: the worker that there is now.
+        prepared: what the first worker said.
+        launch: what a launch needs.
+        command: pid of the command.
+        status: its status, once it has ended.
+        replaced: how many workers were replaced.
+    """
+
+    def __init__(self, identity: Identity, directory: str, profile: str = "build", **how: Any) -> None:
+        environment = {"HOME": identity.home, "PATH": os.environ["PATH"], **how.pop("environment", {})}
+        rules = tuple(how.pop("rules", ()))
+        self.spec = SessionSpec(
+            id="test",
+            identity=identity,
+            profile=profile,
+            sets={},
+            rules=rules,
+            mode=how.pop("mode", None),
+            engine=how.pop("engine", None),
+            directory=directory,
+            environment=environment,
+            **how,
+        )
+        self.said: list[dict[str, Any]] = []
+        self.command = 0
+        self.status: int | None = None
+        self.replaced = 0
+        self._replies: dict[int, dict[str, Any]] = {}
+        self._keeper: Channel | None = None
+        self._listener: FileDescriptor | None = None
+        self._handle: FileDescriptor | None = None
+        self._state: FileDescriptor | None = None
+        self._asked = 0
+        prctl.set_child_subreaper()
+        self.child: Child = spawn(self.spec)
+
+    def __enter__(self) -> Self:
+        try:
+            self.until(lambda: self.has("prepared"))
+        except BaseException:
+            self.__exit__()
+            raise
+        self.prepared = self.last("prepared")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._keeper is not None and self.status is None:
+            with contextlib.suppress(OSError):
+                self._keeper.send({"type": "kill"})
+        self.child.close()
+        for held in (self._keeper, self._listener, self._handle, self._state):
+            if held is not None:
+                held.close()
+        self.reap()
+        prctl.set_child_subreaper(on=False)
+
+    @staticmethod
+    def reap() -> None:
+        """Wait for every child: worker, keeper, and what they left."""
+        deadline = time.monotonic() + PATIENCE
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < deadline:
+                if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                    select.select([], [], [], 0.005)
+
+    # What is said
+
+    def has(self, kind: str) -> bool:
+        """Whether *kind* was said."""
+        return any(message["type"] == kind for message in self.said)
+
+    def last(self, kind: str) -> dict[str, Any]:
+        """The last message of *kind*."""
+        return next(message for message in reversed(self.said) if message["type"] == kind)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every event once, as main knows them."""
+        found = {
+            message["event"]["sequence"]: message["event"] for message in self.said if "event" in message
+        }
+        return list(found.values())
+
+    def until(self, ready: Callable[[], bool]) -> None:
+        """Listen until *ready*.
+
+        Raises:
+            Refused: a worker failed.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not ready():
+            channels = [] if self.has("ended") else [self.child.channel]
+            channels += [self._keeper] if self._keeper else []
+            found = select.select(channels, [], [], deadline - time.monotonic())[0]
+            assert found, f"it did not come; there was {self.said}"
+            for channel in found:
+                self.hear(channel)
+
+    def hear(self, channel: Channel) -> None:
+        """Take one message; replace a worker that has died."""
+        received = channel.receive()
+        if received is None:
+            if channel is self._keeper:
+                channel.close()
+                self._keeper = None
+            else:
+                self.replace()
+            return
+        message, descriptors = received
+        with descriptors:
+            self._take(message, descriptors)
+
+    def _take(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        kind = message["type"]
+        if kind == "reply":
+            self._replies[message["id"]] = message
+            return
+        self.said.append(message)
+        if kind == "failed":
+            raise Refused(message)
+        if kind == "prepared":
+            self.launch = LaunchSpec.from_document(read_document(descriptors[0]))
+            self._state = descriptors.steal(1)
+        elif kind == "serving" and len(descriptors):
+            self._listener = descriptors.steal(0)
+        elif kind == "started":
+            self.command, self._handle = message["pid"], descriptors.steal(0)
+        elif kind == "status":
+            self.status = message["status"]
+
+    # What is done
+
+    def start(self, *argv: str, descriptors: Sequence[int] | None = None) -> None:
+        """Start the command, and wait until it runs."""
+        self._keeper, theirs = Channel.pair()
+        given = list(descriptors) if descriptors is not None else [0, 1, 2]
+        message = {"type": "start", "argv": argv, "numbers": list(range(len(given)))}
+        self.child.channel.send(message, [theirs.fileno(), *given])
+        theirs.close()
+        self.until(lambda: self.has("started") and self.has("serving"))
+
+    def ask(self, kind: str, **values: Any) -> dict[str, Any]:
+        """Ask the worker something; its reply."""
+        self._asked += 1
+        number = self._asked
+        self.child.channel.send({"type": kind, "id": number, **values})
+        self.until(lambda: number in self._replies)
+        return self._replies[number]
+
+    def held(self) -> Held:
+        """What main holds."""
+        assert self._listener
+        assert self._state
+        return Held(
+            self._listener.fileno(),
+            self._state.fileno(),
+            self.child.slot.fileno(),
+            self.child.notes.fileno(),
+        )
+
+    def kill(self) -> None:
+        """SIGKILL the worker, and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.child.pidfd.fileno(), signal.SIGKILL)
+        assert select.select([self.child.pidfd], [], [], PATIENCE)[0]
+
+    def replace(self) -> None:
+        """Put another worker in the place of the dead one."""
+        dead = self.child
+        os.waitpid(dead.pid, 0)
+        self.child = respawn(self.spec, self.held())
+        dead.close()
+        self.replaced += 1
+
+    def end(self) -> int:
+        """Wait for the end of the session; the command's status."""
+        self.until(lambda: self.has("ended") and self.status is not None)
+        assert self.status is not None
+        return self.status
