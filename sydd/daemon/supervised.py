@@ -274,8 +274,8 @@ class Supervised(Expecting):
         serving = self._expect("serving")
         try:
             self.questions.close()  # the next worker asks anew
-            fds = [self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")]
-            held = Held(*fds, self.state.command, self.state.parent)
+            fds = {kind: self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")}
+            held = Held(**fds, command=self.state.command, parent=self.state.parent)
             self._adopt(respawn(self.spec, held))
             self.state.restarts += 1
             self._save()
