@@ -127,7 +127,6 @@ def _tell(found: Iterable[Notice], arguments: argparse.Namespace) -> None:
 def line(notice: Notice) -> str:
     """A notice in one line."""
     when = moment(notice["time"]) if notice["time"] else " " * 19
-    times = f" ×{notice['count']}" if notice["kind"] == "repeated" else ""
     return printable(
-        f"{when}  {notice['session'] or '-':<8}  {notice['kind']:<9}  {notice['message']}{times}"
+        f"{when}  {notice['session'] or '-':<8}  {notice['kind']:<9}  {notice['message']}"
     )

@@ -51,7 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     place.add_arguments(parser)
     parser.add_argument("--label", metavar="TEXT", default="", help="what to call the session in lists")
     parser.add_argument(
-        "--detach", action="store_true", help="print the session's name and do not wait for its end"
+        "--detach",
+        action="store_true",
+        help="print the session's name and do not wait; the command's standard streams are /dev/null",
     )
     parser.add_argument(
         "--events", metavar="FILE", help="write every event as a line of JSON to FILE (or /dev/fd/N)"
@@ -81,11 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
             os.path.realpath(profile) if "/" in profile or profile.endswith(".toml") else profile,
             command,
             directory=directory,
+            descriptors=() if arguments.detach else (0, 1, 2),
             rules=arguments.rule,
             sets=dict(arguments.set),
             mode=arguments.mode,
             engine=None if arguments.engine == "auto" else arguments.engine,
-            terminals=_terminals(),
+            terminals=() if arguments.detach else _terminals(),
             label=arguments.label,
             umask=_umask(),
         ) as session:
