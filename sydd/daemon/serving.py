@@ -13,7 +13,7 @@ from sydd.kernel import seccomp
 from sydd.policy import refused
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.policy import Mode
-from sydd.session.privatenet import enter_network
+from sydd.session.privatenet import diagnosis_for, enter_network
 from sydd.session.running import Running
 from sydd.session.tree import descendants
 from sydd.supervisor import statistics
@@ -87,6 +87,7 @@ class Serving:
             suggest=prepared.suggest,
             suggest_address=prepared.suggest_address,
             command=command,
+            diagnosis=diagnosis_for(prepared.plan, command),
             terminals=spec.terminals,
             patience=prepared.policy.session_limits.patience,
             note=notes.write,

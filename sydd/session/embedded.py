@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sydd.kernel import capabilities, seccomp
 from sydd.session.foreground import Foreground
 from sydd.session.launching import LaunchSpec, kept_capabilities
-from sydd.session.privatenet import diagnosis_of, enter_network
+from sydd.session.privatenet import diagnosis_for, enter_network
 from sydd.session.running import Running
 from sydd.supervisor.context import Context
 from sydd.supervisor.worker import Worker, receive_ends
@@ -105,8 +105,6 @@ class _Thread:
         with contextlib.suppress(OSError):
             seccomp.set_flags(listener, seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
         network = prepared.plan.network
-        follows = prepared.plan.sockets is not None and prepared.plan.sockets.follow_bind
-        diagnosis = diagnosis_of(command) if network.user_namespace and follows else None
         context = Context(
             session=self._name,
             profile=prepared.policy.name,
@@ -116,7 +114,7 @@ class _Thread:
             suggest=prepared.suggest,
             suggest_address=prepared.suggest_address,
             command=command,
-            diagnosis=diagnosis,
+            diagnosis=diagnosis_for(prepared.plan, command),
             patience=prepared.policy.session_limits.patience,
         )
         worker = self._worker = Worker(

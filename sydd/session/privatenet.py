@@ -22,6 +22,8 @@ from sydd.launcher import GO, NAMESPACE, REFUSED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sydd.plan.plan import Plan
+
 _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 
 LOOPBACK = 1
@@ -116,6 +118,21 @@ def enter_network(pid: int) -> None:
         namespaces.setns(handle, namespaces.CLONE_NEWNET)
     finally:
         os.close(handle)
+
+
+def diagnosis_for(plan: Plan, command: int) -> int | None:
+    """What a supervisor outside of a command's network asks about its sockets by; None where it needs nothing.
+
+    Args:
+        plan: the session's.
+        command: a process of it; when it has gone, nothing is followed any more.
+    """
+    if not plan.network.user_namespace or plan.sockets is None or not plan.sockets.follow_bind:
+        return None
+    try:
+        return diagnosis_of(command)
+    except OSError:
+        return None
 
 
 def diagnosis_of(pid: int) -> int:

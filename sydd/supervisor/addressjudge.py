@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sydd.kernel import seccomp
-from sydd.policy.access import Access, Action
+from sydd.policy.access import Access, Action, bits
 from sydd.policy.address import Address, AddressKind
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import KILL, Answer
@@ -141,7 +141,7 @@ class AddressJudge:
         self,
         notification: Notification,
         row: Row,
-        access: Access,
+        asks: Access,
         address: Address,
         about: About,
         *,
@@ -149,12 +149,12 @@ class AddressJudge:
         given: bytes = b"",
         found: Found | None = None,
     ) -> Answer | None:
-        """Judge one access to one address.
+        """Judge what is asked of one address.
 
         Args:
             notification: the call.
             row: of the call.
-            access: CONNECT, BIND or SEND.
+            asks: one or more of CONNECT, BIND and SEND; the first that may not go ahead decides.
             address: as it was meant.
             about: the socket of the call.
             fd: a copy of it.
@@ -169,6 +169,24 @@ class AddressJudge:
         """
         if address.kind is AddressKind.NOBODY:
             return None
+        for access in bits(asks):
+            refused = self._one(notification, row, access, asks, address, about, fd, given, found)
+            if refused is not None:
+                return refused
+        return None
+
+    def _one(
+        self,
+        notification: Notification,
+        row: Row,
+        access: Access,
+        asks: Access,
+        address: Address,
+        about: About,
+        fd: int,
+        given: bytes,
+        found: Found | None,
+    ) -> Answer | None:
         action, rule = self.matcher.decide_address(access, address)
         if action is Action.ALLOW or self._is_approved(action, access, str(address)):
             return None
@@ -183,7 +201,7 @@ class AddressJudge:
         if action.permits or found is None or found.path != _NAME_SERVICE:
             demand = Demand(int(access), Found(str(address), -1))
             verdict = Verdict(action, access, demand, rule, access, address, about.kind)
-            allow = self._context.suggest_address(access, address)
+            allow = self._context.suggest_address(asks, address)
             self._tell(_request(notification, row, given), verdict, allow)
         return self._refusal(action)
 

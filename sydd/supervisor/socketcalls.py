@@ -116,12 +116,10 @@ class SocketCalls:
             found = self._judge.object(notification.tid, given)
             address = address._replace(name=found.path)
         # What a socket for datagrams then sends to its peer is not looked at.
-        for access in (Access.CONNECT,) if about.connects else (Access.CONNECT, Access.SEND):
-            refused = self._judge.judge(
-                notification, row, access, address, about, fd=fd, given=given, found=found
-            )
-            if refused is not None:
-                return refused
+        asks = Access.CONNECT if about.connects else Access.CONNECT | Access.SEND
+        refused = self._judge.judge(notification, row, asks, address, about, fd=fd, given=given, found=found)
+        if refused is not None:
+            return refused
         if found is not None:
             raw = pack_sockaddr(Address(AddressKind.UNIX, f"/proc/self/fd/{found.fd}"), about.domain)
         elif address is not named:  # the bytes stand for another address than they name

@@ -7,6 +7,7 @@ by the same program in a session that has the caller's network, or without sydd.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -333,6 +334,32 @@ def test_raw_and_packet_sockets(session: Session) -> None:
     assert native(session, "root", sys.executable, "-c", RAW).stdout == "made\nmade\n"
     done = launch(session, "root", sys.executable, "-c", RAW, profile=profile(session, "private"))
     assert done.stdout == "EPERM\nEAFNOSUPPORT\n"
+
+
+FOLLOWED = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname())
+one, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+one.bind(("127.0.0.1", 0))
+other.sendto(b"there", one.getsockname())
+text, name = one.recvfrom(9)
+one.sendto(b"and back", name)
+print(text, other.recv(9))
+port = server.getsockname()[1]
+server.close()
+print(socket.socket().connect_ex(("127.0.0.1", port)))
+"""
+
+
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("engine", ["hybrid", "supervisor"])
+def test_followed_inside(session: Session, who: str, engine: str) -> None:
+    """Under `build` a program reaches what it has bound itself, and nothing that is not there any more."""
+    path = session.write("p.toml", 'extends = "build"\n[network]\nnamespace = "private"\n')
+    code = (sys.executable, "-c", FOLLOWED)
+    done = launch(session, who, *code, profile=path, options=("--engine", engine))
+    assert done.stdout == f"b'there' b'and back'\n{errno.ECONNREFUSED}\n", done.stderr
 
 
 BACK = """
