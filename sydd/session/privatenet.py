@@ -121,7 +121,7 @@ def enter_network(pid: int) -> None:
 
 
 def diagnosis_for(plan: Plan, command: int) -> int | None:
-    """What a supervisor outside of a command's network asks about its sockets by; None where it needs nothing.
+    """By what a supervisor outside of a command's network asks about its sockets; None where it need not.
 
     Args:
         plan: the session's.
