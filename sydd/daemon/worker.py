@@ -2,8 +2,9 @@
 
 What it says to main, each with `type`:
 
-- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `private_network`, `tmp`: the private
-  directory; descriptors: launch spec, state): a command can be launched now.
+- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines,
+  `private_network`, `tmp`: the private directory; descriptors: launch spec, state): a command can be launched
+  now.
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot, and the
   worker ends.
 - `serving` (`command`: pid; descriptor: the listener, where the worker had the command started): every call
@@ -50,12 +51,16 @@ if TYPE_CHECKING:
     from sydd.daemon.spawn import Held
     from sydd.daemon.spec import SessionSpec
     from sydd.kernel.fd import FdSet
+    from sydd.policy.rule import Rule
 
 EXIT_BROKEN = 70
 """Of a worker that could not go on: main puts another one in its place."""
 
 COUNTS_SECONDS = 0.5
 """How long repetitions of events are gathered before main is told of them."""
+
+SHOWN = 24 << 10
+"""Characters of a session's rules that main is told, for lists."""
 
 LAST_WORDS_SECONDS = 5
 """How long a worker that ends waits for main to read what it says."""
@@ -114,6 +119,19 @@ def _tell_failure(channel: Channel, values: dict[str, Any]) -> None:
         channel.send({"type": "failed", **values})
 
 
+def _shown(rules: Sequence[Rule]) -> list[str]:
+    """The lines of rules, of very many the last ones: a message holds only so much."""
+    lines: list[str] = []
+    size = 0
+    for rule in reversed(rules):
+        size += len(rule.text)
+        if size > SHOWN:
+            lines.append(f"# and {len(rules) - len(lines)} before these")
+            break
+        lines.append(rule.text)
+    return lines[::-1]
+
+
 class _Process:
     """The main thread of a worker: it listens to main and tells it; a second thread serves.
 
@@ -156,6 +174,8 @@ class _Process:
                     "mode": prepared.policy.mode.value,
                     "layers": layers(prepared.plan),
                     "variables": dict(prepared.variables),
+                    "rules": _shown(prepared.policy.rules),
+                    "ceiling": _shown(prepared.policy.session_limits.ceiling),
                     "private_network": launch.private_network,
                     "tmp": prepared.place.tmp,
                 },
