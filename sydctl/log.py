@@ -127,6 +127,4 @@ def _tell(found: Iterable[Notice], arguments: argparse.Namespace) -> None:
 def line(notice: Notice) -> str:
     """A notice in one line."""
     when = moment(notice["time"]) if notice["time"] else " " * 19
-    return printable(
-        f"{when}  {notice['session'] or '-':<8}  {notice['kind']:<9}  {notice['message']}"
-    )
+    return printable(f"{when}  {notice['session'] or '-':<8}  {notice['kind']:<9}  {notice['message']}")

@@ -29,8 +29,8 @@ processes."""
 
 EPILOG = """\
 exit status: the command's own; 128+N when signal N ended it; 125 when sydd itself failed, bad arguments, bad
-profiles and a missing daemon included; 126 when the command cannot be executed; 127 when it is not found. With
---strict 1 instead of 0 where something was denied. With --detach 0 when the command has begun.
+profiles and a missing daemon included; 126 when the command cannot be executed; 127 when it is not found.
+With --strict 1 instead of 0 where something was denied. With --detach 0 when the command has begun.
 
 examples:
   sydctl run build -- make -j2
