@@ -21,6 +21,25 @@ settings.load_profile("sydd")
 _TEMPORARY = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Races are lost or won by chance: how often to run each is the caller's to say."""
+    parser.addoption(
+        "--repetitions",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run every test with the marker `race` N times, each from its beginning (default: %(default)s)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each repetition a test of its own, with a number in its name."""
+    repetitions = metafunc.config.getoption("repetitions")
+    if repetitions > 1 and metafunc.definition.get_closest_marker("race"):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(1, repetitions + 1), ids="repetition{}".format)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give the session a temporary directory of its own, so that what a test leaves there can be told.
 

@@ -326,6 +326,7 @@ RACES = {
 
 
 @X86
+@pytest.mark.race
 @pytest.mark.parametrize("call", RACES)
 def test_race(call: str, arena: Arena, programs: str) -> None:
     """A 32-bit program whose other thread changes what the call is about."""
@@ -337,6 +338,7 @@ def test_race(call: str, arena: Arena, programs: str) -> None:
 
 
 @X86
+@pytest.mark.race
 @pytest.mark.parametrize("call", ["stat", "lstat", "statx", "access", "getxattr", "held"])
 def test_race_of_a_look_up(call: str, arena: Arena, programs: str) -> None:
     """The same for what only tells about a file, in the structures of 32-bit programs."""

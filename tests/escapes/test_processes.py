@@ -76,6 +76,7 @@ def test_environment_of_a_neighbour_where_proc_is_mixed(
     arena.attempt(arena.python(code, str(neighbour.pid)), arena.told, rules=["deny read /proc/kcore"])
 
 
+@pytest.mark.race
 @pytest.mark.root
 def test_racing_for_the_environment_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
     """Landlock's word does not count where root has CAP_PERFMON; a session of root has it no more."""

@@ -12,6 +12,9 @@ import pytest
 from tests.escapes.arena import SECRET, Arena
 
 
+pytestmark = pytest.mark.race
+
+
 @pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.slow)], autouse=True)
 def length(request: pytest.FixtureRequest, arena: Arena) -> None:
     """How long each race takes."""

@@ -120,6 +120,7 @@ def test_mode_of_a_terminal_of_somebody_else(arena: Arena, stranger: Stranger) -
     arena.attempt(arena.python("os.chmod(sys.argv[1], 0o622)", stranger.name), opened)
 
 
+@pytest.mark.race
 def test_racing_for_a_terminal_of_somebody_else(arena: Arena, stranger: Stranger) -> None:
     """The path changes between a file of one's own and the stranger's terminal."""
     argv = arena.program("race", "string", "read", "mine", stranger.name)

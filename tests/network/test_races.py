@@ -8,6 +8,9 @@ from tests.escapes.arena import Arena
 from tests.network.conftest import Receivers, Servers, got, reached
 
 
+pytestmark = pytest.mark.race
+
+
 @pytest.fixture(params=["short", pytest.param("long", marks=pytest.mark.slow)], autouse=True)
 def length(request: pytest.FixtureRequest, arena: Arena) -> None:
     """How long each race takes."""
