@@ -11,7 +11,6 @@ import pytest
 
 from tests.escapes.arena import SECRET, Arena
 
-
 pytestmark = pytest.mark.race
 
 

@@ -7,7 +7,6 @@ import pytest
 from tests.escapes.arena import Arena
 from tests.network.conftest import Receivers, Servers, got, reached
 
-
 pytestmark = pytest.mark.race
 
 
