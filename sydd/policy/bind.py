@@ -16,8 +16,11 @@ from sydd.policy.variables import substitute
 if TYPE_CHECKING:
     from sydd.policy.network import NetPattern
 
+OWN_PROCESS: Final = "/proc/self"
+"""What rules call the directory in /proc of the calling process itself, whatever its number."""
+
 PER_TASK: Final = (
-    "/proc/self",
+    OWN_PROCESS,
     "/proc/thread-self",
     "/dev/fd",
     "/dev/stdin",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Union
 
 from sydd.policy.access import Access, bits, names
-from sydd.policy.bind import PER_TASK, BoundRule
+from sydd.policy.bind import OWN_PROCESS, PER_TASK, BoundRule
 from sydd.policy.errors import Source
 from sydd.policy.glob import Kind, PathGlob, is_below
 from sydd.policy.policy import Policy
@@ -94,9 +94,9 @@ def _per_task(rule: BoundRule) -> Iterator[Finding]:
     """A name that no canonical path has."""
     for glob in _globs(rule):
         for name in PER_TASK:
-            if is_below(glob.literal_prefix, name):
+            if name != OWN_PROCESS and is_below(glob.literal_prefix, name):
                 message = f"the rule can never decide: no canonical path is below '{name}'"
-                hint = "it is a link to what is judged; write a rule about that, such as '/proc/*/…'"
+                hint = "it is a link to what is judged; write a rule about that, such as '/proc/self/…'"
                 yield Finding("warning", message, rule.rule.pattern_source, hint)
                 return
 

@@ -49,6 +49,13 @@ PR_SCHED_CORE = 62  # linux/prctl.h: who shares a core with whom; a process in t
 
 USERFAULTFD_IOC_NEW = 0xAA00  # linux/userfaultfd.h
 
+KEY_REQUESTS: dict[str, int] = {
+    "FS_IOC_ADD_ENCRYPTION_KEY": 0xC050_6617,
+    "FS_IOC_REMOVE_ENCRYPTION_KEY": 0xC040_6618,
+    "FS_IOC_REMOVE_ENCRYPTION_KEY_ALL_USERS": 0xC040_6619,
+}
+"""ioctl(2) requests about the keys of encrypted directories, by any descriptor there (linux/fscrypt.h)."""
+
 _FILE_TYPE = S_IFREG | S_IFBLK | S_IFCHR | S_IFIFO | S_IFSOCK
 
 INODE_REQUESTS: dict[str, int] = {
@@ -58,6 +65,8 @@ INODE_REQUESTS: dict[str, int] = {
     "EXT4_IOC32_SETVERSION": 0x4004_6604,
     "FS_IOC_ENABLE_VERITY": 0x4080_6685,
     "FS_IOC_SET_ENCRYPTION_POLICY": 0x800C_6613,
+    "EXT4_IOC_MIGRATE": 0x6609,
+    "F2FS_IOC_SET_PIN_FILE": 0x4004_F50D,
     "FAT_IOCTL_SET_ATTRIBUTES": 0x4004_7211,
     "BTRFS_IOC_SNAP_CREATE": 0x5000_9401,
     "BTRFS_IOC_SUBVOL_CREATE": 0x5000_940E,
@@ -68,6 +77,10 @@ INODE_REQUESTS: dict[str, int] = {
     "BTRFS_IOC_SET_RECEIVED_SUBVOL": 0xC0C8_9425,
     "BTRFS_IOC_SET_RECEIVED_SUBVOL_32": 0xC0C0_9425,
     "BTRFS_IOC_SNAP_DESTROY_V2": 0x5000_943F,
+    "BCH_IOCTL_SUBVOLUME_CREATE": 0x4020_BC10,
+    "BCH_IOCTL_SUBVOLUME_DESTROY": 0x4020_BC11,
+    "BCHFS_IOC_REINHERIT_ATTRS": 0x8008_BC40,
+    "BCHFS_IOC_REINHERIT_ATTRS_32": 0x8004_BC40,
 }
 """ioctl(2) requests that change an inode or a directory through a descriptor that is open for reading."""
 
@@ -174,9 +187,17 @@ RESTRICTIONS: tuple[Restriction, ...] = (
     ),
     Restriction(
         name="keyrings",
-        reason="keys belong to the user, to no path or session: tickets and disk keys would be in reach",
+        reason="keys belong to the user, to no path or session: tickets and disk keys would be in reach, and "
+        "who takes the key of an encrypted directory away locks it for everybody",
         errno=EPERM,
         calls=("add_key", "request_key", "keyctl"),
+        rules=(
+            ArgumentRule(
+                call="ioctl",
+                forms=tuple(((equals(1, request),), EPERM) for request in KEY_REQUESTS.values()),
+                otherwise=0,
+            ),
+        ),
     ),
     Restriction(
         name="kernel",

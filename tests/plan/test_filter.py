@@ -35,6 +35,7 @@ from sydd.syscalls.restricted import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
     INODE_REQUESTS,
+    KEY_REQUESTS,
     KEYBOARD_REQUESTS,
     RESTRICTIONS,
     TIOCCONS,
@@ -366,7 +367,7 @@ def test_restricted_forms(arch: str, rubbish: int) -> None:
         assert decide("personality", harmless) == ALLOW
     for harmful in (0x40_0000, 0x10_0000, 0x44_0000, 0xFFFF_FFFE, 1):
         assert decide("personality", harmful) == errno_of(errno.EPERM)
-    for request in (TIOCSTI, TIOCLINUX, TIOCCONS, *KEYBOARD_REQUESTS.values()):
+    for request in (TIOCSTI, TIOCLINUX, TIOCCONS, *KEYBOARD_REQUESTS.values(), *KEY_REQUESTS.values()):
         assert decide("ioctl", 0, request) == errno_of(errno.EPERM)
     assert decide("ioctl", 0, 0x5413) == ALLOW
     for request in INODE_REQUESTS.values():

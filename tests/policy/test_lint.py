@@ -115,9 +115,10 @@ def found(*texts: str, environment: Environment | None = None) -> list[str]:
             ["f:1:20: warning: the rule can never decide: a socket without a name is no destination"],
         ),
         (
-            ["allow write /proc/self/comm"],
-            ["f:1:13: warning: the rule can never decide: no canonical path is below '/proc/self'"],
+            ["allow write /proc/thread-self/comm"],
+            ["f:1:13: warning: the rule can never decide: no canonical path is below '/proc/thread-self'"],
         ),
+        (["allow write /proc/self/comm"], []),
     ],
 )
 def test_findings(texts: list[str], expected: list[str]) -> None:

@@ -15,7 +15,19 @@ import termios
 import threading
 import time
 
-from tests.transparency.acts.tell import LIBC, asleep, attempt, child, ended, raw, read, say, tried, write
+from tests.transparency.acts.tell import (
+    LIBC,
+    asleep,
+    attempt,
+    child,
+    ended,
+    opened,
+    raw,
+    read,
+    say,
+    tried,
+    write,
+)
 
 
 def ends() -> None:
@@ -101,6 +113,28 @@ def executed() -> None:
     attempt("busy", os.posix_spawn, "./script", ["x"], {})
     running = os.path.realpath("/proc/self/exe")
     say(tried(running, os.O_WRONLY))
+
+
+def own_names() -> None:
+    """A process names itself and its threads, and says that it may go first when memory is short."""
+
+    def inside(number: str) -> None:
+        names = ("self/comm", "thread-self/comm", f"self/task/{number}/comm", f"{os.getpid()}/comm")
+        for count, name in enumerate(names):
+            with open(f"/proc/{name}", "w", encoding="ascii") as file:
+                file.write(f"{count} with more than fifteen\n")
+            with open("/proc/thread-self/comm", encoding="ascii") as file:
+                say(file.read().strip())
+
+    inside(str(threading.get_native_id()))
+    thread = threading.Thread(target=lambda: inside(str(threading.get_native_id())))
+    thread.start()
+    thread.join()
+    for score in ("300", "1001", "rubbish"):
+        fd = opened("score", "/proc/self/oom_score_adj", os.O_WRONLY | os.O_TRUNC)
+        attempt(score, os.write, fd, score.encode())
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        say(file.read())
 
 
 def itself() -> None:
