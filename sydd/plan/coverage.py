@@ -43,6 +43,7 @@ class Coverage:
         self._subtrees = {path: int(rights) for path, rights in subtrees.items()}
         self._files = {path: int(rights) for path, rights in files.items()}
         self._directories: dict[str, int] = {}
+        self._moved = False
 
     def may_continue(self, rights: int) -> bool:
         """Whether the kernel may be left an operation that needs *rights*, without trust in the caller."""
@@ -71,7 +72,11 @@ class Coverage:
         return not missing or not missing & ~self._directory(directory)
 
     def forget(self, path: str) -> None:
-        """Stop trusting the names at or below *path*: what a rule was made for is no longer there."""
+        """Stop trusting the names at or below *path*: what a rule was made for is no longer there.
+
+        Where it is, and where it goes from there, is not followed: from now on any directory may be it.
+        """
+        self._moved = True
         below = path + "/"
         for anchors in (self._subtrees, self._files):
             for known in [known for known in anchors if known == path or known.startswith(below)]:
@@ -96,7 +101,9 @@ class Coverage:
         self._free = self._left & ~lost
 
     def anchored_at_or_below(self, path: str) -> bool:
-        """Whether a rule of the ruleset belongs to *path* or something below it."""
+        """Whether a rule of the ruleset may belong to *path* or something below it."""
+        if self._moved:
+            return True
         below = path + "/"
         return any(known == path or known.startswith(below) for known in (*self._subtrees, *self._files))
 

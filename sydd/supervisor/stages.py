@@ -20,6 +20,7 @@ from sydd.supervisor.gain import gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
 from sydd.supervisor.lookup import LOOK_UPS, LookUps, looks_by
+from sydd.supervisor.moves import moves_directory, perform_among_others
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import Notification
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
@@ -30,7 +31,7 @@ from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request, read_request
 from sydd.supervisor.resolve import Found, Resolver
-from sydd.supervisor.rights import REMOVE_DIR, granted, rights_at_most
+from sydd.supervisor.rights import granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.socketcalls import about_addresses
 from sydd.supervisor.sockets import descriptor_errno
@@ -75,6 +76,7 @@ class Stages:
         self._processes = Processes(context, listener, self._reader)
         self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
+        self._perform_it = perform if context.plan.landlock is None else perform_among_others
         self._auditing = context.plan.engine is Engine.AUDIT
         self._stops_nothing = self._auditing  # what no rule speaks of neither
         self._recorder = Recorder(context, listener, journal)
@@ -304,10 +306,10 @@ class Stages:
         moves = [(old, new)]
         if renamed and request.flags & RENAME_EXCHANGE:
             moves.append((new, old))
+        directory = renamed and moves_directory(request, target)
         directories = []
         for source, destination in moves:
             before, after = source.found.path, destination.found.path
-            directory = renamed and bool(source.entry_rights & REMOVE_DIR)
             if gains(self._matcher, self._restricted, before, after, directory=directory):
                 return errno.EXDEV
             if directory and self._coverage.anchored_at_or_below(before):
@@ -331,8 +333,8 @@ class Stages:
             raise CallerGone
         try:
             if self._slot is not None and not_twice(request, target):
-                return at_most_once(self._slot, lambda: perform(request, target))
-            return perform(request, target)
+                return at_most_once(self._slot, lambda: self._perform_it(request, target))
+            return self._perform_it(request, target)
         except MayBlock as wait:
             self._waiting.open(notification, wait.path, wait.flags, request.flags & os.O_CLOEXEC)
             return LATER

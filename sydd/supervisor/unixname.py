@@ -11,17 +11,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 from typing import TYPE_CHECKING
 
-from sydd.kernel import landlock_calls, namespaces, prctl, sockets
+from sydd.kernel import landlock_calls, namespaces, sockets
 from sydd.policy.access import Access, Action
 from sydd.policy.network import NetKind
+from sydd.supervisor.apart import confine, in_thread
 from sydd.supervisor.rights import MAKE_BY_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sydd.policy.matcher import Matcher
     from sydd.supervisor.resolve import Found
 
@@ -54,7 +52,7 @@ def bind_name(fd: int, raw: bytes, place: Found, cwd: int, umask: int, *, alike:
             namespaces.unshare(namespaces.CLONE_FS)
             os.umask(umask)
             os.fchdir(cwd)
-            _only_below(place.parent)
+            confine(_MAKE_SOCK, place.parent, _MAKE_SOCK)
             result = sockets.bind(fd, raw)
 
     def by_last_component() -> None:
@@ -66,29 +64,11 @@ def bind_name(fd: int, raw: bytes, place: Found, cwd: int, umask: int, *, alike:
             result = sockets.bind(fd, here)
 
     if not simple and alike and landlock_calls.abi():
-        _in_thread(as_given)
+        in_thread(as_given)
         if result in (0, -errno.EADDRINUSE):
             return result
-    _in_thread(by_last_component)
+    in_thread(by_last_component)
     return result
-
-
-def _in_thread(work: Callable[[], None]) -> None:
-    """Do *work* where what it does to the thread harms nobody, with the credentials of the calling one."""
-    thread = threading.Thread(target=work, name="sydd-bind")
-    thread.start()
-    thread.join()
-
-
-def _only_below(directory: int) -> None:
-    """Let the calling thread make sockets below *directory* alone."""
-    prctl.set_no_new_privs()
-    ruleset = landlock_calls.create_ruleset(_MAKE_SOCK)
-    try:
-        landlock_calls.add_path_rule(ruleset, directory, _MAKE_SOCK)
-        landlock_calls.restrict_self(ruleset)
-    finally:
-        os.close(ruleset)
 
 
 def alike_below(matcher: Matcher, directory: str) -> bool:

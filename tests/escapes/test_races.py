@@ -5,6 +5,7 @@ Each lasts a part of a second; the marker `slow` has them again for longer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -255,6 +256,42 @@ def test_rename_of_a_directory_gains_mknod(arena: Arena) -> None:
         rules=["deny mknod,chdir ${cwd}/hole/**"],
         prepare=prepare,
     )
+
+
+def test_file_that_becomes_a_directory_under_rename(arena: Arena) -> None:
+    """What is moved is judged as a file, and is a directory by then: its new name opens what is in it."""
+
+    def prepare() -> None:
+        arena.plant("u/d/kept")
+        arena.plant("u/b", "x")
+
+    argv = race(arena, "dir", "take", "u/b", "u/d", "", "u/b")
+    rules = ["deny read,list ${cwd}/u/**", "deny read,list ${cwd}/n"]
+    arena.attempt(argv, arena.told, rules=rules, prepare=prepare)
+
+
+def test_granted_directory_moved_twice(arena: Arena) -> None:
+    """Rules of Landlock follow their directory also from the second name, of which the plan knows nothing."""
+
+    def prepare() -> None:
+        arena.plant("mine", "x")
+        arena.plant("free/id", "x")
+        os.mkdir(f"{arena.work}/hole")
+
+    code = """
+for old, new in (('free', 'again'), ('again', 'hole/free')):
+    try: os.rename(old, new)
+    except OSError as failure: print(failure)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+    argv = arena.python(code, *string(arena, "open", "mine", "hole/free/id"))
+
+    def changed() -> bool:
+        with contextlib.suppress(OSError), open(f"{arena.work}/hole/free/id", encoding="ascii") as file:
+            return file.read() != "x"
+        return False
+
+    arena.attempt(argv, changed, rules=["deny modify ${cwd}/hole/**"], prepare=prepare)
 
 
 HIDDEN = ["hide stat ${cwd}/hole/**"]

@@ -175,6 +175,11 @@ static int once(const char *call, const char *path) {
         if (!rename(path, "taken")) { struct stat s; return !stat("taken", &s) && s.st_size > 5; }
         return 0;
     }
+    if (!strcmp(call, "take")) { /* whatever is there becomes `n`, and again what it was when it is no directory with it */
+        if (rename(path, "n")) return 0;
+        if (reads_secret(open("n/kept", O_RDONLY))) return 1;
+        return rename("n", path), 0;
+    }
     if (!strcmp(call, "renamedir")) { /* the same with a directory, known by what is in it */
         mkdir(good, 0700);
         if (rename(path, "taken")) return 0;
