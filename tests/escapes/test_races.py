@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.escapes.arena import SECRET, Arena
+from tests.escapes.arena import REPEATED, SECRET, Arena
 
 pytestmark = pytest.mark.race
 
@@ -20,6 +20,8 @@ def length(request: pytest.FixtureRequest, arena: Arena) -> None:
     """How long each race takes."""
     if request.param == "long":
         arena.seconds = 4
+    elif "repetition" in request.fixturenames:
+        arena.seconds = REPEATED
 
 
 def race(arena: Arena, *words: str) -> list[str]:

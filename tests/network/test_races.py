@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.escapes.arena import Arena
+from tests.escapes.arena import REPEATED, Arena
 from tests.network.conftest import Receivers, Servers, got, reached
 
 pytestmark = pytest.mark.race
@@ -15,6 +15,8 @@ def length(request: pytest.FixtureRequest, arena: Arena) -> None:
     """How long each race takes."""
     if request.param == "long":
         arena.seconds = 4
+    elif "repetition" in request.fixturenames:
+        arena.seconds = REPEATED
 
 
 def test_port(arena: Arena, servers: Servers) -> None:
