@@ -61,6 +61,12 @@ class Request(NamedTuple):
     failure2: int = 0
 
 
+def unread(notification: Notification, row: Row) -> Request:
+    """What registers alone tell of a request: its flags, where they are in one."""
+    flags = row.fixed_flags | (0 if row.flags is None else notification.registers[row.flags] & 0xFFFFFFFF)
+    return Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, flags, 0, 0, ())
+
+
 def read_request(notification: Notification, row: Row, reader: Reader) -> Request:
     """Read the arguments of *notification* as *row* describes them.
 

@@ -29,7 +29,7 @@ from sydd.supervisor.questions import Asking, Questions
 from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
-from sydd.supervisor.request import AT_FDCWD, Request, read_request
+from sydd.supervisor.request import Request, read_request, unread
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
@@ -212,8 +212,7 @@ class Stages:
                 lambda: self._processes.answer(notification, row, one_identity=self._one_identity),
             )
         except Stranger as failure:
-            request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
-            return self._refuse_stranger(request, failure, Access(0))
+            return self._refuse_stranger(unread(notification, row), failure, Access(0))
 
     def _refuse_stranger(self, request: Request, failure: Stranger, access: Access) -> Answer:
         denial = Verdict(Action.DENY, access, Demand(0, Found(failure.path, -1)))
@@ -234,7 +233,7 @@ class Stages:
                     self._resolver.close()
             return answers.error(errno.ESTALE)
         except NaturalFailure as failure:
-            return self._natural(row, request, failure.errno)
+            return self._natural(request or unread(notification, row), failure.errno)
         except Stranger as failure:
             if request is None:
                 return answers.error(errno.EACCES)
@@ -339,11 +338,15 @@ class Stages:
             self._waiting.open(notification, wait.path, wait.flags, request.flags & os.O_CLOEXEC)
             return LATER
 
-    def _natural(self, row: Row, request: Request | None, number: int) -> Answer:
-        """The kernel's own word where it can be had: its order of checks is the right one by definition."""
-        if self._auditing or not (row.operation in PERFORMED or row.operation in LOOK_UPS):
+    def _natural(self, request: Request, number: int) -> Answer:
+        """The kernel's own word where it can be had: its order of checks is the right one by definition.
+
+        And it can read what the worker cannot: the memory of a program that its user may not read.
+        """
+        operation = request.row.operation
+        if self._auditing or not (operation in PERFORMED or operation in LOOK_UPS):
             return CONTINUE
-        at_most = rights_at_most(request) if request else None
+        at_most = rights_at_most(request)
         if at_most is not None and self._coverage.may_continue(at_most):
             return CONTINUE
         return answers.error(number)
@@ -364,8 +367,7 @@ class Stages:
             number = 0 if row.fd is None else descriptor_errno(notification.tid, fd)
             if number:
                 return CONTINUE if self._auditing else answers.error(number)
-        request = Request(notification, row, AT_FDCWD, None, AT_FDCWD, None, 0, 0, 0, ())
-        self._recorder.record(request, Verdict(action, access, None, rule))
+        self._recorder.record(unread(notification, row), Verdict(action, access, None, rule))
         stays_refused = bool(row.errno) and not self._stops_nothing
         if (self._auditing and not stays_refused) or action.permits:
             return CONTINUE
