@@ -169,6 +169,30 @@ def test_working_directory_of_a_neighbour(arena: Arena, neighbour: subprocess.Po
     arena.attempt(arena.python(code, str(neighbour.pid), arena.victim), arena.touched)
 
 
+@pytest.mark.parametrize("name", ["oom_score_adj", "coredump_filter", "autogroup"])
+def test_settings_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes], name: str) -> None:
+    """Who goes first when memory is short, what a crash leaves, who waits: any process of the user writes it.
+
+    `build` lets a process write its own oom_score_adj.
+    """
+    path = f"/proc/{neighbour.pid}/{name}"
+
+    def setting() -> str:
+        with open(path, encoding="ascii") as file:
+            return file.read().replace("nice", " ").split()[-1]
+
+    if not os.path.exists(path):
+        pytest.skip(f"this kernel has no /proc/<pid>/{name}")
+    first, second = {"oom_score_adj": ("300", "400"), "coredump_filter": ("1", "2"), "autogroup": ("3", "4")}[
+        name
+    ]
+    code = "open(sys.argv[1], 'w').write(sys.argv[2])"
+    arena.native(arena.python(code, path, first))
+    assert int(setting(), 16 if name == "coredump_filter" else 10) == int(first)
+    arena.confined(arena.python(code, path, second))
+    assert int(setting(), 16 if name == "coredump_filter" else 10) == int(first)
+
+
 def test_ptrace_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:
     """PTRACE_SEIZE; said by the program, since it has to end before the other may be looked at."""
     code = "print(SECRET if call(101, 0x4206, int(sys.argv[1]), 0, 0) == 0 else 'no')"

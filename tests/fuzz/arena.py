@@ -89,6 +89,7 @@ class Arena:
         top = os.fsencode(self._top)
         mark = TOP.hex()
         before = os.umask(0o022)
+        beside = set(os.listdir(self._directory))
         try:
             make(self._top, tree)
             self._user.give(self._top)
@@ -101,14 +102,22 @@ class Arena:
             return Result(tuple(self._plain(line) for line in lines), seen)
         finally:
             os.umask(before)
-            if os.path.isdir(self._top):
-                if os.geteuid():
-                    _unlock(self._top)
-                shutil.rmtree(self._top)
+            # The tree, and what the program made above it: the next run has to find what this one found.
+            for name in set(os.listdir(self._directory)) - beside:
+                _remove(f"{self._directory}/{name}")
 
     def _plain(self, line: str) -> str:
         """A line without what differs from run to run: numbers of processes, pipes, inodes."""
         return _NUMBERED.sub(r"\1\2N", _OWN.sub("/proc/PID", line.replace(self._top, "TOP")))
+
+
+def _remove(path: str) -> None:
+    if os.path.islink(path) or not os.path.isdir(path):
+        os.unlink(path)
+        return
+    if os.geteuid():
+        _unlock(path)
+    shutil.rmtree(path)
 
 
 def _unlock(top: str) -> None:
