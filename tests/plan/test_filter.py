@@ -30,18 +30,15 @@ from sydd.syscalls.abi import ABIS
 from sydd.syscalls.argument import WORD
 from sydd.syscalls.numbers import HIGHEST
 from sydd.syscalls.process_rows import JUDGED_BY_REGISTERS, WHO_PROCESS
-from sydd.syscalls.restricted import (
-    CLONE_FILES,
-    CLONE_NEWNS,
-    CLONE_NEWUSER,
+from sydd.syscalls.requests import (
     INODE_REQUESTS,
     KEY_REQUESTS,
     KEYBOARD_REQUESTS,
-    RESTRICTIONS,
     TIOCCONS,
     TIOCLINUX,
     TIOCSTI,
 )
+from sydd.syscalls.restricted import CLONE_FILES, CLONE_NEWNS, CLONE_NEWUSER, RESTRICTIONS
 from sydd.syscalls.row import Operation
 from sydd.syscalls.rows import FLAG_REQUESTS, ROWS
 from sydd.syscalls.rows32 import MULTIPLEXERS
