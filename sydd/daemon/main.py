@@ -17,6 +17,7 @@ from sydd.daemon import chronicle, config, log, sockets, store, systemd
 from sydd.daemon.arguments import build_parser
 from sydd.daemon.cgroups import Cgroups, NoCgroupsError
 from sydd.daemon.config import Config
+from sydd.daemon.figures import Figures
 from sydd.daemon.hub import Hub
 from sydd.daemon.messages import Message
 from sydd.daemon.profiles import Profiles
@@ -130,6 +131,9 @@ class _Daemon:
             if self._restored.tape is None:
                 kept.put_tape(tape.files)
             server = await self._serve(hub, registry)
+            if self._settings.metrics.address:
+                figures = Figures(hub, registry, lambda: server.connections)
+                tasks.append(loop.create_task(figures.serve(self._settings.metrics.address)))
             await stop.wait()
             self._manager.stopping()
             registry.refuse("the daemon is about to stop")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -26,6 +25,8 @@ from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
 from sydd.kernel.fd import FdSet, FileDescriptor
+from sydd.supervisor import statistics
+from sydd.supervisor.slot import Slot
 
 SERVE = 20
 """Seconds that a worker may take to serve a listener that it was given."""
@@ -36,10 +37,7 @@ LINGER = 5
 
 
 RESTARTS = 5
-"""Workers of one session that may die within PERIOD seconds; with one more the session is ended."""
-
-
-PERIOD = 60
+"""Workers of one session that may die without having answered a call; with one more the session is ended."""
 
 
 ASK_SECONDS = 60
@@ -81,7 +79,8 @@ class Supervised(Expecting):
         self._info: Info | None = None
         self._link: Link | None = None
         self._launch: FileDescriptor | None = None
-        self._deaths: deque[float] = deque(maxlen=RESTARTS)
+        self._deaths = 0
+        self._answered = -1
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker_done = False
         self._ending = False
@@ -266,11 +265,9 @@ class Supervised(Expecting):
             if not self._fail_waiting(error):
                 await self.end(error.message)
             return
-        now = time.monotonic()
-        if len(self._deaths) == RESTARTS and now - self._deaths[0] < PERIOD:
-            await self.end(f"its worker died {RESTARTS + 1} times within {PERIOD} s")
+        if self._dies_in_vain():
+            await self.end(f"its worker died {RESTARTS + 1} times without having answered a call")
             return
-        self._deaths.append(now)
         serving = self._expect("serving")
         try:
             self.questions.close()  # the next worker asks anew
@@ -289,6 +286,16 @@ class Supervised(Expecting):
             await self.end(f"its worker died, and the next one failed: {error}")
             return
         self.tell("restarted", "the worker died and was replaced", count=self.state.restarts)
+
+    def _dies_in_vain(self) -> bool:
+        """Whether workers die one after the other and have answered nothing: at the same call, probably.
+
+        Who is killed now and then, be it often, is replaced as long as calls are answered.
+        """
+        answered = statistics.total(Slot(self.slot))
+        self._deaths = self._deaths + 1 if answered == self._answered else 1
+        self._answered = answered
+        return self._deaths > RESTARTS
 
     def _has_worker(self) -> bool:
         return self._link is not None and not self._link.ended
