@@ -11,24 +11,37 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sydctl.follow import record
 from sydctl.main import EXIT_FAILED, Failure, complain
-from sydd.client import Client, ControlError, NoSuchSession, NotRunningError, UnavailableError, find_socket
-from sydd.client.connection import VARIABLE
+from sydd.client import (
+    BadArgument,
+    Client,
+    ControlError,
+    NoSuchSession,
+    NotRunningError,
+    UnavailableError,
+    find_socket,
+)
+from sydd.client.connection import VARIABLE, DisconnectedError
 from sydd.session.foreground import Foreground
 from sydd.session.launching import LaunchError, LaunchSpec
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sydd.supervisor.journal import Journal
     from sydd.wire.events import Notice
 
+T = TypeVar("T")
+
 PATIENCE = 15.0
 """Seconds that a daemon which went away may take to come back, once the command has ended."""
+
+ATTEMPTS = 5
+"""Sessions that are begun for one command, where its worker is killed before the command is there."""
 
 PAUSE = 0.1
 """Seconds between two attempts to connect again."""
@@ -89,6 +102,27 @@ def run(
         NotRunningError: nobody listens on the socket.
         Failure: the session cannot begin.
     """
+    try:
+        for _ in range(ATTEMPTS):
+            session, spec = _create(client, profile, command, arguments)
+            if arguments.verbose:
+                _tell(client, session)
+            supervisor = _Daemon(client, session, journal)
+            try:
+                return Foreground(spec, command, supervisor).run(), supervisor.failure
+            except _SessionLostError as error:
+                lost = str(error)
+        raise Failure(lost, EXIT_FAILED)
+    except NotRunningError:
+        raise
+    except (ControlError, UnavailableError, LaunchError) as error:
+        raise Failure(str(error), EXIT_FAILED) from None
+
+
+def _create(
+    client: Client, profile: str, command: Sequence[str], arguments: argparse.Namespace
+) -> tuple[str, LaunchSpec]:
+    """Have a session prepared; its name, and what a launch needs."""
     from sydctl.place import working_directory
     from sydd.kernel.terminals import of_this_process
 
@@ -96,8 +130,9 @@ def run(
     for name, fd in of_this_process():
         os.close(fd)
         terminals.append(name)
-    try:
-        created = client.create_session(
+    # One that was begun twice because the answer was lost is ended, since nobody attaches to it.
+    created = _again(
+        lambda: client.create_session(
             os.path.abspath(profile) if "/" in profile or profile.endswith(".toml") else profile,
             command,
             directory=working_directory(arguments.directory),
@@ -107,28 +142,40 @@ def run(
             engine=None if arguments.engine == "auto" else arguments.engine,
             terminals=terminals,
         )
-        with open(created["launch"], "rb") as file:
-            file.seek(0)  # whoever wrote it left the offset, which goes with it, at its end
-            spec = LaunchSpec.from_json(json.load(file))
-        if arguments.verbose:
-            _tell(client, created["session"])
-        supervisor = _Daemon(client, created["session"], journal)
-        try:
-            status = Foreground(spec, command, supervisor).run()
-        except LaunchError as error:
-            raise Failure(str(error), EXIT_FAILED) from None
-    except NotRunningError:
-        raise
-    except (ControlError, UnavailableError) as error:
-        raise Failure(str(error), EXIT_FAILED) from None
-    return status, supervisor.failure
+    )
+    with open(created["launch"], "rb") as file:
+        file.seek(0)  # whoever wrote it left the offset, which goes with it, at its end
+        return created["session"], LaunchSpec.from_json(json.load(file))
 
 
 def _tell(client: Client, session: str) -> None:
-    about = client.inspect_session(session)
+    about = _again(lambda: client.inspect_session(session))
     entry = about["session"]
     complain(f"sydd: session {session} of the daemon at {client.path}")
     complain(f"sydd: profile {entry['profile']}, engine {entry['engine']}: {about['layers']}")
+
+
+def _again(call: Callable[[], T]) -> T:
+    """Make a call, and make it again where the daemon is started anew meanwhile.
+
+    Args:
+        call: what may be made twice.
+
+    Raises:
+        UnavailableError: it does not come back within PATIENCE.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except DisconnectedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(PAUSE)
+
+
+class _SessionLostError(LaunchError):
+    """The session has ended before the command was there: nothing has begun, another one will do."""
 
 
 class _Daemon:
@@ -147,13 +194,23 @@ class _Daemon:
     def serve(self, listener: int, command: int) -> None:
         """Hand the listener over, and listen to what happens."""
         try:
-            self._client.attach(self._session, listener, command)
+            _again(lambda: self._attach(listener, command))
+        except (NoSuchSession, BadArgument) as error:
+            raise _SessionLostError(f"the daemon does not take the session: {error}") from None
         except (ControlError, UnavailableError) as error:
             raise LaunchError(f"the daemon does not take the session: {error}") from None
         finally:
             os.close(listener)
         self._thread = threading.Thread(target=self._follow, name="sydctl-events", daemon=True)
         self._thread.start()
+
+    def _attach(self, listener: int, command: int) -> None:
+        try:
+            self._client.attach(self._session, listener, command)
+        except BadArgument:
+            # Where the answer to an attempt before this one was lost, it is attached already.
+            if self._client.inspect_session(self._session)["session"]["pid"] != command:
+                raise
 
     def is_over(self, *, alone: bool) -> bool:
         """Whether no process is left, this one's own children all of them."""

@@ -12,7 +12,7 @@ import os
 import signal
 
 from sydd.daemon.errand import run_errand
-from sydd.daemon.spec import Identity
+from sydd.daemon.spec import SessionSpec, private_prefix
 from sydd.kernel.pidfd import pidfd_open, pidfd_send_signal
 from sydd.session.members import filter_count
 from sydd.session.temporary import remove_tree
@@ -105,14 +105,31 @@ def _lives(pid: int) -> bool:
         return False
 
 
-async def remove_directory(path: str, identity: Identity) -> None:
+async def remove_directory(path: str, spec: SessionSpec) -> None:
     """Remove a session's private directory as its owner; what cannot be removed is left.
+
+    Args:
+        path: its name; empty where the worker was killed before it told, when it is looked for.
+        spec: the session's.
 
     Raises:
         ErrandError: there is no process for that.
     """
-    if path:
-        await run_errand(lambda: remove_tree(path), identity)
+    above = spec.environment.get("TMPDIR") or "/tmp"  # noqa: S108  # where tempfile makes it
+    prefix = private_prefix(spec.id)
+
+    def remove() -> None:
+        for name in [path] if path else _named(above, prefix):
+            remove_tree(name)
+
+    await run_errand(remove, spec.identity)
+
+
+def _named(directory: str, prefix: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith(prefix)]
+    except OSError:
+        return []
 
 
 def interrupt(handle: int) -> None:

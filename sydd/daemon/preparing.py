@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sydd
 from sydd.daemon.channel import ChannelError, document, read_document
+from sydd.daemon.spec import private_prefix
 from sydd.plan.engine import Engine
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.policy import Mode
@@ -114,7 +115,7 @@ def prepare_session(spec: SessionSpec) -> State:
     except OSError as error:
         raise PrepareError("setup", f"the directory {spec.directory!r}: {error.strerror}") from None
     try:
-        tmp = os.path.realpath(tempfile.mkdtemp(prefix="sydd-"))
+        tmp = os.path.realpath(tempfile.mkdtemp(prefix=private_prefix(spec.id)))
     except OSError as error:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:

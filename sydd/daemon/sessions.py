@@ -22,7 +22,7 @@ from sydd.daemon.spawn import spawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
-from sydd.daemon.supervised import LINGER, SERVE
+from sydd.daemon.supervised import LINGER, RESTARTS, SERVE, WorkerDiedError
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import exit_status, knows_exit_status
 
@@ -162,8 +162,7 @@ class Session(Kept):
             if self.spec.origin == "launch":
                 self._held.put("parent", duplicate(creator))
                 self._watch_parent()
-            self._adopt(spawn(self.spec))
-            await self._wait_for("prepared", PREPARE)
+            await self._spawn_prepared()
             if self._launch is None:
                 raise SessionFailedError("the worker sent no launch specification")
             self.bounds.learn(self.about)
@@ -179,6 +178,19 @@ class Session(Kept):
         launch, self._launch = self._launch, None
         self.tell("created", f"session of profile {self.about.get('profile', '')} created")
         return launch
+
+    async def _spawn_prepared(self) -> None:
+        """Fork the worker; another one where it is killed: nothing has begun yet."""
+        for number in range(RESTARTS + 1):
+            self._adopt(spawn(self.spec))
+            try:
+                await self._wait_for("prepared", PREPARE)
+            except WorkerDiedError:
+                await self._remove_directory()
+                if number == RESTARTS:
+                    raise
+            else:
+                return
 
     async def attach(self, listener: int, command: int, handle: int, parent: int, parent_handle: int) -> None:
         """Take the listener over, and have it served.
@@ -338,8 +350,11 @@ class Session(Kept):
         if self._link is not None:
             self._link.post({"type": "end"})
         await self._until_dead("worker")
+        await self._remove_directory()
+
+    async def _remove_directory(self) -> None:
         try:
-            await remove_directory(self.state.tmp, self.spec.identity)
+            await remove_directory(self.state.tmp, self.spec)
         except ErrandError as error:
             self.journal.trouble(f"the directory {self.state.tmp} is left: {error}")
 

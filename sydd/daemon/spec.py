@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def private_prefix(session: str) -> str:
+    """What the name of a session's private directory begins with."""
+    return f"sydd-{session}-"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whose a session is.

@@ -24,6 +24,7 @@ from sydd.daemon.spawn import Child, Held, respawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
+from sydd.kernel import seccomp
 from sydd.kernel.fd import FdSet, FileDescriptor
 from sydd.supervisor import statistics
 from sydd.supervisor.slot import Slot
@@ -37,11 +38,19 @@ LINGER = 5
 
 
 RESTARTS = 5
-"""Workers of one session that may die without having answered a call; with one more the session is ended."""
+"""Workers of one session that may die one after the other and in vain; with one more the session is ended."""
+
+
+BRIEF = 0.2
+"""Seconds: a worker that lives no longer and answers nothing has died in vain."""
 
 
 ASK_SECONDS = 60
 """Seconds after which a question is denied, where the worker says nothing else."""
+
+
+class WorkerDiedError(SessionFailedError):
+    """The worker died before the command was there: the session may be prepared again."""
 
 
 class Supervised(Expecting):
@@ -81,6 +90,8 @@ class Supervised(Expecting):
         self._launch: FileDescriptor | None = None
         self._deaths = 0
         self._answered = -1
+        self._died_of = b""
+        self._adopted = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker_done = False
         self._ending = False
@@ -175,6 +186,7 @@ class Supervised(Expecting):
     # Its worker
 
     def _adopt(self, child: Child) -> None:
+        self._adopted = time.monotonic()
         self.state.worker = child.pid
         self._link = Link(child.channel, self._from_worker, self._worker_gone)
         self._held.put("worker", child.pidfd)
@@ -261,12 +273,12 @@ class Supervised(Expecting):
             await self._over()
             return
         if self.state.phase == "created":
-            error = SessionFailedError("the worker died while it prepared the session")
+            error = WorkerDiedError("the worker died while it prepared the session")
             if not self._fail_waiting(error):
                 await self.end(error.message)
             return
         if self._dies_in_vain():
-            await self.end(f"its worker died {RESTARTS + 1} times without having answered a call")
+            await self.end(f"its worker died {self._deaths} times without having answered a call")
             return
         serving = self._expect("serving")
         try:
@@ -288,13 +300,18 @@ class Supervised(Expecting):
         self.tell("restarted", "the worker died and was replaced", count=self.state.restarts)
 
     def _dies_in_vain(self) -> bool:
-        """Whether workers die one after the other and have answered nothing: at the same call, probably.
+        """Whether workers die one after the other, at once or of the same call, and have answered nothing.
 
-        Who is killed now and then, be it often, is replaced as long as calls are answered.
+        Who is killed now and then, be it often, is replaced.
         """
-        answered = statistics.total(Slot(self.slot))
-        self._deaths = self._deaths + 1 if answered == self._answered else 1
-        self._answered = answered
+        slot, listener = Slot(self.slot), self._held.fileno("listener")
+        answered, held = statistics.total(slot), slot.held()
+        stuck = (
+            held == self._died_of and any(held) and seccomp.id_valid(listener, seccomp.NOTIF.unpack(held)[0])
+        )
+        brief = time.monotonic() - self._adopted < BRIEF
+        self._deaths = self._deaths + 1 if answered == self._answered and (stuck or brief) else 1
+        self._answered, self._died_of = answered, held
         return self._deaths > RESTARTS
 
     def _has_worker(self) -> bool:
