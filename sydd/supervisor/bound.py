@@ -93,11 +93,13 @@ class Bound:
             self._name((made.st_dev, made.st_ino), inode, cookie)
 
     def _port(self, kind: str, table: dict[bytes, int], cookie: bytes, port: int) -> None:
-        self._note(kind, cookie.hex(), port)
+        if table.get(cookie) != port:
+            self._note(kind, cookie.hex(), port)
         _remember(table, cookie, port)
 
     def _name(self, key: tuple[int, int] | str, inode: int, cookie: bytes) -> None:
-        self._note("name", key, inode, cookie.hex())
+        if self._names.get(key) != (inode, cookie):
+            self._note("name", key, inode, cookie.hex())
         _remember(self._names, key, (inode, cookie))
 
     def recall(self, kind: str, values: tuple[Any, ...]) -> None:

@@ -302,6 +302,7 @@ class Sends:
         memory = -1
         if told:
             # To write what only that process knows, which by then may be another user.
+            credentials.restore()
             memory = os.open(f"/proc/{call.notification.tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
 
         def tell(result: int) -> int:

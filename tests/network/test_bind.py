@@ -333,7 +333,9 @@ def test_no_following(arena: Arena) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "name"), [(1, 25), (1, 62), (0, 4), (41, 57)], ids=["device", "interface", "options", "route"]
+    ("level", "name"),
+    [(1, 25), (1, 62), (0, 4), (41, 57), (0, 50), (41, 76)],
+    ids=["device", "interface", "options", "route", "unicast", "unicast6"],
 )
 def test_redirecting(level: int, name: int, arena: Arena) -> None:
     """Options by which packets go elsewhere than the address says."""

@@ -267,6 +267,72 @@ def test_second_message(arena: Arena, receivers: Receivers) -> None:
     assert arena.output == "4\n(1, [4, 0, 0])\n"
 
 
+ELSEWHERE = """
+import socket, struct
+def send(family, host, level, kind, content):
+    there = socket.socket(family, socket.SOCK_DGRAM)
+    there.bind((host, 0))
+    try:
+        sender = socket.socket(family, socket.SOCK_DGRAM)
+        return sender.sendmsg([b"x"], [(level, kind, content)], 0, there.getsockname())
+    except OSError as error:
+        return -error.errno
+FOUR, SIX = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
+print(
+    send(*FOUR, 0, 7, bytes(4)),  # IP_RETOPTS
+    send(*FOUR, 0, 8, struct.pack("=i8x", 2)),  # IP_PKTINFO
+    send(*SIX, 41, 50, bytes(16) + struct.pack("=i", 2)),  # IPV6_PKTINFO
+    send(*SIX, 41, 57, bytes(8)),  # IPV6_RTHDR
+    send(*SIX, 41, 5, bytes(8)),  # IPV6_2292RTHDR
+    send(*FOUR, 0, 8, struct.pack("=i8x", 1)),
+)
+"""
+
+
+def test_led_elsewhere(arena: Arena) -> None:
+    """Ancillary data by which a packet goes another way than its destination says."""
+    argv = arena.python(ELSEWHERE)
+    arena.native(argv)
+    assert str(-errno.EPERM) not in arena.output.split(), arena.errors
+    arena.confined(argv)
+    assert arena.output.split() == [str(-errno.EPERM)] * 5 + ["1"], arena.errors
+
+
+SHOWN = """
+import socket, struct
+os.setgroups([])
+os.setresgid(1, 1, 1)
+os.setresuid(1, 1, 1)
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+def claim(*ids):
+    try:
+        one.sendmsg([b"x"], [(socket.SOL_SOCKET, 2, struct.pack("3i", *ids))])
+    except OSError as error:
+        return -error.errno
+    return struct.unpack("3i", other.recvmsg(9, 99)[1][0][2])[1:]
+print(claim(os.getpid(), 1, 1), claim(os.getpid(), 0, 0), claim(1, 1, 1))
+one.sendmsg([b"x"])
+print(struct.unpack("3i", other.recvmsg(9, 99)[1][0][2])[1:])
+message = ctypes.create_string_buffer(b"ab")
+vector = (ctypes.c_uint64 * 2)(ctypes.addressof(message), 2)
+header = struct.pack("=QI4xQQQQi4xI4x", 0, 0, ctypes.addressof(vector), 1, 0, 0, 0, 0)
+array = ctypes.create_string_buffer(header, 64)
+print(libc.sendmmsg(one.fileno(), array, 1, 0), struct.unpack_from("=I", array, 56))
+"""
+
+
+@pytest.mark.root
+def test_who_sends(arena: Arena) -> None:
+    """A process of root that has become another user is that user to who receives."""
+    argv = arena.python(SHOWN)
+    arena.native(argv)
+    native = arena.output
+    assert native == f"(1, 1) {-errno.EPERM} {-errno.EPERM}\n(1, 1)\n1 (2,)\n", arena.errors
+    arena.confined(argv)
+    assert arena.output == native, arena.errors
+
+
 NATIVELY = """0 4 4
 1 4 4
 2 244 244
