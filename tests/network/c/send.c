@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 static struct sockaddr_storage shared, good, bad;
 static socklen_t size;
 static struct mmsghdr messages[2];
-static atomic_int ended;
+static atomic_int ended, began;
 static int number = -1, packets = -1, datagrams = -1;
 static char text[] = "text";
 static struct iovec content = {text, 4};
@@ -42,6 +43,7 @@ static void *swap_address(void *unused)
         rest();
         memcpy(&shared, &bad, size);
         rest();
+        began = 1;
     }
     return NULL;
 }
@@ -54,6 +56,7 @@ static void *swap_pointer(void *which)
         rest();
         header->msg_name = &bad;
         rest();
+        began = 1;
     }
     return NULL;
 }
@@ -66,6 +69,7 @@ static void *swap_descriptor(void *unused)
         rest();
         dup2(datagrams, number);
         rest();
+        began = 1;
     }
     return NULL;
 }
@@ -96,7 +100,6 @@ static void name(struct sockaddr_storage *to, const char *given)
 int main(int argc, char **argv)
 {
     const char *seconds = getenv("RACE");
-    double end = now() + (seconds ? atof(seconds) : 0.2);
     pthread_t thread;
     if (argc != 4)
         return 2;
@@ -132,6 +135,9 @@ int main(int argc, char **argv)
         messages[0].msg_hdr.msg_name = &bad;
     }
     pthread_create(&thread, NULL, swap, which);
+    while (!began)
+        sched_yield();
+    double end = now() + (seconds ? atof(seconds) : 0.2);
     while (now() < end) {
         if (!strcmp(way, "name")) {
             sendto(number, text, 4, 0, (struct sockaddr *)&shared, size);
