@@ -129,17 +129,35 @@ class Channel:
         return value
 
 
+def empty_document(name: str) -> int:
+    """A memfd (close-on-exec) for what will be written by `write_document`; the caller closes it.
+
+    Raises:
+        OSError: EMFILE, ENOMEM.
+    """
+    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def write_document(fd: int, content: bytes) -> None:
+    """Write all of a memfd, and seal it: it changes no more, whoever has it.
+
+    Raises:
+        OSError: ENOMEM, ENOSPC.
+    """
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+
+
 def document(name: str, content: bytes) -> int:
     """A sealed memfd (close-on-exec) that holds *content*; the caller closes it.
 
     Raises:
         OSError: EMFILE, ENOMEM.
     """
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = empty_document(name)
     try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(content)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        write_document(fd, content)
     except BaseException:
         os.close(fd)
         raise

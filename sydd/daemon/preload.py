@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from typing import Final
 
 MODULES: Final = (
@@ -31,7 +32,31 @@ def everything() -> None:
         importlib.import_module(name)
     from sydd.kernel import landlock_calls
     from sydd.kernel.probe import probe
+    from sydd.syscalls.table import rows_by_arch
 
     with contextlib.suppress(OSError):  # a kernel without Landlock
         landlock_calls.abi()
     probe()
+    rows_by_arch(os.uname().machine)
+    _warm_up()
+
+
+def _warm_up() -> None:
+    """Prepare what every session of a system's profile has in common: what is parsed and compiled is kept.
+
+    Only pure functions keep something, by all that they are given: no session gets another one's plan. Users'
+    profiles are read by their own workers.
+    """
+    from sydd.policy.errors import PolicyError
+    from sydd.profiles.store import available, load
+    from sydd.session.launching import LaunchSpec
+    from sydd.session.prepare import Place, prepare
+
+    place = Place("/nonexistent/work", "/nonexistent/home", "/nonexistent/tmp", "nobody")
+    for info in available():
+        if info.origin == "user":
+            continue
+        with contextlib.suppress(PolicyError, ValueError, OSError):
+            policy = load(info.name, {})
+            if info.origin == "shipped":  # others may name hosts, which would be looked up
+                LaunchSpec.of(prepare(policy, place, {}, terminals=(), fixed_credentials=True))

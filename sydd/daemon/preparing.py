@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sydd
-from sydd.daemon.channel import ChannelError, document, read_document
+from sydd.daemon.channel import ChannelError, read_document, write_document
 from sydd.daemon.spec import private_prefix
 from sydd.plan.engine import Engine
+from sydd.plan.filter import FilterPlan
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.policy import Mode
 from sydd.policy.rule import parse_rule
@@ -74,9 +75,17 @@ class State:
     prepared: Prepared
     launch: LaunchSpec
 
-    def save(self) -> int:
-        """A sealed memfd of it, which the caller closes."""
-        return document("sydd-state", pickle.dumps((VERSION, self), protocol=5))
+    def save(self, fd: int) -> None:
+        """Write it down for a successor, but what the launch alone needs.
+
+        Args:
+            fd: an empty document, which is sealed then; stays the caller's.
+        """
+        plan = self.prepared.plan
+        bare = replace(plan, filter=FilterPlan(plan.arch, ()))
+        launch = replace(self.launch, program=b"", ruleset=None, environment={})
+        state = State(replace(self.prepared, plan=bare), launch)
+        write_document(fd, pickle.dumps((VERSION, state), protocol=5))
 
     @classmethod
     def load(cls, fd: int) -> State:

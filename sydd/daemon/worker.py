@@ -34,7 +34,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sydd.daemon import identity, keeper
-from sydd.daemon.channel import Channel, ChannelError, document
+from sydd.daemon.channel import Channel, ChannelError, document, empty_document
 from sydd.daemon.outbox import Outbox
 from sydd.daemon.preparing import PrepareError, State, prepare_session
 from sydd.daemon.record import Record
@@ -154,6 +154,7 @@ class _Process:
         self._serving: Serving | None = None
         self._main_listens = True
         self._ending = False
+        self._unsaved = -1
         self._counted_at = 0.0
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -164,6 +165,7 @@ class _Process:
     def begin(self) -> int:
         """Prepare the session, wait for a command, and serve it; the exit status."""
         state = self._state = prepare_session(self._spec)
+        self._unsaved = empty_document("sydd-state")
         prepared, launch = state.prepared, state.launch
         try:
             self._outbox.put(
@@ -179,7 +181,7 @@ class _Process:
                     "private_network": launch.private_network,
                     "tmp": prepared.place.tmp,
                 },
-                (document("sydd-launch", launch.as_document()), state.save()),
+                (document("sydd-launch", launch.as_document()), os.dup(self._unsaved)),
             )
             return self._work()
         finally:
@@ -206,6 +208,13 @@ class _Process:
             self._tell_end()
         return status
 
+    def _save(self) -> None:
+        """Write down for a successor what there is to serve, while others have something to do."""
+        if self._state is not None and self._unsaved >= 0:
+            self._state.save(self._unsaved)
+            os.close(self._unsaved)
+            self._unsaved = -1
+
     def _serve(
         self,
         command: int,
@@ -215,6 +224,7 @@ class _Process:
     ) -> None:
         if self._state is None or self._serving is not None:
             raise ChannelError("there is no session to serve, or it is served already")
+        self._save()
         if recalled is None:
             self._notes.write("attached", command, parent)
         self._serving = Serving(
@@ -238,6 +248,8 @@ class _Process:
     def _work(self) -> int:
         """Listen and tell until there is nothing to serve any more."""
         while not self._ending:
+            if self._unsaved >= 0 and self._spec.origin == "launch" and not self._outbox.flush():
+                self._save()  # sydctl forks the launcher meanwhile; a keeper is forked first
             for fd, _ in self._poll.poll(self._patience()):
                 if fd == self._channel.fileno():
                     self._hear_main()
@@ -337,6 +349,7 @@ class _Process:
             self._state.launch, argv, numbers, list(descriptors), root=not self._spec.identity.uid
         )
         self._poll.register(self._keeper.fileno(), select.POLLIN)
+        self._save()
 
     def _hear_keeper(self, channel: Channel) -> None:
         """The keeper's listener, or why there is none."""

@@ -8,6 +8,7 @@ each ABI, and remembers.
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,7 @@ def _tree(ranges: list[tuple[int, _Code]]) -> _Code:
     return [(_IF_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
+@functools.lru_cache(maxsize=64)
 def compile_filter(plan: FilterPlan) -> bytes:
     """The program for seccomp(2), an array of ``struct sock_filter``.
 

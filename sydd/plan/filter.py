@@ -12,6 +12,7 @@ of a call are complementary by construction, whatever their tests are.
 from __future__ import annotations
 
 import errno
+import functools
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -117,6 +118,10 @@ class FilterPlan:
     entries: tuple[FilterEntry, ...]
     beside: tuple[FilterPlan, ...] = ()
 
+    def __hash__(self) -> int:
+        """Quick: the plan of a session is a key when it is compiled."""
+        return hash((self.arch, len(self.entries)))
+
     @property
     def parts(self) -> tuple[FilterPlan, ...]:
         """This and the plans for further ABIs."""
@@ -157,6 +162,7 @@ class FilterPlan:
         return lines
 
 
+@functools.lru_cache(maxsize=64)
 def plan_filter(
     arch: str,
     supervised: Access,

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def speaking(matcher: Matcher, access: Access) -> tuple[BoundRule, ...]:
     """The rules that name some access in *access*."""
-    return tuple(rule for rule in matcher.rules if rule.access & access)
+    mask = int(access)
+    return tuple(rule for rule in matcher.rules if int(rule.access) & mask)
 
 
 def landmarks(matcher: Matcher, access: Access) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class HostTree:
     def __init__(self) -> None:
         self._kinds: dict[str, Kind | None] = {}
         self._entries: dict[str, tuple[str, ...]] = {}
+        self._real: dict[str, str] = {}
 
     def kind(self, path: str) -> Kind | None:
         """See Tree.kind."""
@@ -68,8 +69,22 @@ class HostTree:
         return self._entries[path]
 
     def realpath(self, path: str) -> str:
-        """See Tree.realpath."""
-        return os.path.realpath(path)
+        """See Tree.realpath. Directories that many paths share are looked at once."""
+        known = self._real.get(path)
+        if known is None:
+            known = self._real[path] = self._find_real(path)
+        return known
+
+    def _find_real(self, path: str) -> str:
+        above, _, name = path.rpartition("/")
+        if name in ("", ".", "..") or path[:1] != "/":
+            return os.path.realpath(path)
+        place = f"{self.realpath(above).rstrip('/')}/{name}" if above else path
+        try:
+            is_link = stat.S_ISLNK(os.lstat(place).st_mode)
+        except OSError:
+            return place
+        return os.path.realpath(place) if is_link else place
 
     def trusted_realpath(self, path: str, hostile: Callable[[str], bool]) -> str:
         """As realpath, but a link for which *hostile* holds is not followed, and stays in the name.

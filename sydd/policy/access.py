@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import Enum, IntFlag
 
 
@@ -83,6 +84,7 @@ DEFAULT_ALLOWED = Access.READ | Access.LIST | Access.STAT | Access.EXEC | Access
 """Accesses that are allowed where no rule matches. All others are denied there: write and net."""
 
 
+@functools.cache
 def bits(mask: Access) -> tuple[Access, ...]:
     """The single accesses in *mask*, lowest first."""
     return tuple(bit for bit in Access if bit in mask and bit.bit_count() == 1)

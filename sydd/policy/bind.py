@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sydd.policy.access import Access, Action
 from sydd.policy.errors import PolicyError
-from sydd.policy.glob import PathGlob, expand, is_below
+from sydd.policy.glob import PathGlob, expand, path_glob
 from sydd.policy.rule import Rule
 from sydd.policy.variables import substitute
 
@@ -28,6 +28,8 @@ PER_TASK: Final = (
     "/dev/stderr",
 )
 """Names that mean another object to each task. Following them here would name sydd's own."""
+
+_BELOW_PER_TASK: Final = tuple(name + "/" for name in PER_TASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,9 @@ def canonical_globs(text: str, realpath: Callable[[str], str]) -> tuple[PathGlob
     """The canonical patterns that *text*, a pattern without variables, stands for."""
     found: dict[str, PathGlob] = {}
     for alternative in expand(text):
-        written = PathGlob(alternative)
+        written = path_glob(alternative)
         prefix = written.literal_prefix
-        if any(is_below(prefix, name) for name in PER_TASK):
+        if prefix in PER_TASK or prefix.startswith(_BELOW_PER_TASK):
             globs = [written]
         else:
             globs = [written.with_prefix(realpath(prefix))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from enum import Enum
@@ -39,6 +40,7 @@ def is_below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
+@functools.lru_cache(maxsize=4096)  # when a rule is checked, and again whenever it is bound
 def expand(text: str, source: Source | None = None) -> tuple[str, ...]:
     """The patterns without braces that *text* stands for, each once, in order.
 
@@ -227,7 +229,7 @@ class PathGlob:
         else:
             rest = "/**" if self.kind is Kind.SUBTREE else ""
         escaped = escape(prefix)
-        return PathGlob(escaped.rstrip("/") + rest if rest else escaped)
+        return path_glob(escaped.rstrip("/") + rest if rest else escaped)
 
     def _reached(self, directory: str) -> set[int]:
         """How far the components of *directory* may have led: the indices of the parts that come next."""
@@ -270,3 +272,7 @@ def _common(paths: list[str]) -> str:
     while not all(is_below(path, common) for path in paths):
         common = common.rpartition("/")[0] or "/"
     return common
+
+
+path_glob = functools.lru_cache(maxsize=4096)(PathGlob)
+"""A pattern, compiled; what a start-up has compiled once it need not again, nor who is forked from it."""

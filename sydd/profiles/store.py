@@ -7,6 +7,7 @@ name: a user's `build.toml` with `extends = "build"` adds to the shipped one.
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -109,10 +110,8 @@ def load_text(text: str, name: str, sets: Mapping[str, str]) -> Policy:
 
 def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Path, Document]) -> None:
     """Add the profile at *path* after all that it extends; what is there already stays where it is."""
-    from sydd.policy.profile import parse_profile
-
     real = path.resolve()
-    document = parse_profile(_read(path, shown), shown, path.stem)
+    document = _parsed(_read(path, shown), shown, path.stem)
     for parent, source in document.extends:
         parent_path = _find(parent, path, source)
         parent_real = parent_path.resolve()
@@ -123,6 +122,14 @@ def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Pa
         if parent_real not in documents:
             _collect(parent_path, str(parent_path), (*chain, real), documents)
     documents[real] = document
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str, shown: str, name: str) -> Document:
+    """See parse_profile; what this process, or the one that it was forked from, has read once is known."""
+    from sydd.policy.profile import parse_profile
+
+    return parse_profile(text, shown, name)
 
 
 def _find(name: str, child: Path | None, source: Source | None) -> Path:

@@ -230,6 +230,7 @@ def prepare(
     engine: Engine | None = None,
     arch: str | None = None,
     terminals: Sequence[str] | None = None,
+    fixed_credentials: bool | None = None,
 ) -> Prepared:
     """Bind and compile *policy*.
 
@@ -240,6 +241,8 @@ def prepare(
         engine: the engine asked for; None for the strongest that there is.
         arch: machine to compile for, as uname(2) says it; None for this one.
         terminals: names of those that the command has from the beginning; None for this process's.
+        fixed_credentials: whether no process of the session can come to other credentials; None for what
+            holds of those that this process starts.
 
     Raises:
         PolicyError: a rule or value refers to a variable that is unknown or unset, or a rule forbids a host
@@ -259,7 +262,7 @@ def prepare(
         rights=rights_of_abi(abi),
         scoped=int(scopes_of_abi(abi)),
         arch=arch or os.uname().machine,
-        privileged=not credentials_are_fixed(),
+        privileged=not (credentials_are_fixed() if fixed_credentials is None else fixed_credentials),
         terminals=terminals_of_launch() if terminals is None else terminals,
         administers=administers(),
         ceiling=ceiling,
