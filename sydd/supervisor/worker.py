@@ -149,18 +149,20 @@ class Worker(Stages):
                 self._resume(self._slot)
             self._loop()
         finally:
+            self._turn.busy = False
             self.end()
 
     def _resume(self, slot: Slot) -> None:
         """Answer what the worker before this one left."""
         succession = Succession(slot, self._listener, self._reader, self._resolver)
-        with self._turn.lock:
-            self._turn.catch_up()
-            for seat, cookie in succession.answered_by_others():
-                self._waiting.adopt(cookie, seat)
-            for notification in succession.left():
-                row = self._rows[notification.arch].get(notification.number)
-                self._replies.send(notification, succession.answer(notification, row, self.answer))
+        self._turn.busy = True
+        self._turn.catch_up()
+        for seat, cookie in succession.answered_by_others():
+            self._waiting.adopt(cookie, seat)
+        for notification in succession.left():
+            row = self._rows[notification.arch].get(notification.number)
+            self._replies.send(notification, succession.answer(notification, row, self.answer))
+        self._turn.busy = False
 
     def _loop(self) -> None:
         slot, listener = self._slot, self._listener
@@ -185,10 +187,11 @@ class Worker(Stages):
                     continue
                 raise
             self.handled += 1
-            with turn.lock:
-                if turn.change is not None:
-                    turn.catch_up()
-                self._handle(unpack(buffer))
+            turn.busy = True
+            if turn.change is not None:
+                turn.catch_up()
+            self._handle(unpack(buffer))
+            turn.busy = False
 
     def _handle(self, fields: tuple[int, ...]) -> None:
         """Answer one notification, or have it answered."""
@@ -213,16 +216,17 @@ class Worker(Stages):
     def _attend(self) -> bool:
         """While somebody is asked: wait, answer who has waited; whether there is something to receive."""
         ready = self._questions.wait()
-        with self._turn.lock:
-            self._turn.catch_up()
-            for due in self._questions.due():
-                self._questions.permit(due.approved)
-                if self._slot is not None:
-                    self._slot.resume_seat(due.seat)
-                self._replies.send(due.notification, due.answer or self.answer(due.notification))
-                if self._slot is not None:
-                    self._slot.leave_seat(due.seat)
-            self._questions.permit(NONE_APPROVED)
+        self._turn.busy = True
+        self._turn.catch_up()
+        for due in self._questions.due():
+            self._questions.permit(due.approved)
+            if self._slot is not None:
+                self._slot.resume_seat(due.seat)
+            self._replies.send(due.notification, due.answer or self.answer(due.notification))
+            if self._slot is not None:
+                self._slot.leave_seat(due.seat)
+        self._questions.permit(NONE_APPROVED)
+        self._turn.busy = False
         return ready
 
     def _hung_up(self, timeout: int | None) -> bool:
