@@ -114,7 +114,7 @@ class Serving:
         self._thread.start()
 
     def _recall(self, notes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        rules: list[str] = []
+        rules: list[str] | None = None
         for kind, values in notes:
             if kind == "rules":
                 (rules,) = values
@@ -122,7 +122,7 @@ class Serving:
                 self._running.set_mode(Mode(values[0]))
             else:
                 self._worker.recall(kind, values)
-        if rules:
+        if rules is not None:  # none as well: that there were some counts for what has moved since
             self._running.replace(rules)
 
     @property

@@ -38,7 +38,7 @@ class Coverage:
     ) -> None:
         self.safe = self._held = int(enforced | free)
         self._free = self._left = int(free)
-        self._moved = 0
+        self._carried = 0  # rights that went along with what was moved
         self._changed = False
         self._subtrees = {path: int(rights) for path, rights in subtrees.items()}
         self._files = {path: int(rights) for path, rights in files.items()}
@@ -80,7 +80,7 @@ class Coverage:
         below = path + "/"
         for anchors in (self._subtrees, self._files):
             for known in [known for known in anchors if known == path or known.startswith(below)]:
-                self._moved |= anchors.pop(known)
+                self._carried |= anchors.pop(known)
         self._directories.clear()
         if self._changed:
             self.narrow(self._held & ~self.safe)
@@ -96,7 +96,7 @@ class Coverage:
             lost: rights by which the kernel would permit what the policy does not (`landlock.lost_rights`).
         """
         self._changed = True
-        lost |= self._moved
+        lost |= self._carried
         self.safe = self._held & ~lost
         self._free = self._left & ~lost
 

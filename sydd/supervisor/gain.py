@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from sydd.policy.access import FILE_ACCESSES, OF_AN_OBJECT, Access, Action
-from sydd.supervisor.verdict import singles
+from sydd.supervisor.verdict import Verdict, singles
 
 if TYPE_CHECKING:
     from sydd.policy.matcher import Matcher
@@ -57,3 +57,19 @@ def gives_identity(request: Request, target: Target) -> bool:
     if not request.mode & (stat.S_ISUID | stat.S_ISGID):
         return False
     return not stat.S_ISDIR(os.fstat(target.demands[0].found.fd).st_mode)
+
+
+def freed_device(matcher: Matcher, target: Target) -> Verdict | None:
+    """The denial of an open that would free a device from a rule about its ioctl calls; None for others.
+
+    Landlock goes by who opened a device: it confines no descriptor that the worker made, and nobody else
+    judges what is asked of one.
+    """
+    demand = target.demands[0]
+    if demand.found.fd < 0:
+        return None
+    mode = os.fstat(demand.found.fd).st_mode
+    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+        return None
+    action, rule = matcher.decide(Access.IOCTL, demand.found.path)
+    return None if action.permits else Verdict(action, Access.IOCTL, demand, rule, Access.IOCTL)

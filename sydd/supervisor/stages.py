@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sydd.kernel import credentials, seccomp
+from sydd.kernel.landlock import FsRight
 from sydd.kernel.memory import Reader
 from sydd.kernel.names import RENAME_EXCHANGE
 from sydd.plan.plan import Enforcement, Engine
@@ -16,7 +17,7 @@ from sydd.supervisor.addressjudge import AddressJudge, Answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
-from sydd.supervisor.gain import gains, gives_identity, same_action
+from sydd.supervisor.gain import freed_device, gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
 from sydd.supervisor.lookup import LOOK_UPS, LookUps, looks_by
@@ -77,6 +78,8 @@ class Stages:
         self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
         self._perform_it = perform if context.plan.landlock is None else perform_among_others
+        ruleset = context.plan.landlock
+        self._guards_devices = ruleset is not None and FsRight.IOCTL_DEV in ruleset.handled
         self._auditing = context.plan.engine is Engine.AUDIT
         self._stops_nothing = self._auditing  # what no rule speaks of neither
         self._recorder = Recorder(context, listener, journal)
@@ -287,6 +290,11 @@ class Stages:
             return CONTINUE
         if at_most is not None and self._processes.is_confined(request.notification.tid):
             return LEFT if held else answers.error(errno.EACCES)
+        if self._guards_devices and operation is Operation.OPEN:
+            freed = freed_device(self._matcher, target)
+            if freed is not None:
+                self._recorder.record(request, freed)
+                return answers.error(errno.EACCES)
         return self._perform(request, target)
 
     def _learn(self, request: Request, target: Target) -> None:

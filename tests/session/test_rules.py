@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sydd.kernel import landlock_calls
 from sydd.plan.plan import Engine
 from sydd.policy.lock import Asker, Lock
 from sydd.policy.policy import Mode
@@ -189,6 +190,25 @@ tell('end')
     profile = PROFILE.replace("rules = [", 'rules = ["allow bind loopback!0", ').replace("!1024-65535", "")
     ended = run(code, [["allow connect loopback"], ["deny bind loopback"], []], engine, cwd, profile)
     assert ended.value == ["EACCES", "done", "bind EACCES", "end"]
+
+
+def test_what_is_performed_frees_no_device(cwd: str) -> None:
+    """An open that the worker performs gives no device whose ioctl calls only the kernel refuses."""
+    if landlock_calls.abi() < 5:
+        pytest.skip("needs Landlock's right about ioctl (Linux 6.10)")
+    code = """
+import fcntl
+def asks():
+    fd = os.open('/dev/null', os.O_RDONLY)
+    try: fcntl.ioctl(fd, 0x5401, bytes(64))  # TCGETS: ENOTTY of /dev/null where it is let through
+    finally: os.close(fd)
+for _ in range(2):
+    tell(tried(asks) + ' ' + read('/dev/zero')); hear()
+tell('end')
+"""
+    profile = PROFILE.replace("rules = [", 'rules = ["deny ioctl /dev/null", ')
+    ended = run(code, [["deny read ${cwd}/open/**"], []], Engine.HYBRID, cwd, profile)
+    assert ended.value == ["EACCES done", "EACCES done", "end"]
 
 
 REFUSALS = [
