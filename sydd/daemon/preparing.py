@@ -129,7 +129,7 @@ def prepare_session(spec: SessionSpec) -> State:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
         prepared = _prepare(spec, Place(directory, home_directory(environment), tmp, spec.identity.user))
-        return State(prepared, LaunchSpec.of(prepared))
+        return State(prepared, LaunchSpec.of(prepared, grouped=spec.grouped))
     except PolicyError as error:
         remove_tree(tmp)
         raise PrepareError("policy", error.message, error.source, error.hint) from None

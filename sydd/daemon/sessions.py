@@ -162,6 +162,7 @@ class Session(Kept):
             if self.spec.origin == "launch":
                 self._held.put("parent", duplicate(creator))
                 self._watch_parent()
+            self._save(anew=True)  # so that the next daemon knows whose it is
             await self._spawn_prepared()
             if self._launch is None:
                 raise SessionFailedError("the worker sent no launch specification")

@@ -2,9 +2,9 @@
 
 What it says to main, each with `type`:
 
-- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines,
-  `private_network`, `tmp`: the private directory; descriptors: launch spec, state): a command can be launched
-  now.
+- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines, `limits`:
+  of the session as a whole, `private_network`, `tmp`: the private directory; descriptors: launch spec,
+  state): a command can be launched now.
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot, and the
   worker ends.
 - `serving` (`command`: pid; descriptor: the listener, where the worker had the command started): every call
@@ -178,6 +178,7 @@ class _Process:
                     "variables": dict(prepared.variables),
                     "rules": _shown(prepared.policy.rules),
                     "ceiling": _shown(prepared.policy.session_limits.ceiling),
+                    "limits": prepared.policy.session_limits.whole(),
                     "private_network": launch.private_network,
                     "tmp": prepared.place.tmp,
                 },

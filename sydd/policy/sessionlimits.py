@@ -57,6 +57,10 @@ class SessionLimits:
         value: int | None = getattr(self, name)
         return None if value == UNLIMITED else value
 
+    def whole(self) -> dict[str, int]:
+        """What bounds the session as a whole, by name."""
+        return {name: most for name in self.WHOLE if (most := self.most(name)) is not None}
+
     @property
     def patience(self) -> int:
         """Seconds that an answer may take."""

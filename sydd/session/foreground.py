@@ -107,8 +107,11 @@ class Foreground:
         prctl.set_child_subreaper()
         try:
             self._start(before)
+            if self._spec.time:
+                signal.alarm(self._spec.time)
             self._supervise()
         finally:
+            signal.alarm(0)
             if self._status is None:
                 kill_tree(self._reap)
             prctl.set_child_subreaper(on=False)
@@ -150,6 +153,9 @@ class Foreground:
                     # Unsupervised, calls fail with ENOSYS: better an end than a build that limps on.
                     kill_tree(self._reap)
             elif number == signal.SIGALRM:
+                if not self._ending:
+                    text = f"the session lasted longer than the {self._spec.time} s that its profile allows"
+                    self._supervisor.failure = self._supervisor.failure or text
                 kill_tree(self._reap)
             elif number in FORWARDED and info.si_code <= SI_USER:
                 self._forward(number)

@@ -14,7 +14,6 @@ import base64
 import contextlib
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -87,6 +86,7 @@ class LaunchSpec:
         directory: its working directory, canonical.
         umask: file mode creation mask; -1 to keep it.
         limits: (resource, soft, hard) as setrlimit(2) takes them.
+        time: seconds that the session may last; 0 for no limit.
         keep: inherited descriptors above 2 that stay open.
         capabilities: those that may be kept, bit N for capability N; -1 for all.
         private_network: whether the command gets a network namespace.
@@ -100,17 +100,24 @@ class LaunchSpec:
     directory: str
     umask: int
     limits: tuple[tuple[int, int, int], ...]
+    time: int
     keep: tuple[int, ...]
     capabilities: int
     private_network: bool
     user_namespace: bool
 
     @classmethod
-    def of(cls, prepared: Prepared) -> LaunchSpec:
-        """What *prepared* comes to."""
+    def of(cls, prepared: Prepared, *, grouped: bool = False) -> LaunchSpec:
+        """What *prepared* comes to.
+
+        Args:
+            prepared: policy, plan and place.
+            grouped: whether a control group holds the limits of the session as a whole.
+        """
         # Here: who is sent one needs no policy.
         from sydd.plan.bpf import compile_filter
         from sydd.plan.engine import Engine
+        from sydd.session.limits import launch_limits
 
         plan, policy = prepared.plan, prepared.policy
         ruleset = None
@@ -124,10 +131,8 @@ class LaunchSpec:
             environment=dict(prepared.environment),
             directory=prepared.place.cwd,
             umask=-1 if policy.umask is None else policy.umask,
-            limits=tuple(
-                (getattr(resource, f"RLIMIT_{name.upper()}"), soft, hard)
-                for name, soft, hard in policy.limits
-            ),
+            limits=launch_limits(policy, grouped=grouped),
+            time=policy.session_limits.most("time") or 0,
             keep=tuple(policy.keep_descriptors),
             capabilities=kept_capabilities(prepared),
             private_network=plan.network.private,

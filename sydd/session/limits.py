@@ -10,7 +10,32 @@ from __future__ import annotations
 import os
 import resource
 
+from sydd.policy.policy import Policy
+from sydd.policy.quantities import UNLIMITED
 from sydd.policy.sessionlimits import SessionLimits
+
+
+def launch_limits(policy: Policy, *, grouped: bool) -> tuple[tuple[int, int, int], ...]:
+    """The limits that a command is started with; of two on one thing the lower holds.
+
+    Args:
+        policy: what the profile says.
+        grouped: whether a control group holds those of the session as a whole.
+
+    Returns:
+        (resource, soft, hard) as setrlimit(2) takes them.
+    """
+    found = {getattr(resource, f"RLIMIT_{name.upper()}"): (soft, hard) for name, soft, hard in policy.limits}
+    if not grouped:
+        for which, *pair in process_limits(policy.session_limits, os.getuid()):
+            own = found.get(which, (UNLIMITED, UNLIMITED))
+            soft, hard = (_lower(one, other) for one, other in zip(own, pair, strict=True))
+            found[which] = (soft, hard)
+    return tuple((which, soft, hard) for which, (soft, hard) in found.items())
+
+
+def _lower(one: int, other: int) -> int:
+    return max(one, other) if UNLIMITED in (one, other) else min(one, other)
 
 
 def process_limits(limits: SessionLimits, uid: int) -> tuple[tuple[int, int, int], ...]:

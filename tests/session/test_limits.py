@@ -66,3 +66,56 @@ os.read(0, 1)
         assert limit[1] == limit[2] >= 12
         assert tasks_of(unprivileged.uid) >= 2
         process.kill()
+
+
+def launch(unprivileged: Unprivileged, limits: str, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command under a profile with limits, without a daemon."""
+    with open(os.path.join(unprivileged.home, "limited.toml"), "w", encoding="ascii") as file:
+        file.write(f'extends = "permissive"\n[limits]\n{limits}\n')
+    words = [
+        sys.executable,
+        "-m",
+        "sydctl",
+        "launch",
+        "--embedded",
+        "./limited.toml",
+        "--",
+        "sh",
+        "-c",
+        command,
+    ]
+    return unprivileged.run(words, env={"PYTHONPATH": os.getcwd()})
+
+
+def test_time(unprivileged: Unprivileged) -> None:
+    """What lasts longer is ended, background processes too, and that is said."""
+    result = launch(unprivileged, "time = 1", "(sleep 1000 &) ; echo on; sleep 1000; echo off")
+    assert (result.returncode, result.stdout) == (125, "on\n")
+    assert "the session lasted longer than the 1 s that its profile allows" in result.stderr
+
+
+def test_no_time_is_lost(unprivileged: Unprivileged) -> None:
+    """What is in time is not ended."""
+    result = launch(unprivileged, 'time = "1h"', "echo done")
+    assert (result.returncode, result.stdout) == (0, "done\n")
+
+
+def test_memory_of_a_session(unprivileged: Unprivileged) -> None:
+    """A process gets no more; the lower of two limits on one thing holds."""
+    code = f"{sys.executable} -c 'bytearray(1 << 28)' 2>&1 | tail -1; ulimit -d"
+    result = launch(unprivileged, 'memory = "128M"\ndata = "1G"', code)
+    assert result.stdout == "MemoryError\n131072\n"
+
+
+def test_processes_of_a_session(unprivileged: Unprivileged) -> None:
+    """A fork beyond them fails, but for root."""
+    code = """import os
+reader, writer = os.pipe()
+for _ in range(200):
+    if not os.fork():
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+"""
+    result = launch(unprivileged, "processes = 20", f"{sys.executable} -c '{code}'")
+    assert "BlockingIOError" in result.stderr
