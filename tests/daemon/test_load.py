@@ -1,0 +1,133 @@
+"""Many sessions at once, and many one after another: all end as they should, and nothing is left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.daemon.people import Person
+from tests.support.daemon import Daemon, kinds_of_descriptors, running, until
+
+# $1: how many calls are refused, $2: how many are performed or go on, besides.
+COMMAND = """
+i=0; while [ $i -lt $1 ]; do true > /etc/never-$i; i=$((i+1)); done 2>/dev/null
+i=0; while [ $i -lt $2 ]; do true > file-$$; i=$((i+1)); done
+rm file-$$ 2>/dev/null; exit $3
+"""
+
+MANY = """
+import json, os, sys
+from sydd.client import Client
+path, script, count, at_once, *words = sys.argv[1:]
+null = os.open("/dev/null", os.O_RDWR)
+outcomes, running = [], []
+with Client(path) as client:
+    for number in range(int(count)):
+        command = ["sh", "-c", script, "-", *words, str(number % 100)]
+        running.append(client.run("build", command, descriptors=[null] * 3, environment={"PATH": os.defpath}))
+        while len(running) >= int(at_once) or (running and number + 1 == int(count)):
+            with running.pop(0) as session:
+                outcome = session.wait()
+            outcomes.append([outcome["status"], outcome["denied"], outcome["failure"]])
+json.dump(outcomes, sys.stdout)
+"""
+
+SETTINGS = """
+[limits]
+sessions = 500
+descriptors = 10000
+"""
+
+
+def _memory(pid: int) -> int:
+    """Private memory of a process in KiB: what the kernel would get back with its end."""
+    total = 0
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                total += int(line.split()[1])
+    return total
+
+
+def _run(
+    daemon: Daemon, person: Person, count: int, at_once: int, refused: int, others: int, seconds: float
+) -> list[list[Any]]:
+    """Have sessions run as somebody; status, denials and failure of each, in the order of their beginning."""
+    words = [daemon.socket, COMMAND, str(count), str(at_once), str(refused), str(others)]
+    process = person.start([sys.executable, "-c", MANY, *words], daemon.socket)
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == 0, err
+    return json.loads(out)  # type: ignore[no-any-return]
+
+
+def _violations(daemon: Daemon) -> Counter[tuple[str, str]]:
+    """How often each violation was told that is remembered: session and path."""
+    with daemon.client() as client:
+        found: Counter[tuple[str, str]] = Counter()
+        for notice in client.subscribe(position=0, follow=False):
+            assert notice["kind"] != "lost"
+            if notice["event"] is not None and notice["kind"] == "access":
+                found[notice["session"], notice["event"]["path"]] += 1
+    return found
+
+
+def _nothing_is_left(daemon: Daemon, person: Person, before: Counter[str]) -> None:
+    with daemon.client() as client:
+        until(lambda: client.health()["sessions"] == 0, "no session is left")
+    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+    assert kinds_of_descriptors(daemon.pid) == before
+    with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii") as file:
+        assert file.read().split() == []
+    assert [name for name in os.listdir(person.home) if name.startswith(("sydd-", "file-"))] == []
+
+
+def _idle(daemon: Daemon) -> Counter[str]:
+    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+    return kinds_of_descriptors(daemon.pid)
+
+
+def test_twenty_sessions_at_once(person: Person) -> None:
+    """Each has its status and its denials, each violation is told once."""
+    with running(settings=SETTINGS) as daemon:
+        before = _idle(daemon)
+        outcomes = _run(daemon, person, 20, 20, 3, 10, 50)
+        assert outcomes == [[number, 3, ""] for number in range(20)]
+        violations = _violations(daemon)
+        assert len(violations) == 60
+        assert set(violations.values()) == {1}
+        _nothing_is_left(daemon, person, before)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_hundred_sessions_at_once(person: Person) -> None:
+    """Of 2,000 supervised calls each; memory and descriptors are back afterwards."""
+    with running(settings=SETTINGS) as daemon:
+        _run(daemon, person, 100, 100, 10, 0, 300)
+        before, memory = _idle(daemon), _memory(daemon.pid)
+        outcomes = _run(daemon, person, 100, 100, 15, 1985, 600)
+        assert outcomes == [[number, 15, ""] for number in range(100)]
+        violations = _violations(daemon)
+        assert set(violations.values()) == {1}
+        _nothing_is_left(daemon, person, before)
+        assert _memory(daemon.pid) <= memory * 1.1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_many_sessions_one_after_another(person: Person) -> None:
+    """As many as SYDD_TEST_SESSIONS says, 1,000 else: memory and descriptors are back afterwards."""
+    count = int(os.environ.get("SYDD_TEST_SESSIONS", "1000"))
+    with running(settings=SETTINGS) as daemon:
+        # What is remembered for people is full by then, and as large as it gets.
+        _run(daemon, person, 300, 8, 10, 0, 600)
+        before, memory = _idle(daemon), _memory(daemon.pid)
+        outcomes = _run(daemon, person, count, 4, 1, 0, 6000)
+        assert outcomes == [[number % 100, 1, ""] for number in range(count)]
+        _nothing_is_left(daemon, person, before)
+        assert _memory(daemon.pid) <= memory * 1.1
