@@ -2,7 +2,7 @@
 
 It has nothing else to do, so that it outlives the worker, and main. What it says to main, each with `type`:
 
-- `started` (`pid`; descriptor: pidfd of the command).
+- `started` (`pid`, `keeper`; descriptors: pidfds of the command and of the keeper).
 - `failed` (`message`): the command cannot be started; the keeper ends.
 - `status` (`status`: exit status, 128 + N when signal N ended it): the command has ended.
 - `empty`: the session's last process has gone; the keeper ends.
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sydd.daemon.channel import Channel, ChannelError
 from sydd.kernel import capabilities, pidfd, prctl
+from sydd.kernel.fd import FdSet
 from sydd.session.launching import LaunchError, LaunchSpec, let_go, start, take_listener
 from sydd.session.tree import kill_tree
 
@@ -195,11 +196,11 @@ class _Keeper:
             select.select([worker], [], [])
             if worker.receive() is None:
                 raise LaunchError("the worker died")
-            handle = pidfd.pidfd_open(self._command)
-            try:
-                _tell(self._main, {"type": "started", "pid": self._command}, [handle])
-            finally:
-                os.close(handle)
+            own = os.getpid()
+            with FdSet() as handles:
+                for pid in (self._command, own):
+                    handles.add(pidfd.pidfd_open(pid))
+                _tell(self._main, {"type": "started", "pid": self._command, "keeper": own}, list(handles))
             let_go(ours)
         worker.close()
 

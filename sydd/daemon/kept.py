@@ -14,9 +14,7 @@ from sydd.daemon.link import Link
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
 from sydd.daemon.supervised import LINGER, Supervised
-from sydd.kernel.fd import FdSet, FileDescriptor
-from sydd.kernel.pidfd import pidfd_open
-from sydd.supervisor.procfs import parent_of
+from sydd.kernel.fd import FdSet
 
 
 class Kept(Supervised):
@@ -43,8 +41,8 @@ class Kept(Supervised):
             if kind == "started":
                 self.state.command = int(message["pid"])
                 self._held.put("command", descriptors.steal(0))
-                self.state.parent = parent_of(self.state.command)
-                self._held.put("parent", FileDescriptor(pidfd_open(self.state.parent)))
+                self.state.parent = int(message["keeper"])
+                self._held.put("parent", descriptors.steal(1))
                 self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
                 self._resolve("started")
             elif kind == "status":

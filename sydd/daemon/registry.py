@@ -142,6 +142,7 @@ class Registry:
     def _forget(self, session: Session) -> None:
         """A session has ended: only its figures are kept."""
         self._sessions.pop(session.spec.id, None)
+        session.forget()
         uid = session.spec.identity.uid
         self._quota.give_back("sessions", uid)
         self._quota.give_back("descriptors", uid, PLANNED)

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sydd.daemon.cgroups import Cgroups
@@ -115,6 +116,7 @@ class Session(Kept):
             self._link = Link(Channel.of(channel.steal(), greeted=True), self._from_worker, self._worker_gone)
         else:
             self._worker_gone("it was not kept")
+        self.tell("restored", "a new main process has taken the session over")
         self._watch_parent()
         self.bounds.learn(about)
         self.bounds.adopt()
@@ -134,6 +136,13 @@ class Session(Kept):
         if self._info is not None:
             self._info.close()
         self._held.leave()
+
+    def forget(self) -> None:
+        """Keep what a list of ended sessions shows, and nothing besides."""
+        self.journal.forget()
+        self.spec = replace(self.spec, environment={}, sets={}, rules=(), terminals=())
+        self.about = {name: self.about[name] for name in ("profile", "engine") if name in self.about}
+        self.state.rules = []
 
     # What others look at
 

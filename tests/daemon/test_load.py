@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections import Counter
 from typing import Any
 
@@ -65,15 +66,37 @@ def _run(
     return json.loads(out)  # type: ignore[no-any-return]
 
 
-def _violations(daemon: Daemon) -> Counter[tuple[str, str]]:
-    """How often each violation was told that is remembered: session and path."""
-    with daemon.client() as client:
-        found: Counter[tuple[str, str]] = Counter()
-        for notice in client.subscribe(position=0, follow=False):
-            assert notice["kind"] != "lost"
-            if notice["event"] is not None and notice["kind"] == "access":
-                found[notice["session"], notice["event"]["path"]] += 1
-    return found
+class _Reader(threading.Thread):
+    """Reads all that is told from now on, until so many sessions have ended.
+
+    Attributes:
+        violations: how often each was told: session and path.
+        lost: notices that it was too slow for.
+    """
+
+    def __init__(self, daemon: Daemon, count: int) -> None:
+        super().__init__(name="reader")
+        self._client = daemon.client()
+        # Begun before anything happens: the call is on its way when this returns.
+        self._stream = self._client.subscribe(position=self._position())
+        self._count = count
+        self.violations: Counter[tuple[str, str]] = Counter()
+        self.lost = 0
+        self.start()
+
+    def _position(self) -> int:
+        return max((one["position"] for one in self._client.subscribe(position=0, follow=False)), default=0)
+
+    def run(self) -> None:
+        """Read."""
+        with self._client, self._stream as stream:
+            for notice in stream:
+                if notice["kind"] == "access" and notice["event"] is not None:
+                    self.violations[notice["session"], notice["event"]["path"]] += 1
+                self.lost += notice["count"] if notice["kind"] == "lost" else 0
+                self._count -= notice["kind"] == "ended"
+                if not self._count:
+                    return
 
 
 def _nothing_is_left(daemon: Daemon, person: Person, before: Counter[str]) -> None:
@@ -95,11 +118,11 @@ def test_twenty_sessions_at_once(person: Person) -> None:
     """Each has its status and its denials, each violation is told once."""
     with running(settings=SETTINGS) as daemon:
         before = _idle(daemon)
+        reader = _Reader(daemon, 20)
         outcomes = _run(daemon, person, 20, 20, 3, 10, 50)
+        reader.join()
         assert outcomes == [[number, 3, ""] for number in range(20)]
-        violations = _violations(daemon)
-        assert len(violations) == 60
-        assert set(violations.values()) == {1}
+        assert (len(reader.violations), set(reader.violations.values()), reader.lost) == (60, {1}, 0)
         _nothing_is_left(daemon, person, before)
 
 
@@ -110,10 +133,11 @@ def test_a_hundred_sessions_at_once(person: Person) -> None:
     with running(settings=SETTINGS) as daemon:
         _run(daemon, person, 100, 100, 10, 0, 300)
         before, memory = _idle(daemon), _memory(daemon.pid)
+        reader = _Reader(daemon, 100)
         outcomes = _run(daemon, person, 100, 100, 15, 1985, 600)
+        reader.join()
         assert outcomes == [[number, 15, ""] for number in range(100)]
-        violations = _violations(daemon)
-        assert set(violations.values()) == {1}
+        assert (len(reader.violations), set(reader.violations.values()), reader.lost) == (1500, {1}, 0)
         _nothing_is_left(daemon, person, before)
         assert _memory(daemon.pid) <= memory * 1.1
 
