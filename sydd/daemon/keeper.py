@@ -178,6 +178,12 @@ class _Keeper:
         Raises:
             LaunchError: it cannot be started, or nobody is there to serve it.
         """
+        if spec.user_namespace:
+            # Its maps can be written by who may look into the launcher, and nobody may look into this process.
+            raise LaunchError(
+                '[network] namespace = "private" takes a user namespace here, which the daemon cannot set up: '
+                "use 'sydctl launch'"
+            )
         if not spec.supervised:
             raise LaunchError("a session that nobody supervises is not the daemon's")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -118,13 +118,21 @@ class Session:
         }
         return list(found.values())
 
-    def until(self, ready: Callable[[], bool]) -> None:
+    def count(self, kind: str) -> int:
+        """How often *kind* was said."""
+        return sum(message["type"] == kind for message in self.said)
+
+    def until(self, ready: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Listen until *ready*.
+
+        Args:
+            ready: asked after each message.
+            seconds: how long that may take.
 
         Raises:
             Refused: a worker failed.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while not ready():
             channels = [] if self.has("ended") else [self.child.channel]
             channels += [self._keeper] if self._keeper else []
