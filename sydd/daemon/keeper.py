@@ -179,10 +179,10 @@ class _Keeper:
             LaunchError: it cannot be started, or nobody is there to serve it.
         """
         if spec.user_namespace:
-            # Its maps can be written by who may look into the launcher, and nobody may look into this process.
+            # Only who may look into the launcher can write its maps, and into this process's fork nobody may.
             raise LaunchError(
-                '[network] namespace = "private" takes a user namespace here, which the daemon cannot set up: '
-                "use 'sydctl launch'"
+                '[network] namespace = "private" takes a user namespace here, which the daemon cannot set '
+                "up: use 'sydctl launch'"
             )
         if not spec.supervised:
             raise LaunchError("a session that nobody supervises is not the daemon's")
