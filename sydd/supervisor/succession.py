@@ -144,7 +144,8 @@ class Succession:
         seat = seat_of.get(fields[ID], -1)
         if any(held) and seat not in self._theirs and seccomp.id_valid(self._listener, fields[ID]):
             yield decode(fields)
-            self._slot.begin()
+        # Also what was stored of a request that was answered: the next one is received over it.
+        self._slot.begin()
         for other in self._ours:
             if other != seat:
                 self._slot.resume_seat(other)

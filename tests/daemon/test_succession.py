@@ -355,3 +355,45 @@ def _loop(person: Person, work: str, engine: str, kills: int, rounds: int) -> No
     assert set(os.listdir(f"{work}/t")) == wanted
     with open(f"{work}/t/log", encoding="ascii") as file:
         assert file.read() == "".join(f"{number}\n" for number in range(1, rounds + 1))
+
+
+class Twice(Once):
+    """Dies once where a request was answered, and its successor over the next one."""
+
+    def arm(self) -> None:
+        """From now on."""
+        self._memory[0] = 2
+
+    def die_at(self, left: int) -> None:
+        """Here, if so many deaths are to come."""
+        if self._memory[0] == left:
+            self._memory[0] = left - 1
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_is_stored_is_of_one_request(person: Person, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored of a request that was answered is not the answer to the next one."""
+    deaths = Twice()
+    send, answer = reply.Replies.send, stages.Stages.answer
+
+    def sent(*arguments: Any) -> None:
+        send(*arguments)
+        deaths.die_at(2)
+
+    def answered(*arguments: Any) -> Any:
+        deaths.die_at(1)
+        return answer(*arguments)
+
+    monkeypatch.setattr(reply.Replies, "send", sent)
+    monkeypatch.setattr(stages.Stages, "answer", answered)
+    code = "os.mkdir('d') or os.open('/etc/passwd', os.O_WRONLY)"
+    with (
+        Session(identity(person), work, engine="supervisor") as session,
+        commanded(session, *PYTHON, SCRIPT, code) as (write, read),
+    ):
+        assert os.read(read, 100) == b"ready\n"
+        deaths.arm()
+        os.write(write, b"\n")
+        session.until(lambda: session.status is not None)
+        assert session.replaced == 2
+        assert os.read(read, 1000).decode().startswith("EACCES\n['d'] 0")
