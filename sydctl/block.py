@@ -116,6 +116,8 @@ def _entry(event: Event, width: int, paint: _Paint) -> list[str]:
     lines.append(_labelled("process", _process(event.process, width - LABEL - 4)))
     source = f"  ({printable(event.rule_source)})" if event.rule_source else ""
     lines.append(_labelled("rule", printable(event.rule) + source))
+    if event.decision:
+        lines.append(_labelled("decision", printable(event.decision)))
     if event.allow:
         lines.append(_labelled("to allow it", paint(printable(event.allow), GREEN)))
     return lines

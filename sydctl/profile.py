@@ -149,6 +149,13 @@ def _as_plain(policy: Policy) -> dict[str, Any]:
     }
     value["umask"] = None if policy.umask is None else f"{policy.umask:03o}"
     value["limits"] = {name: [_limit(soft), _limit(hard)] for name, soft, hard in policy.limits}
+    value["session_limits"] = {
+        "processes": policy.session_limits.most("processes"),
+        "memory": policy.session_limits.most("memory"),
+        "time": policy.session_limits.most("time"),
+        "runtime": [rule.text for rule in policy.session_limits.ceiling],
+        "ask_timeout": policy.session_limits.patience,
+    }
     value["restrict"] = {key: policy.restrict.says(key) for key in CHOICES}
     value["network"] = {"namespace": "private" if policy.network.private else "host"}
     value["variables"] = {variable.name: variable.value for variable in policy.variables}
@@ -189,11 +196,18 @@ def _lines(policy: Policy) -> list[str]:
     if policy.limits:
         lines += ["", "limits (soft, hard):"]
         lines += [f"  {name}: {_limit(soft)}, {_limit(hard)}" for name, soft, hard in policy.limits]
+    whole = policy.session_limits
+    said = {name: getattr(whole, name) for name in ("processes", "memory", "time", "ask_timeout")}
+    if any(value is not None for value in said.values()):
+        lines += ["", "limits of the session:"]
+        lines += [f"  {name}: {_limit(value)}" for name, value in said.items() if value is not None]
+    if whole.ceiling:
+        lines += ["", "rules at run time may permit:", *(f"  {rule.text}" for rule in whole.ceiling)]
     if policy.umask is not None:
         lines += ["", f"umask: {policy.umask:03o}"]
-    said = {key: policy.restrict.says(key) for key in CHOICES if getattr(policy.restrict, key)}
-    if said:
-        lines += ["", "restrict:", *(f"  {key}: {word}" for key, word in said.items())]
+    restricted = {key: policy.restrict.says(key) for key in CHOICES if getattr(policy.restrict, key)}
+    if restricted:
+        lines += ["", "restrict:", *(f"  {key}: {word}" for key, word in restricted.items())]
     if policy.network.namespace:
         lines += ["", "network:", f"  namespace: {policy.network.namespace}"]
     if policy.keep_descriptors:

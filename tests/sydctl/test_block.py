@@ -51,6 +51,12 @@ def test_one_event() -> None:
     )
 
 
+def test_what_was_decided() -> None:
+    """Where the rule says `ask`, after the rule."""
+    text = render([replace(EVENT, action="ask", decision="nobody to ask")], 0, colour=False)
+    assert "(p.toml:3:4)\n    decision:    nobody to ask\n    to allow it:" in text
+
+
 def test_counts() -> None:
     """Repeated ones are counted in the heading and at their line; the singular is right."""
     text = render([EVENT.counted(3), replace(EVENT, path="/y")], 0, colour=False)
