@@ -8,7 +8,9 @@ import mmap
 import os
 import random
 import select
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from tests.daemon.people import Person
 from tests.daemon.test_worker import identity
 from tests.support.workers import Session
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PERFORM = "sydd.supervisor.stages.perform"
 PYTHON = (sys.executable, "-I", "-S", "-c")
 
@@ -397,3 +400,40 @@ def test_what_is_stored_is_of_one_request(person: Person, work: str, monkeypatch
         session.until(lambda: session.status is not None)
         assert session.replaced == 2
         assert os.read(read, 1000).decode().startswith("EACCES\n['d'] 0")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_build(person: Person, work: str, seed: int) -> None:
+    """A build whose workers are killed all the time comes to what it comes to natively."""
+    source = (
+        f"{os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))}/examples/wordcount"
+    )
+    build = "./configure >/dev/null && make -s -j2 && make -s test >/dev/null"
+    native = f"{person.home}/native"
+    for place in (f"{work}/b", native):
+        shutil.copytree(source, place)
+        subprocess.run(["chown", "-R", str(person.uid), place], check=True)
+    subprocess.run(["sh", "-c", build], cwd=native, check=True, stdout=subprocess.DEVNULL)
+    with (
+        Session(identity(person), f"{work}/b") as session,
+        commanded(session, "sh", "-c", build) as (_, read),
+    ):
+        killed_at_random(session, seed, 60, 0.02)
+        session.until(lambda: session.status is not None, 200)
+        assert session.status == 0, os.read(read, 10000)
+        assert session.replaced > 3
+    assert tree(f"{work}/b") == tree(native)
+
+
+def tree(root: str) -> dict[str, bytes]:
+    """Every file below a directory and what is in it; of what names the directory only that it is there."""
+    found = {}
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(directory, name)
+            with open(path, "rb") as file:
+                content = file.read()
+            found[os.path.relpath(path, root)] = b"" if root.encode() in content else content
+    return found
