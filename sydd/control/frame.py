@@ -23,6 +23,9 @@ _SURROGATE: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
 """What could be beyond 64 bits, or cost more to read than its length."""
+_BYTE: Final = re.compile("[\udc80-\udcff]")
+"""What os.fsdecode makes of bytes that are not UTF-8."""
+
 _LONGEST_NAME: Final = 256
 
 
@@ -113,7 +116,8 @@ def encode(reply: dict[str, Any]) -> bytes:
 
 def _printable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        text = _BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", value)
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, dict):
         return {_printable(key): _printable(item) for key, item in value.items()}
     if isinstance(value, list):

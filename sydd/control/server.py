@@ -278,6 +278,9 @@ class ControlServer:
             good = await answer(self._registry(connection), call, frame.descriptors, connection.send)
         except HungUpError:
             connection.close()
+        except Exception:  # noqa: BLE001  # a mistake of sydd's own that could not even be told
+            _log.exception("the call %s could not be answered", call.method)
+            connection.close()
         finally:
             frame.descriptors.close()
             connection.finish(proven=good)

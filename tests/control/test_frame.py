@@ -127,7 +127,7 @@ def test_strings_become_bytes(text: str) -> None:
 
 def test_replies_are_utf_8() -> None:
     """Bytes of names that are not UTF-8 are written as escapes that every client can read."""
-    frame = encode({"parameters": {"path": "/tmp/\udcff\udc80ä", "list": ["\udcfe"]}})
+    frame = encode({"parameters": {"path": "/tmp/\udcff\udc80ä", "list": ["\udcfe"], "\ud800": 1}})
     assert frame.endswith(b"\0")
-    expected = {"parameters": {"path": r"/tmp/\xff\x80ä", "list": [r"\xfe"]}}
+    expected = {"parameters": {"path": r"/tmp/\xff\x80ä", "list": [r"\xfe"], r"\ud800": 1}}
     assert json.loads(frame[:-1].decode("utf-8")) == expected
