@@ -54,6 +54,7 @@ BOUNDS = [
     Bound("allowed connect on loopback, µs over native", "connect", 60, by="over"),
     Bound("connect to a port of the session's own, µs over native", "connect", 60, by="over", way=FOLLOWED),
     Bound("send and recv on a connection", "send_recv", 1.02, by="rounds"),
+    Bound("send and recv on a connected socket for datagrams", "send_recv_udp", 1.02, by="rounds"),
     Bound("sendmsg and recvmsg on a connection", "sendmsg_recvmsg", 1.02, by="rounds"),
     Bound("connect under 1,000 rules, to 10", "connect", 1.10, SYDD, "rounds", MANY_RULES),
     Bound("start of /bin/true, ms", "/bin/true", 200, by="median"),

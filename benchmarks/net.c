@@ -23,7 +23,8 @@ static union address {
 } inet_name, unix_name;
 
 static int inet_server, unix_server;
-static int ends[2];
+static int ends[2], datagrams[2];
+static union address receiver_name;
 static int clients[BATCH];
 
 static void die(const char *what)
@@ -122,6 +123,26 @@ static void sendmsg_recvmsg(int i)
         die("sendmsg and recvmsg");
 }
 
+static void send_recv_udp(int i)
+{
+    char data[SIZE] = "data";
+
+    (void)i;
+    if (send(datagrams[0], data, sizeof data, 0) != SIZE || recv(datagrams[1], data, sizeof data, 0) != SIZE)
+        die("send and recv of a datagram");
+}
+
+static void sendto_recv_udp(int i)
+{
+    char data[SIZE] = "data";
+    socklen_t size = sizeof receiver_name.inet;
+
+    (void)i;
+    if (sendto(datagrams[0], data, sizeof data, 0, &receiver_name.any, size) != SIZE ||
+        recv(datagrams[1], data, sizeof data, 0) != SIZE)
+        die("sendto and recv of a datagram");
+}
+
 static double now(void)
 {
     struct timespec time;
@@ -174,7 +195,9 @@ int main(int argc, char **argv)
         {"connect", make_inet, connect_inet, drop_inet, 1},
         {"connect_unix", make_unix, connect_unix, drop_unix, 1},
         {"send_recv", NULL, send_recv, NULL, 10},
-        {"sendmsg_recvmsg", NULL, sendmsg_recvmsg, NULL, 10},
+        {"sendmsg_recvmsg", NULL, sendmsg_recvmsg, NULL, 1},
+        {"send_recv_udp", NULL, send_recv_udp, NULL, 10},
+        {"sendto_recv_udp", NULL, sendto_recv_udp, NULL, 1},
     };
 
     if (argc != 3 || chdir(argv[1]) != 0) {
@@ -192,6 +215,15 @@ int main(int argc, char **argv)
     if (connect(ends[0], &inet_name.any, sizeof inet_name.inet) != 0)
         die("connect");
     ends[1] = accept(inet_server, NULL, NULL);
+    socklen_t size = sizeof receiver_name.inet;
+    receiver_name.inet.sin_family = AF_INET;
+    receiver_name.inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    datagrams[0] = made(AF_INET, SOCK_DGRAM);
+    datagrams[1] = made(AF_INET, SOCK_DGRAM);
+    if (bind(datagrams[1], &receiver_name.any, size) != 0 ||
+        getsockname(datagrams[1], &receiver_name.any, &size) != 0 ||
+        connect(datagrams[0], &receiver_name.any, size) != 0)
+        die("sockets for datagrams");
     putchar('{');
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         int times = count * operations[i].times;

@@ -11,7 +11,7 @@ from benchmarks.measure import NATIVE, Grid, RunError, in_turn, run
 from benchmarks.peers import SYDD, AbsentError, Way, Wrap, sydctl
 from benchmarks.place import Place
 
-COLUMNS = ["connect", "connect_unix", "send_recv", "sendmsg_recvmsg"]
+COLUMNS = ["connect", "connect_unix", "send_recv", "sendmsg_recvmsg", "send_recv_udp", "sendto_recv_udp"]
 """As net.c calls them."""
 
 FEW, MANY = 10, 1000
@@ -29,7 +29,7 @@ def profile(rules: int) -> str:
         rules: how many, at least one.
     """
     others = [f"allow connect 10.{n // 250}.{n % 250}.0/24!{1024 + n}" for n in range(rules - 1)]
-    return f'extends = "build"\nrules = {json.dumps(["allow connect loopback", *others], indent=1)}\n'
+    return f'extends = "build"\nrules = {json.dumps(["allow connect,send loopback", *others], indent=1)}\n'
 
 
 def launched(launch: list[str]) -> Wrap:

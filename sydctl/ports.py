@@ -10,7 +10,7 @@ from sydctl.main import Failure
 from sydctl.text import counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sydd.session.members import Holder
     from sydd.session.sockdiag import Socket
@@ -129,17 +129,31 @@ def _nothing(hidden: int, processes: int) -> str:
 
 
 def _lines(shown: Sequence[Shown]) -> list[str]:
+    from sydd.supervisor.destination import services
+
+    names = services()
     rows: list[tuple[str, ...]] = [HEADINGS]
     for item in shown:
         socket = item.socket
         state = f"{socket.state}, private" if item.private else socket.state
         who = ", ".join(map(_holder, item.holders))
-        rows.append(tuple(map(printable, (socket.protocol, state, socket.local, socket.remote or "-", who))))
+        # The port of who has connected is of the kernel's choice, and no service's.
+        serves = socket.state in ("listening", "bound")
+        local = _named(socket.local, socket.protocol, names) if serves else socket.local
+        remote = _named(socket.remote, socket.protocol, names) if socket.remote else "-"
+        rows.append(tuple(map(printable, (socket.protocol, state, local, remote, who))))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     return [
         "  ".join([f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)] + [row[-1]])
         for row in rows
     ]
+
+
+def _named(address: str, protocol: str, names: Mapping[tuple[int, str], str]) -> str:
+    """An address with the service of its port, if it has one: `127.0.0.1!5432 (postgresql)`."""
+    port = address.rpartition("!")[2]
+    name = names.get((int(port), protocol)) if protocol in ("tcp", "udp") and port.isdecimal() else None
+    return f"{address} ({name})" if name else address
 
 
 def _holder(holder: Holder) -> str:

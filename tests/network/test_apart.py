@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -19,11 +20,17 @@ servers = [
     socket.socket(socket.AF_UNIX),
     socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
 ]
+receivers = [
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+]
+receivers[0].bind(("127.0.0.1", 0))
+receivers[1].bind(os.path.join(os.getcwd(), "datagrams"))
 servers[2].bind(os.path.join(os.getcwd(), "stream"))
 servers[3].bind(os.path.join(os.environ["TMPDIR"], "packets"))
 for server in servers:
     server.listen()
-print([(int(s.family), int(s.type), s.getsockname()) for s in servers], flush=True)
+print([(int(s.family), int(s.type), s.getsockname()) for s in servers + receivers], flush=True)
 sys.stdin.read()
 """
 
@@ -32,6 +39,11 @@ import ast, socket
 for family, kind, address in ast.literal_eval(sys.argv[1]):
     with socket.socket(family, kind) as client:
         print(client.connect_ex(address))
+        if kind == socket.SOCK_DGRAM:
+            try:
+                print(client.sendto(b"", address))
+            except OSError as error:
+                print(error.errno)
 """
 
 
@@ -46,7 +58,7 @@ def other(arena: Arena, programs: str) -> Iterator[Arena]:
 
 
 def test_two_sessions(arena: Arena, other: Arena) -> None:
-    """By TCP, IPv6 and unix sockets: who is in no session comes through, the other session does not."""
+    """By TCP, IPv6, UDP and unix sockets: who is in no session comes through, the other session does not."""
     with subprocess.Popen(
         arena.launch(arena.python(SERVER)),
         cwd=arena.work,
@@ -57,7 +69,7 @@ def test_two_sessions(arena: Arena, other: Arena) -> None:
     ) as session:
         assert session.stdout
         addresses = session.stdout.readline().strip()
-        count = len(ast.literal_eval(addresses))
+        count = sum(1 + (kind == socket.SOCK_DGRAM) for _, kind, _ in ast.literal_eval(addresses))
         client = other.python(CLIENT, addresses)
         other.native(client)
         assert other.output == "0\n" * count, other.errors

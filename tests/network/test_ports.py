@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from sydctl.ports import Shown, _lines
 from sydd.kernel.namespace_probe import private_network_in_child
+from sydd.session.sockdiag import Socket
+from sydd.supervisor.destination import services
 from tests.session.conftest import PATIENCE, Session
 from tests.support.unprivileged import Unprivileged, make_home, remove_home
 
@@ -225,3 +228,25 @@ def test_of_another_user(session: Session) -> None:
     assert answer.stderr == (
         f"sydctl: cannot look into the session of process {popen.pid}: Permission denied\n"
     )
+
+
+def test_services_are_named() -> None:
+    """By the port of who serves, or of the peer, and never by one of the kernel's choice."""
+    shown = [
+        Shown(Socket(1, "tcp", "listening", "127.0.0.1!5432", ""), False, ()),
+        Shown(Socket(2, "tcp", "connected", "127.0.0.1!5432", "[::1]!443"), False, ()),
+        Shown(Socket(3, "udp", "bound", "0.0.0.0!53", ""), False, ()),
+        Shown(Socket(4, "unix stream", "listening", "unix:/a!80", ""), False, ()),
+    ]
+    known = services()  # which a small system may not have
+    postgresql, https, domain = (
+        f" ({known[key]})" if key in known else "" for key in ((5432, "tcp"), (443, "tcp"), (53, "udp"))
+    )
+    rows = [row.split("  ") for row in _lines(shown)]
+    found = [[cell.strip() for cell in row if cell.strip()][2:4] for row in rows[1:]]
+    assert found == [
+        [f"127.0.0.1!5432{postgresql}", "-"],
+        ["127.0.0.1!5432", f"[::1]!443{https}"],
+        [f"0.0.0.0!53{domain}", "-"],
+        ["unix:/a!80", "-"],
+    ]
