@@ -8,8 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import TYPE_CHECKING
 
+from sydd.policy.access import Access, bits
+from sydd.policy.address import Address, AddressKind
 from sydd.policy.families import family_name, netlink_name
+
+if TYPE_CHECKING:
+    from sydd.policy.decision import Decision
+    from sydd.policy.matcher import Matcher
 
 TYPE_MASK = 0xF
 _STREAM_QUIET = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -38,6 +45,30 @@ def allowing_socket(registers: tuple[int, ...]) -> str:
     if family == socket.AF_NETLINK:
         return f"allow net netlink:{netlink_name(protocol)}"
     return "allow net any" if family in _ADDRESSED else f"allow net family:{family_name(family)}"
+
+
+def refuses_family(matcher: Matcher, registers: tuple[int, ...]) -> tuple[Access, Decision] | None:
+    """What refuses a socket of a protocol or family that rules are about as a whole.
+
+    Args:
+        matcher: the policy.
+        registers: of socket(2) or socketpair(2).
+
+    Returns:
+        The access that is not permitted, and what says so; None for sockets with addresses, and where the
+        rules are not the reason.
+    """
+    family, protocol = registers[0] & 0xFFFFFFFF, registers[2] & 0xFFFFFFFF
+    if family in _ADDRESSED:
+        return None
+    whole = Address(AddressKind.FAMILY, number=family)
+    if family == socket.AF_NETLINK:
+        whole = Address(AddressKind.NETLINK, number=protocol)
+    for access in bits(Access.NET):
+        decision = matcher.decide_address(access, whole)
+        if not decision.action.permits:
+            return access, decision
+    return None
 
 
 def descriptor_errno(tid: int, register: int) -> int:

@@ -35,7 +35,7 @@ from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.socketcalls import about_addresses
-from sydd.supervisor.sockets import descriptor_errno
+from sydd.supervisor.sockets import descriptor_errno, refuses_family
 from sydd.supervisor.succession import at_most_once, not_twice, storing
 from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
@@ -366,9 +366,13 @@ class Stages:
         if row.operation is Operation.SOCKET:
             access = Access.BIND if row.asks == Access.BIND else Access.CONNECT
             action, rule = self._matcher.decide(access, "")
-            if self._addresses is not None and action.permits:
+            if self._addresses is not None:
                 # The filter makes every socket all of whose doings are judged, or permitted.
-                action, rule = Action.DENY, None
+                told = row.fd is None and refuses_family(self._matcher, notification.registers)
+                if told:
+                    access, (action, rule) = told
+                elif action.permits:
+                    action, rule = Action.DENY, None
             if action is Action.ALLOW:
                 return CONTINUE
             fd = 0 if row.fd is None else notification.registers[row.fd]

@@ -144,6 +144,13 @@ def test_rule_for_a_socket(arena: Arena) -> None:
     assert "to allow it: allow net netlink:kobject_uevent\n" in arena.errors
     arena.confined(argv, rules=["allow net netlink:kobject_uevent"])
     assert arena.status == 0, arena.errors
+    arena.confined(argv, rules=["filter net netlink:kobject_uevent"])
+    assert arena.errors.endswith("PermissionError: [Errno 13] Permission denied\n")
+    arena.confined(
+        argv, rules=["allow connect,send netlink:kobject_uevent", "deny bind netlink:kobject_uevent"]
+    )
+    assert "deny bind netlink:kobject_uevent raw  (socket: EACCES)\n" in arena.errors
+    assert "rule:        deny bind netlink:kobject_uevent" in arena.errors
     arena.confined(arena.python("import socket; socket.socket(socket.AF_VSOCK)"))
     assert "to allow it: allow net family:vsock\n" in arena.errors
 
