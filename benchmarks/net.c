@@ -15,6 +15,7 @@
 
 #define BATCH 50
 #define SIZE 64
+#define LARGE 8192
 
 static union address {
     struct sockaddr any;
@@ -112,6 +113,15 @@ static void send_recv(int i)
         die("send and recv");
 }
 
+static void send_recv_8k(int i)
+{
+    static char data[LARGE];
+
+    (void)i;
+    if (send(ends[0], data, LARGE, 0) != LARGE || recv(ends[1], data, LARGE, MSG_WAITALL) != LARGE)
+        die("send and recv of 8 KiB");
+}
+
 static void sendmsg_recvmsg(int i)
 {
     char data[SIZE] = "data";
@@ -195,6 +205,7 @@ int main(int argc, char **argv)
         {"connect", make_inet, connect_inet, drop_inet, 1},
         {"connect_unix", make_unix, connect_unix, drop_unix, 1},
         {"send_recv", NULL, send_recv, NULL, 10},
+        {"send_recv_8k", NULL, send_recv_8k, NULL, 10},
         {"sendmsg_recvmsg", NULL, sendmsg_recvmsg, NULL, 1},
         {"send_recv_udp", NULL, send_recv_udp, NULL, 10},
         {"sendto_recv_udp", NULL, sendto_recv_udp, NULL, 1},

@@ -11,7 +11,15 @@ from benchmarks.measure import NATIVE, Grid, RunError, in_turn, run
 from benchmarks.peers import SYDD, AbsentError, Way, Wrap, sydctl
 from benchmarks.place import Place
 
-COLUMNS = ["connect", "connect_unix", "send_recv", "sendmsg_recvmsg", "send_recv_udp", "sendto_recv_udp"]
+COLUMNS = [
+    "connect",
+    "connect_unix",
+    "send_recv",
+    "send_recv_8k",
+    "sendmsg_recvmsg",
+    "send_recv_udp",
+    "sendto_recv_udp",
+]
 """As net.c calls them."""
 
 FEW, MANY = 10, 1000
