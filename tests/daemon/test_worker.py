@@ -94,6 +94,7 @@ def test_identity_of_root() -> None:
         assert int(status(keeper)["CapPrm"], 16) & ~(1 << 5) == 0
 
 
+@pytest.mark.root
 def test_descriptors(begin: Begin) -> None:
     """Nothing of main's, and nothing of the command's, is open in worker and keeper."""
     ours, theirs = os.pipe()
