@@ -168,6 +168,47 @@ def test_the_journal_has_the_fields(built: Machine) -> None:
         assert built.journal(f"MESSAGE_ID={message.value}", f"SYDD_SESSION={record['SYDD_SESSION']}")
 
 
+def test_limits_of_a_session(built: Machine) -> None:
+    """Time is watched by the daemon; what forks itself away is ended with the group, and nothing is left."""
+    built.run("tee", "/etc/sydd/profiles/short.toml", stdin='extends = "build"\n[limits]\ntime = 2\n')
+    command = "(setsid sh -c 'setsid sleep 1000 &' &); sleep 1000"
+    words = ["sydctl", "launch", "--daemon", "short", "--", "sh", "-c", command]
+    result = built.run(*words, user="alice", check=False)
+    assert result.returncode == 125
+    assert "the session lasted longer than the 2 s that its profile allows" in result.stderr
+    assert built.run("pgrep", "-u", "alice", "sleep", check=False).stdout == ""
+    assert sessions(built) == []
+
+
+SCRAPE = """\
+import http.client, socket
+class Connection(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect("/run/sydd/metrics.sock")
+connection = Connection("localhost")
+connection.request("GET", "/metrics")
+print(connection.getresponse().read().decode())
+"""
+
+
+def test_figures(built: Machine) -> None:
+    """Sessions, calls by name and answer, latency, violations."""
+    built.run("tee", "/etc/sydd/sydd.toml", stdin='[metrics]\naddress = "unix:/run/sydd/metrics.sock"\n')
+    built.run("systemctl", "restart", "sydd.service")
+    with launched(built, ["alice"], "echo x >/etc/forbidden || echo y >/etc/forbidden || true") as (process,):
+        finish(process)
+    lines = built.out("/usr/bin/python3", "-c", SCRAPE).splitlines()
+    figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert figures['sydd_sessions_started_total{origin="launch"}'] == "1"
+    assert figures['sydd_sessions_ended_total{outcome="ended"}'] == "1"
+    assert figures['sydd_violations_total{action="deny",access="create",profile="build"}'] == "2"
+    assert figures['sydd_notifications_total{syscall="openat",answer="error"}'] == "2"
+    assert int(figures["sydd_notification_seconds_count"]) >= 2
+    refused = built.run("/usr/bin/python3", "-c", SCRAPE, user="bob", check=False)
+    assert "PermissionError" in refused.stderr
+
+
 def test_restart_in_the_middle(built: Machine) -> None:
     """`systemctl restart` while both build, three times: the trees are the native ones."""
     with launched(built, USERS, BUILD.format("project")) as running:
