@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from errno import EBUSY, ENOENT
 from typing import Final
 
@@ -94,6 +94,17 @@ class Cgroups:
     def sessions(self) -> list[str]:
         """Ids of all sessions that have a group, those of a daemon that is no more included."""
         return [name.removeprefix(_PREFIX) for name in self._root.children() if name.startswith(_PREFIX)]
+
+    def sweep(self, living: Container[str]) -> None:
+        """Remove groups that nobody has removed: of sessions that ended while there was no daemon.
+
+        Args:
+            living: ids of those that are somebody's; the groups of others stay as long as a process is there.
+        """
+        for name in self.sessions():
+            if name not in living:
+                with contextlib.suppress(OSError):
+                    SessionCgroup(self._root.child(_PREFIX + name), self.enabled).remove()
 
 
 def _prepare(root: Cgroup) -> frozenset[str]:

@@ -23,6 +23,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sydd.daemon import nofile
 from sydd.daemon.channel import Channel, ChannelError
 from sydd.kernel import capabilities, pidfd, prctl
 from sydd.kernel.fd import FdSet
@@ -96,6 +97,7 @@ def _keep(
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     prctl.set_child_subreaper()
+    nofile.restore()
     if not root:
         capabilities.limit(0)  # root's launcher gives up its own by itself
     keeper = _Keeper(main, waker)

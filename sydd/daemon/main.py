@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 import sydd
 from sydd.control.limits import Limits
 from sydd.control.server import ControlServer
-from sydd.daemon import chronicle, config, log, sockets, store, systemd
+from sydd.daemon import chronicle, config, log, nofile, sockets, store, systemd
 from sydd.daemon.arguments import build_parser
 from sydd.daemon.cgroups import Cgroups, NoCgroupsError
 from sydd.daemon.config import Config
@@ -76,9 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare_process() -> None:
     """What makes this process fit to be the parent of many: descriptors, orphans, forks that copy little."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    nofile.raise_limit()
     prctl.set_child_subreaper()
     os.umask(0o022)
     os.chdir("/")

@@ -137,6 +137,8 @@ class Registry:
             uid = session.spec.identity.uid
             self._quota.count("sessions", uid)
             self._quota.count("descriptors", uid, PLANNED)
+        if self._cgroups is not None:
+            self._cgroups.sweep(self._sessions)
         return problems
 
     def _forget(self, session: Session) -> None:

@@ -107,6 +107,20 @@ def test_a_group_is_made_and_removed(cgroups: Cgroups) -> None:
     group.kill()
 
 
+def test_groups_that_nobody_removed(
+    cgroups: Cgroups, start: Callable[[SessionCgroup, str], subprocess.Popen[str]]
+) -> None:
+    """Those of sessions that are gone are removed, those with processes or of living sessions are not."""
+    for name in ("gone", "living"):
+        cgroups.create(name, SessionLimits())
+    orphaned = cgroups.create("orphaned", SessionLimits())
+    start(orphaned, "import time; time.sleep(1000)")
+    cgroups.sweep({"living"})
+    assert cgroups.sessions() == ["living", "orphaned"]
+    orphaned.kill()
+    wait_until_empty(orphaned)
+
+
 def test_the_units_own_process_is_out_of_the_way(part: Cgroup) -> None:
     """It is moved to a group below; so the part can have groups with controllers."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:

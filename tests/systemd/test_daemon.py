@@ -180,6 +180,14 @@ def test_limits_of_a_session(built: Machine) -> None:
     assert sessions(built) == []
 
 
+def test_a_command_has_the_usual_limits(built: Machine) -> None:
+    """What the daemon starts by itself is not given what the daemon needs for itself."""
+    assert (
+        built.out("sydctl", "run", "build", "--", "sh", "-c", "ulimit -Sn; umask", user="alice")
+        == "1024\n0022"
+    )
+
+
 SCRAPE = """\
 import http.client, socket
 class Connection(http.client.HTTPConnection):
