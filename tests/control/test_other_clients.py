@@ -1,8 +1,9 @@
-"""Clients that are not ours: the `varlink` command of PyPI."""
+"""Clients that are not ours: the `varlink` command of PyPI, and systemd's where it is installed."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -63,3 +64,24 @@ def test_varlink_errors(daemon: FakeDaemon, method: str, parameters: str, expect
     """Errors arrive with their names."""
     result = varlink("call", f"unix:{daemon.path}/org.sydd.{method}", parameters)
     assert expected in result.stderr
+
+
+# systemd's own client, from 255 on: what a distribution does not have cannot be asked, and is not asked for.
+def systemds_client(daemon: FakeDaemon) -> None:
+    """It reads the description, calls, streams, and tells errors."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["varlinkctl", *arguments], capture_output=True, text=True, timeout=50, check=False
+        )
+
+    assert "org.sydd" in run("info", daemon.path).stdout
+    assert "method ListSessions" in run("introspect", daemon.path, "org.sydd").stdout
+    assert '"label":"zlib-1.3"' in run("call", daemon.path, "org.sydd.ListSessions", "{}").stdout
+    stream = run("--more", "call", daemon.path, "org.sydd.Subscribe", '{"follow":false}')
+    assert stream.stdout.count('"notice"') == 3
+    assert "org.sydd.NoSuchSession" in run("call", daemon.path, "org.sydd.Wait", '{"session":"zz"}').stderr
+
+
+if shutil.which("varlinkctl"):
+    test_varlinkctl = systemds_client
