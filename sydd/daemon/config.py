@@ -5,7 +5,7 @@ Example:
 
     [limits]
     sessions = 64
-    connections = 64
+    connections = 256
     descriptors = 2048
 
     [metrics]
@@ -47,7 +47,7 @@ class LimitsTable:
     """
 
     sessions: int = 64
-    connections: int = 64
+    connections: int = 256
     descriptors: int = 2048
 
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import selectors
 import socket
 import sys
@@ -61,6 +62,8 @@ ACTS: list[Callable[[socket.socket], int]] = [garbage, half, endless, deep, desc
 def main(path: str, count: int, seconds: float) -> None:
     """Keep *count* connections busy for so long."""
     random.seed(1)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 100, hard), hard))
     # The socket is what is tested, not who gets the processor of a busy machine.
     os.nice(10)
     end = time.monotonic() + seconds
