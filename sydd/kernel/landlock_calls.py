@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from errno import ENOSYS, EOPNOTSUPP
+from errno import ENOSYS, EOPNOTSUPP, EPERM
 
 from sydd.kernel import _gate, _numbers
 
@@ -29,10 +29,10 @@ _restrict_self = _gate.bind_syscall(ctypes.c_int, ctypes.c_uint32)
 
 
 def abi() -> int:
-    """The Landlock ABI version of this kernel; 0 when it has no Landlock or was booted without.
+    """The Landlock ABI version of this kernel; 0 without Landlock, also where a filter refuses it.
 
     Raises:
-        OSError: another error than ENOSYS and EOPNOTSUPP; there is none known.
+        OSError: another error than ENOSYS, EOPNOTSUPP and EPERM; there is none known.
     """
     return _version(_CREATE_RULESET_VERSION)
 
@@ -53,7 +53,8 @@ def errata() -> int:
 def _version(flag: int) -> int:
     """Ask landlock_create_ruleset(2) about itself; 0 when there is no Landlock."""
     result = _create_ruleset(_numbers.LANDLOCK_CREATE_RULESET, None, 0, flag)
-    if result < 0 and ctypes.get_errno() in (ENOSYS, EOPNOTSUPP):
+    # EPERM is what filters of containers say: systemd-nspawn's, for one.
+    if result < 0 and ctypes.get_errno() in (ENOSYS, EOPNOTSUPP, EPERM):
         return 0
     return _gate.check(result, "landlock_create_ruleset")
 

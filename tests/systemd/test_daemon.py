@@ -180,6 +180,48 @@ def test_limits_of_a_session(built: Machine) -> None:
     assert sessions(built) == []
 
 
+def test_a_users_own_daemon(built: Machine) -> None:
+    """By the user's own socket; what it starts itself has a group of the user's."""
+    uid = built.out("id", "-u", "alice")
+    built.run("systemctl", "start", f"user@{uid}.service")
+    script = """
+        export XDG_RUNTIME_DIR=/run/user/$(id -u) HOME=/home/alice
+        export SYDD_SOCKET=$XDG_RUNTIME_DIR/sydd/sydd.sock
+        systemctl --user start sydd.socket
+        sydctl launch --daemon -v build -- sh -c 'echo launched'
+        sydctl run build -- sh -c 'tail -1 /proc/self/cgroup'
+        sydctl ps --json
+        systemctl --user stop sydd.socket sydd.service sydd-sessions.service
+    """
+    lines = built.run("sh", "-euc", script, user="alice").stdout.splitlines()
+    assert lines[0] == "launched"
+    assert f"/user@{uid}.service/app.slice/sydd-sessions.service/session-" in lines[1]
+    assert lines[2] == "[]"
+    built.run("systemctl", "stop", f"user@{uid}.service")
+
+
+def test_where_a_filter_refuses_landlock(built: Machine) -> None:
+    """As systemd-nspawn's does: the supervisor is exact by itself."""
+    calls = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
+    words = ["systemd-run", "--quiet", "--pipe", "--wait", "--uid=alice", "--working-directory=/home/alice"]
+    words += ["-p", f"SystemCallFilter=~{calls}", "-p", "SystemCallErrorNumber=EPERM"]
+    words += [
+        "sydctl",
+        "launch",
+        "--embedded",
+        "-v",
+        "build",
+        "--",
+        "sh",
+        "-c",
+        "echo x >/etc/forbidden; echo on",
+    ]
+    result = built.run(*words)
+    assert result.stdout == "on\n"
+    assert "engine supervisor" in result.stderr
+    assert "deny create /etc/forbidden" in result.stderr
+
+
 def test_a_command_has_the_usual_limits(built: Machine) -> None:
     """What the daemon starts by itself is not given what the daemon needs for itself."""
     assert (
