@@ -3,9 +3,9 @@
 
     minipm.py [--profile NAME] [--jobs N] RECIPE…
 
-A recipe is a TOML file: `name`, `build` (a shell script), optional `needs` (names of others), `rules` (of sydd).
-It is built in a directory of its own; what it leaves in $out is installed below ./root. There is nothing about
-sandboxing here but a call of `client.run`: who may do what is the profile's business.
+A recipe is a TOML file: `name`, `build` (a shell script), optional `needs` (names of others) and `rules` of
+sydd. It is built in a directory of its own; what it leaves in $out is installed below ./root. There is nothing
+about sandboxing here but a call of `client.run`: who may do what is the profile's business.
 """
 
 from __future__ import annotations
@@ -117,14 +117,15 @@ def main() -> int:
     parser.add_argument("--root", default="root", help="where packages are built and installed")
     parser.add_argument("recipes", metavar="RECIPE", nargs="+")
     arguments = parser.parse_args()
-    recipes = []
-    for path in arguments.recipes:
-        with open(path, "rb") as file:
-            recipes.append(Recipe(**tomllib.load(file)))
     try:
+        recipes = []
+        for path in arguments.recipes:
+            with open(path, "rb") as file:
+                recipes.append(Recipe(**tomllib.load(file)))
         with Client() as client:
-            return 0 if PackageManager(client, arguments.profile, arguments.root).run(recipes, arguments.jobs) else 1
-    except (ControlError, UnavailableError) as error:
+            manager = PackageManager(client, arguments.profile, arguments.root)
+            return 0 if manager.run(recipes, arguments.jobs) else 1
+    except (ControlError, OSError, UnavailableError) as error:
         print(f"minipm: {error}", file=sys.stderr)
     return 2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -214,13 +213,9 @@ def test_the_example_builds_and_explains(daemon: Daemon, person: Person) -> None
     out, err = process.communicate(timeout=50)
     assert process.returncode == 1, out + err
     assert "to allow it, add to rules: allow create,modify ${home}/.bashrc" in out
-    process = subprocess.Popen(
-        [*command, rude], env={**os.environ, "SYDD_SOCKET": "/nowhere"}, stderr=subprocess.PIPE, text=True
-    )
-    assert (
-        process.communicate(timeout=50)[1]
-        == "minipm: cannot reach sydd at /nowhere: No such file or directory\n"
-    )
+    process = person.start([*command, rude], "/nowhere", environment={"PYTHONPATH": str(ROOT)})
+    _, err = process.communicate(timeout=50)
+    assert err == "minipm: cannot reach sydd at /nowhere: No such file or directory\n"
 
 
 def test_sessions_of_others_are_none(daemon: Daemon, shell: Shell) -> None:
