@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from sydd.kernel import capabilities, prctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sydd.daemon.spec import Identity
 
@@ -51,6 +52,9 @@ def shed(keep: Iterable[int]) -> None:
 def become(identity: Identity) -> None:
     """Take the ids of *identity*; of the capabilities a user keeps SYS_PTRACE alone, root all until `limit`.
 
+    That one is kept for `seeing`, and is not in effect before: by it the kernel follows /proc/<pid>/cwd and
+    the like of every user's processes, and what a worker prepares has paths that its owner has chosen.
+
     Raises:
         IdentityError: this process is not root, and not that user either.
         OSError: the kernel refused.
@@ -67,11 +71,26 @@ def become(identity: Identity) -> None:
         if identity.uid:
             prctl.set_keep_capabilities(on=False)
             kept = capabilities.read()[1] & PTRACE
-            capabilities.write(kept, kept, 0)
+            capabilities.write(0, kept, 0)
         if (os.getresuid(), os.getresgid()) != ((identity.uid,) * 3, (identity.gid,) * 3):
             raise IdentityError(f"the process did not become user {identity.uid}")
     # Last, as each change of ids sets it anew.
     prctl.set_dumpable(on=False)
+
+
+@contextlib.contextmanager
+def seeing() -> Iterator[None]:
+    """Have SYS_PTRACE in effect in this thread, where it was kept, for the time of the block.
+
+    Nothing there may look up a path that is not the supervisor's own, or held to `sydd.supervisor.procfs`.
+    """
+    before, permitted, inheritable = capabilities.read()
+    capabilities.write(before | permitted & PTRACE, permitted, inheritable)
+    try:
+        yield
+    finally:
+        _, permitted, inheritable = capabilities.read()
+        capabilities.write(before & permitted, permitted, inheritable)
 
 
 def limit(kept: int) -> None:

@@ -78,34 +78,35 @@ class Serving:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sydd-worker", daemon=True)
         prepared = state.prepared
-        self._context = Context(
-            session=spec.id,
-            profile=prepared.policy.name,
-            plan=prepared.plan,
-            matcher=prepared.matcher,
-            rows=rows_by_arch(prepared.plan.arch),
-            suggest=prepared.suggest,
-            suggest_address=prepared.suggest_address,
-            command=command,
-            diagnosis=diagnosis_for(prepared.plan, command),
-            terminals=spec.terminals,
-            patience=prepared.policy.session_limits.patience,
-            note=notes.write,
-            slot=slot,
-            forked=forked,
-        )
-        # Unknown before Linux 6.6; slower by a factor of four then, and right all the same.
-        with contextlib.suppress(OSError):
-            seccomp.set_flags(listener.fileno(), seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
-        supervise_below(parent)
-        self._worker = Worker(
-            self._context,
-            listener.fileno(),
-            record,
-            receive_ends=receive_ends(),
-            clients=record,
-            succeeds=recalled is not None,
-        )
+        with identity.seeing():
+            self._context = Context(
+                session=spec.id,
+                profile=prepared.policy.name,
+                plan=prepared.plan,
+                matcher=prepared.matcher,
+                rows=rows_by_arch(prepared.plan.arch),
+                suggest=prepared.suggest,
+                suggest_address=prepared.suggest_address,
+                command=command,
+                diagnosis=diagnosis_for(prepared.plan, command),
+                terminals=spec.terminals,
+                patience=prepared.policy.session_limits.patience,
+                note=notes.write,
+                slot=slot,
+                forked=forked,
+            )
+            # Unknown before Linux 6.6; slower by a factor of four then, and right all the same.
+            with contextlib.suppress(OSError):
+                seccomp.set_flags(listener.fileno(), seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
+            supervise_below(parent)
+            self._worker = Worker(
+                self._context,
+                listener.fileno(),
+                record,
+                receive_ends=receive_ends(),
+                clients=record,
+                succeeds=recalled is not None,
+            )
         self._running = Running(prepared, self._worker, record, spec.id)
         self._recall(recalled or ())
 
@@ -180,11 +181,12 @@ class Serving:
     def _run(self) -> None:
         launch = self._state.launch
         try:
-            if launch.private_network and not launch.user_namespace:
-                # What belongs to a network, such as /proc/sys/net, is the session's for the worker, too.
-                enter_network(self._member())
-            identity.limit(launch.capabilities)
-            self._worker.serve()
+            with identity.seeing():
+                if launch.private_network and not launch.user_namespace:
+                    # What belongs to a network, such as /proc/sys/net, is the session's for the worker, too.
+                    enter_network(self._member())
+                identity.limit(launch.capabilities)
+                self._worker.serve()
         except BaseException as error:  # noqa: BLE001  # told to the main thread, which ends the process
             self.failure = f"{type(error).__name__}: {error}"
         finally:

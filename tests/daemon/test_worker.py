@@ -58,23 +58,20 @@ SLEEP = ("sleep", "1000")
 
 
 def test_identity(begin: Begin, person: Person) -> None:
-    """Ids and groups are the owner's; of capabilities the worker has the one, the keeper none."""
+    """Ids and groups are the owner's; of capabilities the worker has the one, in effect where it serves."""
     session = begin()
     session.start(*SLEEP)
     (keeper,) = children(session.child.pid)
     own = identity(person)
-    for pid, capabilities in ((session.child.pid, 1 << 19), (keeper, 0)):
+    worker = session.child.pid
+    (serving,) = (int(name) for name in os.listdir(f"/proc/{worker}/task") if int(name) != worker)
+    for pid, kept, used in ((worker, 1 << 19, 0), (serving, 1 << 19, 1 << 19), (keeper, 0, 0)):
         about = status(pid)
         assert about["Uid"].split() == [str(own.uid)] * 4
         assert about["Gid"].split() == [str(own.gid)] * 4
         assert sorted(map(int, about["Groups"].split())) == sorted(own.groups)
-        wanted = capabilities if os.geteuid() == 0 else 0
-        assert [int(about[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [
-            0,
-            wanted,
-            wanted,
-            0,
-        ]
+        wanted = [0, kept, used, 0] if os.geteuid() == 0 else [0] * 4
+        assert [int(about[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == wanted
     assert status(session.command)["CapPrm"] == "0" * 16
     assert os.getsid(session.command) == session.command
 
