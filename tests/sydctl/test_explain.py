@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +24,8 @@ rules = [
     "warn read ${home}/watched",
 ]
 """
+
+CONNECT = 'python3 -c "import socket; socket.socket().connect(('
 
 # access, path from the work directory, and a command that makes that access and fails if it is refused
 CASES = [
@@ -50,8 +54,8 @@ CASES = [
     ("attributes", "../other", "chmod 600 ../other"),
     ("mknod", "fifo", "mkfifo fifo"),
     ("mknod", "../fifo", "mkfifo ../fifo"),
-    ("connect", "127.0.0.1!80", "python3 -c 'import socket; socket.socket().connect((\"127.0.0.1\", 80))'"),
-    ("connect", "0.0.0.0!80", "python3 -c 'import socket; socket.socket().connect((\"0.0.0.0\", 80))'"),
+    ("connect", "127.0.0.1!PORT", CONNECT + "'127.0.0.1', PORT))\""),
+    ("connect", "0.0.0.0!PORT", CONNECT + "'0.0.0.0', PORT))\""),
     ("bind", "127.0.0.1!0", "python3 -c 'import socket; socket.socket().bind((\"127.0.0.1\", 0))'"),
     ("bind", "unix:new", "python3 -c 'import socket; socket.socket(1).bind(\"new\")'"),
     ("bind", "unix:../new", "python3 -c 'import socket; socket.socket(1).bind(\"../new\")'"),
@@ -77,10 +81,18 @@ def explain(sydctl: Sydctl, access: str, path: str, *options: str) -> tuple[int,
     return result.returncode, json.loads(result.stdout)
 
 
+@pytest.fixture
+def port() -> Iterator[str]:
+    """A TCP port of this host on which somebody outside listens: else there is nothing to deny."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
+
+
 @pytest.mark.parametrize("engine", ["hybrid", "supervisor"])
 @pytest.mark.parametrize(("access", "path", "command"), CASES, ids=[f"{a}-{p}" for a, p, _ in CASES])
-def test_it_agrees(place: Sydctl, access: str, path: str, command: str, engine: str) -> None:
+def test_it_agrees(place: Sydctl, port: str, access: str, path: str, command: str, engine: str) -> None:
     """With a launch: the verdict, path, rule and allowing line of the event; what goes ahead and what not."""
+    path, command = path.replace("PORT", port), command.replace("PORT", port)
     status, said = explain(place, access, path, "--engine", engine)
     (entry,) = said["accesses"]
     result = place.shell(command, "--engine", engine, "--events", "log", profile="../p.toml")
