@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 
 from sydd.daemon.errand import run_errand
 from sydd.daemon.spec import SessionSpec, private_prefix
-from sydd.kernel.pidfd import pidfd_open, pidfd_send_signal
+from sydd.kernel.pidfd import exit_status, knows_exit_status, pidfd_open, pidfd_send_signal
 from sydd.session.members import filter_count
 from sydd.session.temporary import remove_tree
 from sydd.session.tree import descendants
@@ -21,6 +22,9 @@ from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
 
 ROUNDS = 200
 """How often the processes are looked through; what still forks then is told and left."""
+
+COLLECTED = 100
+"""How often a command's status is looked for, which is there when its parent has collected it."""
 
 PAUSE = 0.01
 """Seconds between two looks, which the killed take to go."""
@@ -130,6 +134,24 @@ def _named(directory: str, prefix: str) -> list[str]:
         return [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith(prefix)]
     except OSError:
         return []
+
+
+async def collected_status(handle: int, has_parent: Callable[[], bool]) -> int | None:
+    """How a command ended, as soon as its parent has collected it.
+
+    Args:
+        handle: pidfd of the command.
+        has_parent: whether somebody lives who will collect it.
+
+    Returns:
+        Its exit status, 128 + N when signal N ended it; None where it cannot be known.
+    """
+    for _ in range(COLLECTED if knows_exit_status() else 0):
+        status = exit_status(handle)
+        if status is not None or not has_parent():
+            return status
+        await asyncio.sleep(PAUSE)
+    return None
 
 
 def interrupt(handle: int) -> None:

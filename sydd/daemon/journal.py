@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MAXIMUM = 1000
 """Different events that are kept; a worker tells no more."""
+
+NOTES = 16 << 20
+"""Bytes of a worker's notes that are read."""
 
 
 class SessionJournal:
@@ -46,6 +51,16 @@ class SessionJournal:
         self._stopped += bool(event["errno"])
         if not quiet:
             self._tell("access", describe(event), event=event)
+
+    def catch_up(self, notes: int, told: int) -> None:
+        """Take what a worker has noted: what the last daemon had read and not told any more is told now.
+
+        Args:
+            notes: the worker's memory file; stays the caller's.
+            told: number of the last event that was told.
+        """
+        for event in noted(notes):
+            self.add(event, quiet=event["sequence"] <= told)
 
     def repeat(self, number: int, count: int) -> None:
         """An event happened *count* times altogether."""
@@ -89,3 +104,18 @@ def describe(event: dict[str, Any]) -> str:
     words = [action, event["access"] or event["syscall"], event["path"]]
     process = event["process"]
     return f"{' '.join(word for word in words if word)}: {process['command']}[{process['pid']}]"
+
+
+def noted(notes: int) -> Iterator[dict[str, Any]]:
+    """The events that a worker has noted, each before it was told of; see `sydd.supervisor.notes`.
+
+    Args:
+        notes: the memory file; stays the caller's.
+    """
+    for line in os.pread(notes, NOTES, 0).splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # half written
+        if isinstance(value, list) and len(value) == 3 and value[0] == "event" and isinstance(value[2], dict):
+            yield value[2]

@@ -84,6 +84,8 @@ def _prepare_process() -> None:
     preload.everything()
     gc.collect()
     gc.freeze()
+    # Rare are collections of everything as long as much is thought to be there: this one finds nothing.
+    gc.collect()
 
 
 def _cgroups() -> Cgroups | None:

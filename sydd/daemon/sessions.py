@@ -12,7 +12,7 @@ from typing import Any
 
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import PAUSE, end_below, interrupt, remove_directory, signal_below
+from sydd.daemon.ending import collected_status, end_below, interrupt, remove_directory, signal_below
 from sydd.daemon.errand import ErrandError
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
@@ -25,17 +25,11 @@ from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
 from sydd.daemon.supervised import LINGER, RESTARTS, SERVE, WorkerDiedError
 from sydd.kernel.fd import FileDescriptor
-from sydd.kernel.pidfd import exit_status, knows_exit_status
 
 EXIT_FAILED = 125
 
-
 PREPARE = 60
 """Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
-
-
-COLLECTED = 100
-"""How often the command's status is looked for, which is there when its parent has collected it."""
 
 ATTACH = 60
 """Seconds after which a session that nobody attaches to is ended."""
@@ -107,6 +101,8 @@ class Session(Kept):
             if record.kind == "access":
                 self.journal.add(record.data["event"], quiet=True)
         self._held = Holdings(self.spec.id, self._store, held)
+        if self._info is not None and self._held.has("notes"):
+            self.journal.catch_up(self._held.fileno("notes"), self._info.told)
         channel, keeper = self._held.take("channel"), self._held.take("keeper")
         if keeper is not None:
             self._keeper = Link(
@@ -308,18 +304,9 @@ class Session(Kept):
             with contextlib.suppress(SessionFailedError):
                 await self._wait_for("keeper", LINGER)
         if self.state.status is None and self._held.has("command"):
-            self.state.status = await self._collected_status()
+            handle = self._held.fileno("command")
+            self.state.status = await collected_status(handle, lambda: self._lives("parent"))
         await self.end(self.state.failure)
-
-    async def _collected_status(self) -> int | None:
-        """How the command ended, as soon as its parent has collected it; None where that cannot be known."""
-        handle = self._held.fileno("command")
-        for _ in range(COLLECTED if knows_exit_status() else 0):
-            status = exit_status(handle)
-            if status is not None or not self._lives("parent"):
-                return status
-            await asyncio.sleep(PAUSE)
-        return None
 
     async def end(self, failure: str = "") -> None:
         """End it: its processes, its worker, and all that it leaves. Once it has begun, wait for it.

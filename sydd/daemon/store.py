@@ -154,7 +154,8 @@ class Info:
     """What the next daemon has to know of a session, in a memory file.
 
     What never changes stands at SPEC. What does is written to two places in turn, with a number and a
-    checksum: whenever this process is killed, one of them is whole.
+    checksum: whenever this process is killed, one of them is whole. The number of the last event that was
+    told stands by itself behind them.
 
     Args:
         file: of an earlier daemon; None for a new one.
@@ -166,6 +167,7 @@ class Info:
 
     SPEC = 1 << 20
     PLACE = SPEC // 2
+    WORD = 8
 
     def __init__(self, file: FileDescriptor | None = None) -> None:
         self._number = 0
@@ -202,10 +204,20 @@ class Info:
         number = self._number + 1
         body = json.dumps(state, separators=(",", ":")).encode()
         line = b"%d %08x %s\n" % (number, zlib.crc32(body), body)
-        if len(line) > self.PLACE:
+        if len(line) > self.PLACE - self.WORD:
             raise ValueError(f"{len(line)} bytes of state")
         _write_all(self.file.fileno(), line, number % 2 * self.PLACE)
         self._number, self.state = number, state
+
+    @property
+    def told(self) -> int:
+        """The number of the last event of the session that was told."""
+        word = os.pread(self.file.fileno(), self.WORD, self.SPEC - self.WORD)
+        return int.from_bytes(word, "little")
+
+    @told.setter
+    def told(self, number: int) -> None:
+        os.pwrite(self.file.fileno(), number.to_bytes(self.WORD, "little"), self.SPEC - self.WORD)
 
     def _read(self, place: int) -> tuple[int, dict[str, Any]] | None:
         """Number and state of one place; None where none is whole."""

@@ -231,6 +231,8 @@ class Supervised(Expecting):
 
     def _on_event(self, message: dict[str, Any], _: FdSet) -> None:
         self.journal.add(message["event"])
+        if self._info is not None:
+            self._info.told = int(message["event"]["sequence"])
 
     def _on_repeated(self, message: dict[str, Any], _: FdSet) -> None:
         self.journal.repeat(int(message["sequence"]), int(message["count"]))

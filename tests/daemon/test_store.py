@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 
 import pytest
 
 from sydd.daemon.config import LimitsTable
+from sydd.daemon.journal import noted
 from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.store import Info, Store, sort_out
 from sydd.daemon.systemd import Manager, Passed
@@ -76,6 +78,24 @@ def test_info_is_whole_whenever_it_is_read() -> None:
     third = Info(info.file.dup())
     assert third.state == {"n": 2}
     for item in (info, again, third):
+        item.close()
+
+
+def test_the_last_event_that_was_told_is_known_whatever_else_is_written() -> None:
+    """By the next daemon, which tells those that the worker has noted and nobody was told."""
+    info = Info()
+    info.write_spec({"id": "x"})
+    info.told = 7
+    for number in range(4):
+        info.write({"n": number, "long": "y" * 100_000})
+    again = Info(info.file.dup())
+    assert (again.told, again.state["n"]) == (7, 3)
+    with FileDescriptor(os.memfd_create("notes", os.MFD_CLOEXEC)) as notes:
+        lines = [["attached", 1, 2], ["event", ["a"], {"sequence": 8}], ["rules", ["allow read /x"]]]
+        content = "".join(json.dumps(line) + "\n" for line in lines) + '["event", ["b"], {"sequ'
+        os.write(notes.fileno(), content.encode())
+        assert list(noted(notes.fileno())) == [{"sequence": 8}]
+    for item in (info, again):
         item.close()
 
 
