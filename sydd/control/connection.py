@@ -19,6 +19,7 @@ from sydd.control.frame import encode
 from sydd.control.limits import Limits
 from sydd.control.peer import Peer
 from sydd.control.readiness import Readiness
+from sydd.kernel import prompt
 from sydd.kernel.fd import FdSet
 from sydd.wire.errors import BadFrame, LimitReached
 
@@ -40,6 +41,12 @@ class Frame:
 
     data: bytes
     descriptors: FdSet
+
+    def close(self) -> None:
+        """Close the descriptors, whatever they are; a second time is fine."""
+        if len(self.descriptors):
+            with prompt.closing():
+                self.descriptors.close()
 
 
 _KINDS = {kind.__name__: kind for kind in (BadFrame, LimitReached)}
@@ -183,11 +190,12 @@ class Connection:
         self._deadline.cancel()
         self._readiness.forget(self._socket)
         self._loop.remove_writer(self._socket)
-        self._socket.close()
+        with prompt.closing():
+            self._socket.close()
+            for frame in self._frames:
+                frame.descriptors.close()
+            FdSet(self._begun_descriptors).close()
         self.peer.close()
-        for frame in self._frames:
-            frame.descriptors.close()
-        FdSet(self._begun_descriptors).close()
         self._frames.clear()
         self._begun.clear()
         self._begun_descriptors = []

@@ -27,6 +27,7 @@ from sydd.control.interface import Sydd
 from sydd.control.limits import Limits
 from sydd.control.peer import peer_of
 from sydd.control.readiness import Readiness
+from sydd.kernel import prompt
 from sydd.wire.errors import BadFrame, LimitReached
 
 BACKLOG = 4096
@@ -154,7 +155,8 @@ class ControlServer:
             peer = peer_of(sock, next(self._numbers))
         except OSError as error:
             _log.warning("cannot tell who connects: %s", error.strerror)
-            sock.close()
+            with prompt.closing():
+                sock.close()
             return
         connection = Connection(sock, peer, self.limits, self, self._readiness)
         self._count += 1
@@ -261,7 +263,7 @@ class ControlServer:
         try:
             call = parse(frame.data, self.limits.nesting)
         except BadFrame as error:
-            frame.descriptors.close()
+            frame.close()
             connection.refuse(error)
             return
         connection.understand(streaming=call.more)
@@ -270,7 +272,7 @@ class ControlServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         # For a task that is cancelled before it begins.
-        task.add_done_callback(lambda _task: frame.descriptors.close())
+        task.add_done_callback(lambda _task: frame.close())
 
     async def _perform(self, connection: Connection, frame: Frame, call: VarlinkMethodCall) -> None:
         good = False
@@ -282,7 +284,7 @@ class ControlServer:
             _log.exception("the call %s could not be answered", call.method)
             connection.close()
         finally:
-            frame.descriptors.close()
+            frame.close()
             connection.finish(proven=good)
             if connection.waiting:
                 self.frame_arrived(connection)

@@ -27,7 +27,7 @@ from sydd.daemon.sockets import SocketError
 from sydd.daemon.store import Restored, Store
 from sydd.daemon.systemd import Manager
 from sydd.daemon.tape import Tape
-from sydd.kernel import prctl
+from sydd.kernel import prctl, prompt
 from sydd.policy.errors import PolicyError
 
 EXIT_FAILED = 1
@@ -77,6 +77,7 @@ def _prepare_process() -> None:
     """What makes this process fit to be the parent of many: descriptors, orphans, forks that copy little."""
     nofile.raise_limit()
     prctl.set_child_subreaper()
+    prompt.prepare()
     os.umask(0o022)
     os.chdir("/")
     from sydd.daemon import preload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -72,3 +73,44 @@ def test_a_worker_leads_nobody_through_anothers_working_directory(
     assert closed not in out + err
     assert tmp == "ran"  # with another temporary directory
     assert os.listdir(within) == ["secret.toml"]
+
+
+LINGERING = """
+import socket, struct, sys
+listening = socket.create_server(("127.0.0.1", 0))
+sender = socket.create_connection(listening.getsockname())
+reader, _ = listening.accept()
+sender.setblocking(False)
+try:
+    while True:
+        sender.send(bytes(1 << 16))
+except BlockingIOError:
+    pass
+sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+control = socket.socket(socket.AF_UNIX)
+control.connect(sys.argv[1])
+socket.send_fds(control, [b'{"method": "org.sydd.Info"'], [sender.fileno()])
+sender.close()
+if sys.argv[2] == "received":
+    control.send(b"}" + bytes(1))
+    control.recv(1)
+control.close()
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["received", "under way"])
+def test_a_lingering_socket_holds_nobody_up(daemon: Daemon, person: Person, how: str) -> None:
+    """Who closes the last descriptor of one waits until its peer has read, which here never does."""
+    with person.start([sys.executable, "-c", LINGERING, daemon.socket, how], daemon.socket) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            assert process.stdout.readline() == "sent\n"
+            begun = time.monotonic()
+            with daemon.client() as client:
+                client.info()
+            assert time.monotonic() - begun < 10
+        finally:
+            process.stdin.close()
