@@ -19,6 +19,7 @@ from sydd.client import (
     BadArgument,
     Client,
     ControlError,
+    Failed,
     NoSuchSession,
     NotRunningError,
     UnavailableError,
@@ -195,7 +196,8 @@ class _Daemon:
         """Hand the listener over, and listen to what happens."""
         try:
             _again(lambda: self._attach(listener, command))
-        except (NoSuchSession, BadArgument) as error:
+        except (NoSuchSession, BadArgument, Failed) as error:
+            # The command waits: what failed so far has had no effect, and the daemon has ended the session.
             raise _SessionLostError(f"the daemon does not take the session: {error}") from None
         except (ControlError, UnavailableError) as error:
             raise LaunchError(f"the daemon does not take the session: {error}") from None
