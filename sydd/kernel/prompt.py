@@ -1,8 +1,9 @@
 """Closing what somebody else has made, without waiting for it.
 
 close(2) of the last descriptor of a socket that lingers (SO_LINGER of socket(7)) waits until its peer has
-read what was sent, for as long as its maker likes, non-blocking or not; so does closing a unix socket in which
-such a descriptor is under way. A signal ends that wait: while something is closed, one comes every PERIOD.
+read what was sent, for as long as its maker likes, non-blocking or not; so does closing a unix socket in
+which such a descriptor is under way. A signal ends that wait: while something is closed, one comes every
+PERIOD.
 """
 
 from __future__ import annotations
