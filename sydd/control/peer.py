@@ -8,6 +8,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from sydd.kernel.pidfd import pidfd_open
+
 SO_PEERPIDFD = 77
 """Linux 6.5; <asm-generic/socket.h>."""
 
@@ -26,8 +28,9 @@ class Peer:
         uid: its user.
         gid: its group.
         groups: its supplementary groups.
-        pidfd: a descriptor of the process, which lasts as long as the connection; -1 on kernels that have
-            none (before 6.5) or when the process had ended.
+        pidfd: a descriptor of the process, which lasts as long as the connection; -1 when the process had
+            ended, or cannot be seen from here. Before Linux 6.5 it is of who had the number when the
+            connection was accepted.
         connection: number of the connection, from 1.
     """
 
@@ -58,7 +61,7 @@ def peer_of(connection: socket.socket, number: int = 0) -> Peer:
     """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
-    return Peer(pid, uid, gid, _groups(connection), _pidfd(connection), number)
+    return Peer(pid, uid, gid, _groups(connection), _pidfd(connection, pid), number)
 
 
 def _groups(connection: socket.socket) -> tuple[int, ...]:
@@ -67,11 +70,23 @@ def _groups(connection: socket.socket) -> tuple[int, ...]:
     return struct.unpack(f"{len(raw) // 4}I", raw)
 
 
-def _pidfd(connection: socket.socket) -> int:
+def _pidfd(connection: socket.socket, pid: int) -> int:
     try:
         raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD, 4)
     except OSError as error:
-        if error.errno in (*_MISSING, errno.ESRCH, errno.EINVAL, errno.ENODATA):
+        if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENODATA):
+            return -1
+        if error.errno not in _MISSING:
+            raise
+        return _opened(pid)
+    return int(struct.unpack("i", raw)[0])
+
+
+def _opened(pid: int) -> int:
+    """A pidfd of who has a number now; -1 when nobody has."""
+    try:
+        return pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
             return -1
         raise
-    return int(struct.unpack("i", raw)[0])

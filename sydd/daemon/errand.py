@@ -26,6 +26,10 @@ SECONDS = 20
 """How long it may take, in seconds; half of that of a processor."""
 
 
+LINGER = 2
+"""Seconds that one may take to end: a file system that does not answer keeps it, not this process."""
+
+
 class ErrandError(Exception):
     """It could not be done; the message says why."""
 
@@ -59,7 +63,7 @@ async def run_errand(work: Callable[[], Any], identity: Identity | None = None) 
             except TimeoutError:
                 raise ErrandError(f"it took more than {SECONDS} s") from None
             finally:
-                _end(process.fileno())
+                await _end(process.fileno())
     try:
         value = json.loads(answer)
     except ValueError:
@@ -69,12 +73,23 @@ async def run_errand(work: Callable[[], Any], identity: Identity | None = None) 
     return value["done"]
 
 
-def _end(process: int) -> None:
-    """End and collect it; that takes no time worth mentioning."""
+async def _end(process: int) -> None:
+    """End and collect it; one that the kernel does not let end is collected whenever it does."""
     with contextlib.suppress(ProcessLookupError):
         pidfd_send_signal(process, signal.SIGKILL)
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    loop.add_reader(process, _set, ended)
+    try:
+        await asyncio.wait([ended], timeout=LINGER)
+    finally:
+        loop.remove_reader(process)
+        _collect(process)
+
+
+def _collect(process: int) -> None:
     with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PIDFD, process, os.WEXITED)
+        os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG)
 
 
 def _do(work: Callable[[], Any], identity: Identity | None, writer: int) -> None:

@@ -7,13 +7,14 @@ held by pidfds here, so a number that the kernel has given to somebody else mean
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sydd.session.members import filter_count
-from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
+from sydd.supervisor.procfs import ATTEMPTS, LONGEST_CHAIN, parent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Roots:
         worker: pid of its worker; 0 for none.
         parent: pid of the process below which it is; 0 when that has ended.
         command: pid of its command; 0 when that has ended.
+        lost: whether the process below which it was has ended.
     """
 
     session: str
@@ -33,6 +35,7 @@ class Roots:
     worker: int
     parent: int
     command: int
+    lost: bool
 
 
 class UnknownProcessError(Exception):
@@ -45,36 +48,54 @@ def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> tu
     Args:
         pid: the process.
         uid: its user.
-        handle: a pidfd of it; -1 where there is none.
+        handle: a pidfd of it; -1 when it had ended.
         sessions: those that have not ended, each with processes that live.
 
     Returns:
         The session's name, empty when it is in none; and whether it is the command itself, the eldest.
 
     Raises:
-        UnknownProcessError: it has ended, or it may be in a session whose keeper has.
+        UnknownProcessError: it has ended, or it may be in a session whose keeper has, or the way to its
+            session is too long, or changes while it is read.
     """
-    parents = {roots.parent: roots for roots in sessions if roots.parent}
+    sessions = list(sessions)
+    parents = {roots.parent: roots for roots in sessions if roots.parent and roots.parent != pid}
     commands = {roots.command: roots for roots in sessions if roots.command}
     for roots in sessions:
         if pid == roots.worker:
             return roots.session, False
-    found: Roots | None = commands.get(pid)
-    eldest = found is not None
-    above = pid
-    for _ in range(LONGEST_CHAIN):
-        if found is not None or above <= 1:
-            break
-        above = parent_of(above)
-        found = commands.get(above) or parents.get(above)
+    own = _with_parents(pid)
+    found = next(filter(None, (commands.get(above) or parents.get(above) for above in own)), None)
+    eldest = pid in commands
     filters = filter_count(pid)
-    if handle >= 0 and not is_alive(handle):
+    if handle < 0 or not is_alive(handle):
         raise UnknownProcessError("the process that connected has ended")
     if found is not None:
         return found.session, eldest
-    if filters and any(roots.owner == uid and not roots.parent for roots in sessions):
+    # A session of root's may have processes of everybody.
+    if filters and any(roots.owner in (0, uid) and roots.lost for roots in sessions):
         raise UnknownProcessError("it may be in a session that has lost its keeper")
     return "", False
+
+
+def _with_parents(pid: int) -> list[int]:
+    """A process, its parent, and so on up to the first; see `sydd.supervisor.procfs.in_session`.
+
+    A parent that ends while the way is read looks as if the way ended there, outside of all sessions.
+    """
+    for _ in range(ATTEMPTS):
+        chain = [pid]
+        while chain[-1] > 1 and len(chain) <= LONGEST_CHAIN:
+            chain.append(parent_of(chain[-1]))
+        if len(chain) > LONGEST_CHAIN:
+            raise UnknownProcessError(f"it has more than {LONGEST_CHAIN} processes above it")
+        known = [number for number in chain if number > 0]
+        top = known[-1]
+        if os.path.exists(f"/proc/{top}") and all(
+            parent_of(below) == above for below, above in itertools.pairwise(chain)
+        ):
+            return known
+    raise UnknownProcessError("its parents change while they are looked at")
 
 
 def is_alive(handle: int) -> bool:

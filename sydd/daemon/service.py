@@ -128,7 +128,8 @@ class Service(Changes):
         return self._profiles.text(name)
 
     async def validate_profile(self, peer: Peer, text: str, name: str) -> list[Finding]:
-        """What is wrong with a profile's text."""
+        """What is wrong with a text; files and hosts that it names are looked up outside of sessions."""
+        self.refuse_inside(peer, "have a profile looked at")
         return await self._profiles.findings(text, name, identity_of(peer))
 
     async def put_profile(self, peer: Peer, name: str, text: str, *, replace: bool) -> list[Finding]:
@@ -158,7 +159,7 @@ class Service(Changes):
         if environment is None:
             environment = views.minimal_environment(identity)
         return SessionSpec(
-            id=secrets.token_hex(4),
+            id=self._new_name(),
             identity=identity,
             profile=request.profile,
             sets=dict(request.sets),
@@ -171,6 +172,12 @@ class Service(Changes):
             origin=origin,
             label=request.label,
         )
+
+    def _new_name(self) -> str:
+        """A name that no session has that is remembered."""
+        while self._registry.find(name := secrets.token_hex(4)) is not None:
+            pass
+        return name
 
     async def _create(
         self, peer: Peer, request: SessionRequest, origin: str
@@ -278,10 +285,8 @@ class Service(Changes):
         if session is not None or own:
             found, _ = self.find(peer, session or SELF)
         since = None if position is None else position + 1
-        owner = peer.uid or None
-        subscription = self._hub.subscribe(
-            since=since, owner=None if found else owner, session=found.spec.id if found else ""
-        )
+        owner = found.spec.identity.uid if found else peer.uid or None
+        subscription = self._hub.subscribe(since=since, owner=owner, session=found.spec.id if found else "")
         try:
             over = found is not None and found.done.is_set()
             if not follow or over:

@@ -122,12 +122,14 @@ class Supervised(Expecting):
 
     def roots(self) -> Roots:
         """The processes that it is known by, as far as they live."""
+        parent = self.state.parent if self._lives("parent") else 0
         return Roots(
             self.spec.id,
             self.spec.identity.uid,
             self.state.worker if self._lives("worker") else 0,
-            self.state.parent if self._lives("parent") else 0,
+            parent,
             self.state.command if self._lives("command") else 0,
+            lost=bool(self.state.parent and not parent),
         )
 
     def _lives(self, kind: str) -> bool:

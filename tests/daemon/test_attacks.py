@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,8 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from sydd.daemon.insiders import Roots, UnknownProcessError, session_of
+from sydd.kernel.pidfd import pidfd_open
+from sydd.session.tree import descendants
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, until
 
 pytestmark = pytest.mark.root
 
@@ -114,3 +118,44 @@ def test_a_lingering_socket_holds_nobody_up(daemon: Daemon, person: Person, how:
             assert time.monotonic() - begun < 10
         finally:
             process.stdin.close()
+
+
+DEEP = "d() { [ $1 = 0 ] && exec $NEXT; ( d $(($1 - 1)); exit $? ); }; "
+DEEPER = DEEP.replace("exec $NEXT", 'NEXT="sleep 100" exec sh -c "$BELOW"')
+
+
+@pytest.mark.parametrize("depth", [6, pytest.param(1100, marks=pytest.mark.slow)])
+def test_nobody_is_too_deep_in_a_session_to_be_found(depth: int) -> None:
+    """A process with more parents than are looked at is not taken for one outside."""
+    script = f"{DEEPER} d {depth // 2}"  # a shell has a limit of its own
+    below = {**os.environ, "BELOW": f"{DEEP} d {depth // 2}"}
+    with subprocess.Popen(["sh", "-c", script], env=below, start_new_session=True) as process:
+        try:
+            deepest: list[int] = []
+            until(lambda: _is_sleep(deepest, process.pid), "the deepest process", 50)
+            handle = pidfd_open(deepest[0])
+            roots = [Roots("one", 1, 0, os.getpid(), process.pid, lost=False)]
+            try:
+                assert session_of(deepest[0], 1, handle, roots) == ("one", False)
+                assert depth == 6
+            except UnknownProcessError:
+                assert depth == 1100
+            finally:
+                os.close(handle)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _is_sleep(deepest: list[int], top: int) -> bool:
+    deepest[:] = descendants(top)[-1:]
+    if not deepest:
+        return False
+    with open(f"/proc/{deepest[0]}/comm", encoding="ascii") as file:
+        return file.read() == "sleep\n"
+
+
+def test_who_has_ended_is_not_outside() -> None:
+    """A connection that its maker handed on before it ended says nothing of who has it now."""
+    roots = [Roots("one", 1, 0, os.getpid(), 0, lost=False)]
+    with pytest.raises(UnknownProcessError):
+        session_of(os.getpid(), 1, -1, roots)
