@@ -21,11 +21,17 @@ from typing import Any, Protocol
 REMEMBERED = 2000
 """Records of one user that are kept for replay."""
 
+REMEMBERED_BYTES = 4 << 20
+"""Of these records' data, for one user."""
+
 MAXIMUM_OWNERS = 256
 """Users whose records are kept; of more, those that had none for the longest time are forgotten."""
 
 QUEUE = 4000
 """Records that wait for one subscriber; further ones are lost to it."""
+
+QUEUE_BYTES = 4 << 20
+"""Of these records' data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +121,23 @@ def encode(data: dict[str, Any]) -> bytes:
 class _Ring:
     """The last records of one user."""
 
-    __slots__ = ("dropped", "last_dropped", "records")
+    __slots__ = ("dropped", "last_dropped", "records", "size")
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
         self.dropped = 0
         self.last_dropped = 0
+        self.size = 0
 
     def append(self, record: Record) -> None:
         """Take one more, and forget the oldest where there are too many."""
-        if len(self.records) >= REMEMBERED:
-            self.dropped += 1
-            self.last_dropped = self.records.popleft().position
         self.records.append(record)
+        self.size += len(record.text)
+        while len(self.records) > REMEMBERED or self.size > REMEMBERED_BYTES:
+            oldest = self.records.popleft()
+            self.size -= len(oldest.text)
+            self.dropped += 1
+            self.last_dropped = oldest.position
 
     def missing(self, since: int) -> int:
         """At most how many records from *since* on are no longer there."""
@@ -282,6 +292,7 @@ class Subscription:
         self._queue: deque[Record | Lost] = deque()
         self._owner = owner
         self._session = session
+        self._size = 0
         self._lost = 0
         self.lost = 0
         self._ready = asyncio.Event()
@@ -297,7 +308,7 @@ class Subscription:
             or self._session not in ("", record.session)
         ):
             return
-        if len(self._queue) >= QUEUE:
+        if len(self._queue) >= QUEUE or self._size + len(record.text) > QUEUE_BYTES:
             self._lost += 1
             self.lost += 1
             return
@@ -305,14 +316,19 @@ class Subscription:
             self._queue.append(Lost(self._lost))
             self._lost = 0
         self._queue.append(record)
+        self._size += len(record.text)
         self._ready.set()
 
     async def get(self) -> Record | Lost | None:
         """The next record, or a note that some are missing; None once it is closed."""
         while True:
-            for queue in (self._backlog, self._queue):
-                if queue:
-                    return queue.popleft()
+            if self._backlog:
+                return self._backlog.popleft()
+            if self._queue:
+                item = self._queue.popleft()
+                if isinstance(item, Record):
+                    self._size -= len(item.text)
+                return item
             if self._lost:
                 lost, self._lost = Lost(self._lost), 0
                 return lost

@@ -105,6 +105,16 @@ def is_alive(handle: int) -> bool:
     return not poll.poll(0)
 
 
+def stays(pid: int, uid: int) -> bool:
+    """Whether a process is of a user, in all of its ids, and no program that it executes changes that."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = dict(line.split(b":", 1) for line in file if b":" in line)
+    except OSError:
+        return False
+    return lines[b"Uid"].split() == [b"%d" % uid] * 4 and lines[b"NoNewPrivs"].split() == [b"1"]
+
+
 def read_argv(pid: int) -> list[str]:
     """The arguments of a process, as far as they are shown to people; empty when it has gone."""
     try:

@@ -21,6 +21,7 @@ from sydd.daemon.access import identity_of
 from sydd.daemon.changes import Changes
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub, Lost
+from sydd.daemon.insiders import stays
 from sydd.daemon.profiles import Profiles
 from sydd.daemon.quota import QuotaExceededError
 from sydd.daemon.registry import Registry
@@ -212,10 +213,12 @@ class Service(Changes):
         try:
             if os.readlink(f"/proc/self/fd/{listener}") != LISTENER:
                 raise BadArgument("listener", "not a seccomp listener")
-            with FileDescriptor(pidfd_open(pid)) as handle, FileDescriptor(pidfd_open(peer.pid)) as parent:
+            with FileDescriptor(pidfd_open(pid)) as handle:
                 if parent_of(pid) != peer.pid or (pidfd is not None and views.pid_of(pidfd) != pid):
                     raise BadArgument("pid", "not a child of this process")
-                await found.attach(listener, pid, handle.fileno(), peer.pid, parent.fileno())
+                if not stays(pid, peer.uid):
+                    raise BadArgument("pid", "a process of another user, or one that may become that")
+                await found.attach(listener, pid, handle.fileno(), peer.pid, peer.pidfd)
         except ProcessLookupError:
             raise BadArgument("pid", "no such process") from None
         except SessionFailedError as error:

@@ -265,7 +265,7 @@ class Session(Kept):
             await self._wait_for("started", SERVE, started)
             self._save()
             handle = duplicate(self._held.fileno("command"))
-        except (OSError, SessionFailedError) as error:
+        except (OSError, ValueError, SessionFailedError) as error:
             message_ = f"the command cannot be started: {error}"
             await self.end(message_)
             raise SessionFailedError(message_) from None

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sydd.daemon.insiders import Roots, UnknownProcessError, session_of
+from sydd.client import Failed
+from sydd.daemon.insiders import Roots, UnknownProcessError, session_of, stays
 from sydd.kernel.pidfd import pidfd_open
 from sydd.session.tree import descendants
 from tests.daemon.people import Person
@@ -159,3 +160,27 @@ def test_who_has_ended_is_not_outside() -> None:
     roots = [Roots("one", 1, 0, os.getpid(), 0, lost=False)]
     with pytest.raises(UnknownProcessError):
         session_of(os.getpid(), 1, -1, roots)
+
+
+def test_no_process_is_attached_that_may_become_anothers(person: Person) -> None:
+    """Such as sudo, which would be moved into the session's control group, and be ended with it."""
+    command = ["sleep", "100"]
+    with (
+        subprocess.Popen(command, **person.identity()) as free,
+        subprocess.Popen(["setpriv", "--no-new-privs", *command], **person.identity()) as bound,
+    ):
+        try:
+            until(lambda: stays(bound.pid, person.uid), "no_new_privs")
+            assert not stays(free.pid, person.uid)
+            assert not stays(bound.pid, person.uid + 1)
+        finally:
+            free.kill()
+            bound.kill()
+
+
+def test_a_command_that_is_too_long_leaves_no_session(daemon: Daemon) -> None:
+    """It does not go through the channel to the worker; the session is not there any more."""
+    with daemon.client() as client:
+        with pytest.raises(Failed, match="at most"):
+            client.run("permissive", ["true", "x" * 200_000])
+        assert client.list_sessions() == []

@@ -96,6 +96,33 @@ def test_a_slow_reader_loses_records_and_is_told_where(monkeypatch: pytest.Monke
     _run(work())
 
 
+def test_large_records_take_no_more_memory_than_many_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one user, and of one reader who does not read; what is missing is counted."""
+    monkeypatch.setattr(hub_module, "REMEMBERED_BYTES", 1000)
+    monkeypatch.setattr(hub_module, "QUEUE_BYTES", 500)
+
+    async def work() -> None:
+        hub = Hub()
+        slow = hub.subscribe(owner=1)
+        for _ in range(20):
+            hub.publish("rules", {"text": "x" * 80}, owner=1)
+        kept = list(hub.remembered(owner=1))
+        assert sum(len(record.text) for record in kept) <= 1000
+        assert [record.position for record in kept] == list(range(21 - len(kept), 21))
+        late = hub.subscribe(since=1, owner=1)
+        assert await late.get() == Lost(20 - len(kept))
+        told = 0
+        while not isinstance(item := await slow.get(), Lost):
+            told += len(item.text) if item else 0
+        assert 400 < told <= 500
+        hub.publish("rules", {}, owner=1)
+        assert isinstance(await slow.get(), Record)
+        for subscription in (slow, late):
+            subscription.close()
+
+    _run(work())
+
+
 def test_positions_and_records_outlive_the_hub() -> None:
     """A hub that is given the tape of another one goes on where that one was, whatever was cut off."""
 
