@@ -260,7 +260,7 @@ class Service(Changes):
         statistics: dict[str, Any] = {}
         if found.state.phase == "running":
             statistics = await self._ask(found, {"type": "statistics"})
-        return views.details(found, statistics)
+        return views.details(found, statistics, await views.processes(found))
 
     async def kill_session(self, peer: Peer, session: str, signal: int) -> int:
         """Send a signal to every process of a session."""

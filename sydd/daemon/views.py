@@ -6,6 +6,7 @@ import os
 from typing import Any, cast
 
 from sydd.daemon.ending import processes_below
+from sydd.daemon.errand import ErrandError, run_errand
 from sydd.daemon.hub import Record
 from sydd.daemon.insiders import read_argv
 from sydd.daemon.sessions import EXIT_FAILED, Session
@@ -90,18 +91,36 @@ def rules(session: Session) -> RuleList:
     )
 
 
-def details(session: Session, statistics: dict[str, Any]) -> Details:
+async def processes(session: Session) -> list[ProcessEntry]:
+    """The processes of a session, looked at by another process.
+
+    Reading arguments reads the process's memory, which may be mapped from a file system that does not answer.
+    """
+    parent = session.roots().parent
+    if not parent:
+        return []
+    try:
+        return cast("list[ProcessEntry]", await run_errand(lambda: _look(parent), session.spec.identity))
+    except ErrandError as error:
+        session.journal.trouble(f"its processes could not be looked at: {error}")
+        return []
+
+
+def _look(parent: int) -> list[ProcessEntry]:
+    return [
+        {"pid": pid, "parent": parent_of(pid), "command": _command(pid), "argv": read_argv(pid)}
+        for pid in processes_below(parent)[:MAXIMUM_PROCESSES]
+    ]
+
+
+def details(session: Session, statistics: dict[str, Any], found: list[ProcessEntry]) -> Details:
     """Everything about a session.
 
     Args:
         session: the session.
         statistics: what its worker counted; empty where it was not asked.
+        found: its processes.
     """
-    parent = session.roots().parent
-    processes: list[ProcessEntry] = [
-        {"pid": pid, "parent": parent_of(pid), "command": _command(pid), "argv": read_argv(pid)}
-        for pid in (processes_below(parent)[:MAXIMUM_PROCESSES] if parent else ())
-    ]
     calls: list[CallCount] = [
         {"syscall": str(name), "answer": str(answer), "count": int(count)}
         for name, answers in sorted(statistics.get("notifications", {}).items())
@@ -112,7 +131,7 @@ def details(session: Session, statistics: dict[str, Any]) -> Details:
         "session": entry(session),
         "rules": rules(session),
         "variables": {str(name): str(value) for name, value in about.get("variables", {}).items()},
-        "processes": processes,
+        "processes": found,
         "calls": calls,
         "latency": [
             {"seconds": float(bound), "count": int(count)}

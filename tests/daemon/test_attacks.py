@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from contextlib import contextmanager
 import pytest
 
 from sydd.client import Failed
+from sydd.daemon import errand
 from sydd.daemon.insiders import Roots, UnknownProcessError, session_of, stays
-from sydd.kernel.pidfd import pidfd_open
+from sydd.kernel.pidfd import pidfd_open, pidfd_send_signal
 from sydd.session.tree import descendants
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, until
@@ -184,3 +186,23 @@ def test_a_command_that_is_too_long_leaves_no_session(daemon: Daemon) -> None:
         with pytest.raises(Failed, match="at most"):
             client.run("permissive", ["true", "x" * 200_000])
         assert client.list_sessions() == []
+
+
+def test_an_errand_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that does not answer keeps a process beyond SIGKILL; the loop turns all the same."""
+    monkeypatch.setattr(errand, "SECONDS", 1)
+    monkeypatch.setattr(errand, "LINGER", 0.2)
+    kept: list[int] = []
+    monkeypatch.setattr(errand, "pidfd_send_signal", lambda handle, _: kept.append(os.dup(handle)))
+
+    async def ask() -> None:
+        with pytest.raises(errand.ErrandError, match="more than"):
+            await errand.run_errand(lambda: time.sleep(100))
+
+    begun = time.monotonic()
+    asyncio.run(ask())
+    assert time.monotonic() - begun < 20
+    (handle,) = kept
+    pidfd_send_signal(handle, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, handle, os.WEXITED)
+    os.close(handle)
