@@ -89,10 +89,11 @@ class Result(NamedTuple):
 
 
 def create() -> int:
-    """A new slot: a memfd (close-on-exec), which the caller closes."""
-    fd = os.memfd_create("sydd-slot", os.MFD_CLOEXEC)
+    """A new slot: a memfd (close-on-exec) that nobody can shorten; the caller closes it."""
+    fd = os.memfd_create("sydd-slot", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, SIZE)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
         os.close(fd)
         raise

@@ -18,6 +18,7 @@ from sydd.daemon import errand
 from sydd.daemon.insiders import Roots, UnknownProcessError, session_of, stays
 from sydd.kernel.pidfd import pidfd_open, pidfd_send_signal
 from sydd.session.tree import descendants
+from sydd.supervisor import slot
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, until
 
@@ -206,3 +207,14 @@ def test_an_errand_that_does_not_end_is_not_waited_for(monkeypatch: pytest.Monke
     pidfd_send_signal(handle, signal.SIGKILL)
     os.waitid(os.P_PIDFD, handle, os.WEXITED)
     os.close(handle)
+
+
+def test_nobody_shortens_what_main_has_mapped() -> None:
+    """Whoever reads what is mapped of a file, and is there no more, gets SIGBUS."""
+    fd = slot.create()
+    try:
+        with pytest.raises(PermissionError):
+            os.ftruncate(fd, 0)
+        assert os.fstat(fd).st_size == slot.SIZE
+    finally:
+        os.close(fd)
