@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 from sydctl.main import EXIT_FAILED, Failure
@@ -42,6 +44,17 @@ def add_json(parser: argparse._ActionsContainer, text: str = "print JSON") -> No
     parser.add_argument("--json", action="store_true", help=text)
 
 
+def way_out(reason: str) -> str:
+    """What to do where nobody answers.
+
+    Args:
+        reason: of the `NotRunningError`.
+    """
+    if reason == os.strerror(errno.EACCES):
+        return "the system's is for the group sydd, and inside a session for profiles that allow it"
+    return "root starts it by 'systemctl start sydd.socket', a user the own one by 'sydd'"
+
+
 @contextlib.contextmanager
 def connected(arguments: argparse.Namespace, status: int = EXIT_REFUSED) -> Iterator[Client]:
     """The daemon's client; what goes wrong with it in the `with` is one line.
@@ -53,11 +66,13 @@ def connected(arguments: argparse.Namespace, status: int = EXIT_REFUSED) -> Iter
     Raises:
         Failure: the daemon cannot be reached, or refuses.
     """
-    from sydd.client import CallError, Client, ControlError, UnavailableError
+    from sydd.client import CallError, Client, ControlError, NotRunningError, UnavailableError
 
     try:
         with Client(arguments.socket) as client:
             yield client
+    except NotRunningError as error:
+        raise Failure(f"{error} ({way_out(error.reason)})", EXIT_FAILED) from None
     except UnavailableError as error:
         raise Failure(str(error), EXIT_FAILED) from None
     except (ControlError, CallError) as error:

@@ -17,7 +17,7 @@ Ask the kernel for everything that sydd uses, as far as this user may use it, an
 will have here."""
 
 EPILOG = """\
-exit status: 0 when sydd can run here, 1 when it cannot.
+exit status: 0 when sydd can run here, 1 when it cannot, 2 for bad arguments.
 
 examples:
   sydctl doctor

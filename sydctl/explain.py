@@ -38,7 +38,7 @@ as in a rule: 127.0.0.1!8080, [::1]!80, unix:/run/x, @name."""
 
 EPILOG = """\
 exit status: 0 when every access asked about goes ahead, 1 when one is denied, 125 when the question cannot
-be answered.
+be answered, bad arguments included.
 
 examples:
   sydctl explain build write ~/.bashrc

@@ -17,7 +17,8 @@ Install what a host needs for the daemon: systemd units, the group `sydd`, direc
 programs as links. What was written is listed in PREFIX/lib/sydd/installed, for `sydctl uninstall`."""
 
 EPILOG = """\
-exit status: 0, or 1 when something could not be done; what was written before stays, and is listed.
+exit status: 0; 1 when something could not be done, where what was written before stays, and is listed; 2 for
+bad arguments.
 
 examples:
   sydctl install --enable

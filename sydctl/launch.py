@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         client = None
         if not arguments.plan:
             from sydctl import remote
+            from sydctl.connect import way_out
             from sydd.client import NotRunningError
 
             client = remote.find(arguments)
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return finish(journal, *remote.run(client, profile, command, journal, arguments), arguments)
             except NotRunningError as error:
                 if remote.is_wanted(arguments):
-                    raise Failure(str(error), EXIT_FAILED) from None
+                    raise Failure(f"{error} ({way_out(error.reason)})", EXIT_FAILED) from None
                 if arguments.verbose:
                     complain(f"sydd: embedded: {error}")
         return _embedded(profile, command, journal, arguments, kept=kept)

@@ -55,6 +55,9 @@ examples:
   sydctl explain build write ~/.bashrc   what the profile says about that, and why
   sydctl profile list                    the profiles that there are
   sydctl doctor                          what this kernel has
+  sydctl status                          whether the daemon runs; launch does without, if there is none
+
+'sydctl COMMAND --help' shows a command's options, examples and exit statuses.
 """
 
 

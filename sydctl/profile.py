@@ -31,19 +31,24 @@ examples:
 """
 
 LIST_EPILOG = """\
+exit status: 0; 2 for bad arguments.
+
 examples:
   sydctl profile list
   sydctl profile list --json
 """
 
 SHOW_EPILOG = """\
+exit status: 0; 1 when a profile is wrong or missing; 2 for bad arguments.
+
 examples:
   sydctl profile show build
   sydctl profile show ./ci.toml --json
 """
 
 CHECK_EPILOG = """\
-exit status: 0, with warnings too; 1 when a profile is wrong, with --strict also when there are warnings.
+exit status: 0, with warnings too; 1 when a profile is wrong, with --strict also when there are warnings; 2
+for bad arguments.
 
 examples:
   sydctl profile check build

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from sydctl.connect import way_out
 from sydctl.follow import record
 from sydctl.main import EXIT_FAILED, Failure, complain
 from sydd.client import (
@@ -65,7 +66,9 @@ def find(arguments: argparse.Namespace) -> Client | None:
         return None
     path = find_socket()
     if not path and arguments.daemon:
-        raise Failure("--daemon: there is no socket of a daemon that this user may use", EXIT_FAILED)
+        raise Failure(
+            f"--daemon: there is no socket of a daemon that this user may use ({way_out('')})", EXIT_FAILED
+        )
     return Client(path) if path else None
 
 

@@ -16,7 +16,7 @@ Remove what `sydctl install` wrote, by its list. Settings and profiles in /etc/s
 stay. Sessions that run are ended."""
 
 EPILOG = """\
-exit status: 0, or 1 when something could not be removed.
+exit status: 0; 1 when something could not be removed; 2 for bad arguments.
 
 examples:
   sydctl uninstall

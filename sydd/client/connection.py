@@ -103,7 +103,7 @@ class Connection:
     """A connection, made at once.
 
     Args:
-        path: of the socket.
+        path: of the socket; empty for the system's, of which the kernel then says why it cannot be had.
         timeout: seconds that an answer may take; None for no bound.
 
     Raises:
@@ -111,19 +111,17 @@ class Connection:
     """
 
     def __init__(self, path: str, timeout: float | None) -> None:
-        self._path = path
+        self._path = path or SYSTEM_SOCKET
         self._timeout = timeout
         self._buffer = bytearray()
         self._descriptors: list[int] = []
-        if not path:
-            raise NotRunningError(SYSTEM_SOCKET, "no such socket")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.settimeout(timeout)
-            self._socket.connect(path)
+            self._socket.connect(self._path)
         except OSError as error:
             self._socket.close()
-            raise NotRunningError(path, error.strerror or str(error)) from None
+            raise NotRunningError(self._path, error.strerror or str(error)) from None
 
     def close(self) -> None:
         """Close it; a second time is fine."""

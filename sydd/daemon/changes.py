@@ -93,9 +93,7 @@ class Changes(Access):
         lines = [item["rule"] for item in rules]
         await self._ask(session, {"type": "rules", "lines": lines})
         session.set_rules(rules)
-        session.tell(
-            "rules", f"{len(lines)} rules were added at run time", detail={"rules": "\n".join(lines)}
-        )
+        session.tell("rules", f"rules added at run time: {len(lines)}", detail={"rules": "\n".join(lines)})
 
     def _changing(self, peer: Peer, name: str) -> tuple[Session, Asker]:
         """The session, for somebody who may change its rules.

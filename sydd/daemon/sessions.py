@@ -290,7 +290,7 @@ class Session(Kept):
         reached = await end_below(parent) if parent else 0
         if self.state.phase == "created":
             await self.end("killed")
-        self.tell("killed", f"{reached} processes were killed", count=reached)
+        self.tell("killed", f"processes killed: {reached}", count=reached)
         return reached
 
     # Its end

@@ -353,8 +353,8 @@ def _user_namespaces() -> Feature:
         "user_namespaces",
         error == 0,
         "3.8",
-        "a session may have its own mounts without root, which also protect metadata",
-        "without root every change of metadata is supervised",
+        'private networks without root, and sessions with [restrict] user_namespaces = "allow"',
+        "a session that asks for one of them does not start without root",
         f"unshare(2): {os.strerror(error)}" if error else "",
     )
 

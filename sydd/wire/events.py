@@ -19,7 +19,6 @@ KINDS = (
     "restored",
     "killed",
     "limit",
-    "limit",
     "question",
     "lost",
 )

@@ -39,7 +39,10 @@ def test_a_daemon_that_is_named_has_to_be_there(person: Person) -> None:
     """It is not done without in silence."""
     done = person.launch(["build", "--", "true"], "/nonexistent/sydd.sock")
     assert done.returncode == 125
-    assert done.stderr == "sydctl: cannot reach sydd at /nonexistent/sydd.sock: No such file or directory\n"
+    assert done.stderr == (
+        "sydctl: cannot reach sydd at /nonexistent/sydd.sock: No such file or directory"
+        " (root starts it by 'systemctl start sydd.socket', a user the own one by 'sydd')\n"
+    )
 
 
 def test_events_are_written_as_embedded(daemon: Daemon, person: Person) -> None:

@@ -76,7 +76,11 @@ def test_without_a_daemon(
     monkeypatch.setenv("SYDD_SOCKET", str(tmp_path / "sydd.sock"))
     ran = Ran(capsys, *words)
     assert (ran.status, ran.out) == (125, [])
-    assert ran.err == [f"sydctl: cannot reach sydd at {tmp_path}/sydd.sock: No such file or directory"]
+    [said] = ran.err
+    assert said == (
+        f"sydctl: cannot reach sydd at {tmp_path}/sydd.sock: No such file or directory"
+        " (root starts it by 'systemctl start sydd.socket', a user the own one by 'sydd')"
+    )
 
 
 @pytest.mark.parametrize(
