@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -19,8 +20,12 @@ from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
 from sydd.kernel.fd import FileDescriptor
 
-REMEMBERED = 100
+REMEMBERED = 500
 """Sessions of one user that are remembered when they have ended."""
+
+COLLECT = 32
+"""Sessions that end between two collections of garbage: what is not frozen is little, and looked at in a
+millisecond, while the interpreter by itself would wait for tens of thousands of objects."""
 
 OWNERS = 64
 """Users whose ended sessions are remembered."""
@@ -44,6 +49,7 @@ class Registry:
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
         self._refusal = ""
+        self._ended_since = 0
         self.restarts = 0
         self.refused: Counter[str] = Counter()
 
@@ -145,6 +151,10 @@ class Registry:
         """A session has ended: only its figures are kept."""
         self._sessions.pop(session.spec.id, None)
         session.forget()
+        self._ended_since += 1
+        if self._ended_since >= COLLECT:
+            self._ended_since = 0
+            gc.collect()
         uid = session.spec.identity.uid
         self._quota.give_back("sessions", uid)
         self._quota.give_back("descriptors", uid, PLANNED)

@@ -149,7 +149,7 @@ def test_many_sessions_one_after_another(person: Person) -> None:
     count = int(os.environ.get("SYDD_TEST_SESSIONS", "1000"))
     with running(settings=SETTINGS) as daemon:
         # What is remembered for people is full by then, and as large as it gets.
-        _run(daemon, person, 300, 8, 10, 0, 600)
+        _run(daemon, person, 520, 8, 4, 0, 600)
         before, memory = _idle(daemon), _memory(daemon.pid)
         outcomes = _run(daemon, person, count, 4, 1, 0, 6000)
         assert outcomes == [[number % 100, 1, ""] for number in range(count)]
