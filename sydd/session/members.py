@@ -1,6 +1,6 @@
-"""The processes of a session that runs without a daemon, found from one pid of it, and what they hold.
+"""The processes of a session, found from one pid of it without asking anybody, and what they hold.
 
-Processes of a session have one seccomp filter more than the sydctl that supervises them, which is their
+Processes of a session have one seccomp filter more than the sydctl or the daemon's keeper which is their
 ancestor: also of those that lost their parent, as it is their subreaper. Commands and pids are read while
 they may change: this is for people, and decides nothing.
 """
@@ -36,6 +36,8 @@ class Holder:
 def supervisor_of(pid: int) -> int:
     """The sydctl of the session that *pid* belongs to: *pid* itself, or the nearest ancestor that is one.
 
+    Of a session whose command the daemon started it is the keeper, which has the daemon's command line.
+
     Raises:
         LookupError: there is none.
     """
@@ -49,9 +51,9 @@ def supervisor_of(pid: int) -> int:
         above = parent_of(above)
         if above <= 1:
             break
-        if filter_count(above) < filters and _is_launch(above):
+        if filter_count(above) < filters and (_is_launch(above) or _is_keeper(above)):
             return above
-    raise LookupError(f"process {pid} is neither a 'sydctl launch' nor of its session")
+    raise LookupError(f"process {pid} is neither a 'sydctl launch' nor of a session")
 
 
 def members(supervisor: int) -> list[int]:
@@ -77,6 +79,10 @@ def _is_launch(pid: int) -> bool:
     if "launch" not in words:
         return False
     return any(os.path.basename(word) == "sydctl" for word in words[: words.index("launch")])
+
+
+def _is_keeper(pid: int) -> bool:
+    return any(os.path.basename(word) in ("sydd", "sydd.daemon") for word in _words(pid)[:3])
 
 
 def _words(pid: int) -> list[str]:

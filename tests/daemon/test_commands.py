@@ -135,6 +135,20 @@ def test_looking(shell: Shell) -> None:
     assert (entry["state"], entry["status"]) == ("ended", 137)
 
 
+def test_ports(shell: Shell) -> None:
+    """Also of a session whose command is the daemon's child."""
+    serve = (
+        "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+        "print(s.getsockname()[1], file=open('port.new', 'w'), flush=True);"
+        "import os; os.rename('port.new', 'port'); time.sleep(60)"
+    )
+    port = Path(shell.person.home, "work", "port")
+    with session(shell, f'exec python3 -c "{serve}"') as name:
+        until(port.exists, "it listens")
+        pid = shell.json("inspect", name)["session"]["pid"]
+        assert f"127.0.0.1!{port.read_text().strip()}" in shell("ports", str(pid))
+
+
 def test_rules_lock_and_check(shell: Shell) -> None:
     """A rule that is added decides the next call; the ceiling holds; a lock is set from outside."""
     script = "while ! touch ../extra/x 2>/dev/null; do sleep 0.05; done; exec sleep 60"

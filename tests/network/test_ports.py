@@ -195,7 +195,7 @@ def test_no_session(session: Session) -> None:
     """A process of none, a pid of none, and what is no pid."""
     answer = ports(session, str(os.getpid()))
     assert answer.returncode == 1
-    assert answer.stderr == f"sydctl: process {os.getpid()} is neither a 'sydctl launch' nor of its session\n"
+    assert answer.stderr == f"sydctl: process {os.getpid()} is neither a 'sydctl launch' nor of a session\n"
     answer = ports(session, str(2**31 - 1))
     assert (answer.stderr, answer.returncode) == (f"sydctl: there is no process {2**31 - 1}\n", 1)
     for word in ("0", "-1", "x", "1\x1b"):
