@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from typing import NoReturn
 
 import sydd
 from sydd.daemon import config
 
 
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where help is."""
+        self.exit(2, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sydd",
         description="The sandbox daemon: sessions of many users, supervised; see sydctl(1) for using it.",
     )
