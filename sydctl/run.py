@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from sydctl.connect import add_socket, connected
 from sydctl.main import EXIT_FAILED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from sydd.client import Client
@@ -78,7 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.detach and (arguments.events or arguments.strict):
         arguments.parser.error("--detach does not go with --events and --strict, which need the end")
     directory = place.working_directory(arguments.directory)
-    with launch.opened_events(arguments.events) as stream, connected(arguments, EXIT_FAILED) as client:
+    with (
+        _held_back() as before,
+        launch.opened_events(arguments.events) as stream,
+        connected(arguments, EXIT_FAILED) as client,
+    ):
         with client.run(
             os.path.realpath(profile) if "/" in profile or profile.endswith(".toml") else profile,
             command,
@@ -97,12 +103,28 @@ def run(arguments: argparse.Namespace) -> int:
             print(name)
             return 0
         journal = launch.make_journal(stream, arguments)
-        status, failure = _wait(client, name, journal)
+        status, failure = _wait(client, name, journal, before)
     return launch.finish(journal, status, failure, arguments)
 
 
-def _wait(client: Client, session: str, journal: Journal) -> tuple[int, str]:
+@contextlib.contextmanager
+def _held_back() -> Iterator[set[signal.Signals | int]]:
+    """Hold back signals for the session until there is one to pass them on to; the mask before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(client: Client, session: str, journal: Journal, mask: set[signal.Signals | int]) -> tuple[int, str]:
     """Take down what happens until the session has ended.
+
+    Args:
+        client: of the daemon.
+        session: its name.
+        journal: where events go.
+        mask: of signals, once they can be passed on.
 
     Returns:
         The exit status, and why the supervision failed; empty when it did not.
@@ -120,6 +142,7 @@ def _wait(client: Client, session: str, journal: Journal) -> tuple[int, str]:
             return
 
     before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         for notice in notices(client, session, 0):
             record(journal, notice)
