@@ -129,7 +129,10 @@ def prepare_session(spec: SessionSpec) -> State:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
         prepared = _prepare(spec, Place(directory, home_directory(environment), tmp, spec.identity.user))
-        return State(prepared, LaunchSpec.of(prepared, grouped=spec.grouped))
+        launch = LaunchSpec.of(prepared, grouped=spec.grouped)
+        if spec.origin == "run" and spec.umask is not None and launch.umask < 0:
+            launch = replace(launch, umask=spec.umask)  # else it is that of who starts the command
+        return State(prepared, launch)
     except PolicyError as error:
         remove_tree(tmp)
         raise PrepareError("policy", error.message, error.source, error.hint) from None

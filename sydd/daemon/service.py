@@ -172,6 +172,7 @@ class Service(Changes):
             terminals=tuple(request.terminals),
             origin=origin,
             label=request.label,
+            umask=request.umask,
         )
 
     def _new_name(self) -> str:

@@ -64,6 +64,7 @@ class SessionSpec:
         origin: "launch" when the caller starts the command, "run" when the daemon does.
         label: the caller's own word for the session.
         grouped: whether its processes get a control group, which holds its limits.
+        umask: of a command that the daemon starts, where the profile does not say; None for the daemon's.
     """
 
     id: str
@@ -79,6 +80,7 @@ class SessionSpec:
     origin: str = "launch"
     label: str = ""
     grouped: bool = False
+    umask: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

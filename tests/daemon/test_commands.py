@@ -94,6 +94,16 @@ def test_run(shell: Shell) -> None:
     assert shell("run", "--strict", "-q", "build", "--", "sh", "-c", script, status=1) == ""
 
 
+def test_the_umask_is_the_callers(shell: Shell) -> None:
+    """Not the daemon's, nor that of whoever ran something before."""
+    before = os.umask(0o27)
+    try:
+        told = shell("run", "-q", "build", "--", "sh", "-c", "umask")
+    finally:
+        os.umask(before)
+    assert told == "0027\n"
+
+
 def test_signals_are_passed_on(shell: Shell) -> None:
     """To every process of the session."""
     process = shell.person.sydctl(
