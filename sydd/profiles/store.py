@@ -138,12 +138,16 @@ def _find(name: str, child: Path | None, source: Source | None) -> Path:
         path = Path(name)
         if child is not None:
             path = child.parent / path
-        if path.is_file():
-            return path
-        raise PolicyError(f"no profile at '{name}'", source, _neighbour(path))
+        try:
+            if path.is_file():
+                return path
+            raise PolicyError(f"no profile at '{name}'", source, _neighbour(path))
+        except PermissionError:
+            hint = "a directory on the way to it is closed to you"
+            raise PolicyError(f"cannot look for a profile at '{name}'", source, hint) from None
     own = child.resolve() if child is not None and child.stem == name else None
     candidates = [directory / (name + SUFFIX) for _, directory in search_path()]
-    existing = [path for path in candidates if path.is_file()]
+    existing = [path for path in candidates if os.path.isfile(path)]
     if own is not None:
         places = [path.resolve() for path in existing]
         # what is behind the child on the search path; the child itself if nothing is, and that is reported
@@ -153,7 +157,7 @@ def _find(name: str, child: Path | None, source: Source | None) -> Path:
     if existing:
         return existing[0]
     names = [info.name for info in available()]
-    if Path(name).is_file():
+    if os.path.isfile(name):
         hint = f"write './{name}' for the file of that name"
     else:
         hint = did_you_mean(name, names, f"profiles are {', '.join(names)}; a file is named with its path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -105,3 +106,20 @@ def test_names_cannot_drive_the_terminal(sydctl: Sydctl) -> None:
     sydctl.write(".config/sydd/profiles/a\x1b[31m.toml", 'description = "\\u001b[31mred"\n')
     assert "\x1b" not in sydctl("profile", "list").stdout
     assert "\x1b" not in sydctl("profile", "show", "a\x1b[31m").stdout
+
+
+def test_directories_that_are_closed(sydctl: Sydctl) -> None:
+    """One line, whether a path or a name would lead there."""
+    sydctl.write("closed/sydd/profiles/build.toml", 'description = "not to be seen"\n')
+    closed = os.path.join(sydctl.home, "closed")
+    os.chmod(closed, 0)
+    try:
+        path = f"{closed}/sydd/profiles/build.toml"
+        shown = sydctl("profile", "show", path)
+        hint = "a directory on the way to it is closed to you"
+        said = f"sydctl: cannot look for a profile at '{path}' ({hint})\n"
+        assert (shown.returncode, shown.stderr) == (1, said)
+        shown = sydctl("profile", "show", "build", env={"XDG_CONFIG_HOME": closed})
+        assert shown.stdout.startswith("name:         build\n")
+    finally:
+        os.chmod(closed, 0o700)
