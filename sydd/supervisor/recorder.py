@@ -136,7 +136,12 @@ class Recorder:
             return self._context.suggest(verdict.missing, verdict.demand.found.path)
         if request.row.operation is not Operation.SOCKET:
             return ""
-        return allowing_socket(request.notification.registers) if request.row.fd is None else "allow net any"
+        notification = request.notification
+        called = self._context.rows[notification.arch][notification.number]
+        # What socketcall asks for lies in memory, where no filter can tell one family from another.
+        if request.row.fd is not None or called.operation is Operation.MULTIPLEX:
+            return "allow net any"
+        return allowing_socket(notification.registers)
 
 
 def _makes_socket(row: Row) -> bool:
