@@ -50,14 +50,14 @@ USAGE_STATUS = {"launch": EXIT_FAILED, "run": EXIT_FAILED, "explain": EXIT_FAILE
 """Exit status for bad arguments where 2 could be the command's own, as env(1) and timeout(1) have it."""
 
 EXAMPLES = """\
+'sydctl COMMAND --help' shows a command's options, examples and exit statuses.
+
 examples:
   sydctl launch build -- make -j2        build in the current directory, confined
   sydctl explain build write ~/.bashrc   what the profile says about that, and why
   sydctl profile list                    the profiles that there are
   sydctl doctor                          what this kernel has
   sydctl status                          whether the daemon runs; launch does without, if there is none
-
-'sydctl COMMAND --help' shows a command's options, examples and exit statuses.
 """
 
 
