@@ -64,7 +64,9 @@ def test_a_command_that_ends_by_the_signal(session: Session) -> None:
 
 def test_signals_to_a_session_without_its_command(session: Session) -> None:
     """A daemon that goes on keeps the session open; a signal to sydctl ends it."""
-    with session.start("sh", "-c", "(echo daemon; exec sleep 1000) & exit 6") as process:
+    # It speaks when the command is gone, collected and all.
+    script = "(while kill -0 $$ 2>&-; do sleep 0.01; done; echo daemon; exec sleep 1000) & exit 6"
+    with session.start("sh", "-c", script) as process:
         assert process.stdout
         assert process.stdout.readline() == "daemon\n"
         process.terminate()
