@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -90,6 +91,7 @@ class Arena:
         mark = TOP.hex()
         before = os.umask(0o022)
         beside = set(os.listdir(self._directory))
+        mode = stat.S_IMODE(os.stat(self._directory).st_mode)
         try:
             make(self._top, tree)
             self._user.give(self._top)
@@ -102,7 +104,8 @@ class Arena:
             return Result(tuple(self._plain(line) for line in lines), seen)
         finally:
             os.umask(before)
-            # The tree, and what the program made above it: the next run has to find what this one found.
+            # The tree, and what the program did above it: the next run has to find what this one found.
+            os.chmod(self._directory, mode)
             for name in set(os.listdir(self._directory)) - beside:
                 _remove(f"{self._directory}/{name}")
 
