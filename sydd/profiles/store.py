@@ -144,7 +144,8 @@ def _find(name: str, child: Path | None, source: Source | None) -> Path:
             raise PolicyError(f"no profile at '{name}'", source, _neighbour(path))
         except PermissionError:
             hint = "a directory on the way to it is closed to you"
-            raise PolicyError(f"cannot look for a profile at '{name}'", source, hint) from None
+            message = f"cannot look for a profile at '{name}': Permission denied"
+            raise PolicyError(message, source, hint) from None
     own = child.resolve() if child is not None and child.stem == name else None
     candidates = [directory / (name + SUFFIX) for _, directory in search_path()]
     existing = [path for path in candidates if os.path.isfile(path)]

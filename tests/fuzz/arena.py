@@ -106,6 +106,8 @@ class Arena:
             os.umask(before)
             # The tree, and what the program did above it: the next run has to find what this one found.
             os.chmod(self._directory, mode)
+            for name in os.listxattr(self._directory):
+                os.removexattr(self._directory, name)
             for name in set(os.listdir(self._directory)) - beside:
                 _remove(f"{self._directory}/{name}")
 

@@ -117,7 +117,7 @@ def test_directories_that_are_closed(sydctl: Sydctl) -> None:
         path = f"{closed}/sydd/profiles/build.toml"
         shown = sydctl("profile", "show", path)
         hint = "a directory on the way to it is closed to you"
-        said = f"sydctl: cannot look for a profile at '{path}' ({hint})\n"
+        said = f"sydctl: cannot look for a profile at '{path}': Permission denied ({hint})\n"
         assert (shown.returncode, shown.stderr) == (1, said)
         shown = sydctl("profile", "show", "build", env={"XDG_CONFIG_HOME": closed})
         assert shown.stdout.startswith("name:         build\n")
