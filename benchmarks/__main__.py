@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks import bounds, network, operations, startup, table, workloads
+from benchmarks import bounds, daemon, network, operations, startup, table, workloads
 from benchmarks.measure import NATIVE, Grid
 from benchmarks.peers import Way, every_way
 from benchmarks.place import HERE, Place
 from benchmarks.sources import fetch
 
-SUITES = ("operations", "network", "workloads", "startup", "memory")
+SUITES = ("operations", "network", "workloads", "startup", "memory", "daemon")
+OWN_WAYS = ("network", "daemon")
+"""Suites that run in ways of their own."""
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,7 +34,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--suite", action="append", choices=SUITES, help="only this one; may be given again")
-    add("--ways", help="only these, by name, separated by commas; native is always one; network has its own")
+    add(
+        "--ways",
+        help="only these, by name, separated by commas; native is one; network, daemon: own ones",
+    )
     add("--workload", action="append", default=[], metavar="WORD", help="only those with this in their title")
     add("--runs", type=int, metavar="N", help="rounds: 5 of the workloads, 20 of the others")
     add("--quick", action="store_true", help="2 rounds and few operations: to see that it works")
@@ -86,20 +91,22 @@ def measure(options: argparse.Namespace, place: Place) -> list[Grid]:
     supervised = [way for way in ways if way.name != NATIVE]
     few = options.runs or (2 if options.quick else None)
     count = 500 if options.quick else 5000
-    suites: dict[str, Callable[[], Grid]] = {
-        "operations": lambda: operations.measure(ways, place, few or 20, count, say),
-        "network": lambda: network.measure(place, few or 20, count, say),
-        "workloads": lambda: workloads.measure(ways, place, few or 5, options.workload, say),
-        "startup": lambda: startup.measure_start(ways, place, few or 20, say),
-        "memory": lambda: startup.measure_memory(supervised, place, min(few or 3, 3), say),
+    suites: dict[str, Callable[[], list[Grid]]] = {
+        "operations": lambda: [operations.measure(ways, place, few or 20, count, say)],
+        "network": lambda: [network.measure(place, few or 20, count, say)],
+        "workloads": lambda: [workloads.measure(ways, place, few or 5, options.workload, say)],
+        "startup": lambda: [startup.measure_start(ways, place, few or 20, say)],
+        "memory": lambda: [startup.measure_memory(supervised, place, min(few or 3, 3), say)],
+        "daemon": lambda: daemon.measure(place, few or 20, count, say),
     }
     grids: list[Grid] = []
     for name in options.suite or SUITES:
         print(f"{name}…", file=sys.stderr)
-        grid = suites[name]()
-        if name != "network":
-            grid.absent = absent | grid.absent
-        grids.append(grid)
+        found = suites[name]()
+        if name not in OWN_WAYS:
+            for grid in found:
+                grid.absent = absent | grid.absent
+        grids += found
     return grids
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.daemon import EMBEDDED, LAUNCHED, STARTED
 from benchmarks.measure import NATIVE, Grid
 from benchmarks.network import FOLLOWED, MANY_RULES
 from benchmarks.peers import FLOOR, SANDLOCK, SYDD
@@ -60,6 +61,14 @@ BOUNDS = [
     Bound("connect under 1,000 rules, to 10", "connect", 1.10, SYDD, "rounds", MANY_RULES),
     Bound("start of /bin/true, ms", "/bin/true", 200, by="median"),
     Bound("memory of the worker, MB", "largest process", 40, by="median"),
+    Bound("sydctl launch /bin/true through the daemon, ms", "over", 80, by="median", way=LAUNCHED),
+    Bound("Run of /bin/true through the client, to its end, ms", "over", 15, by="median", way=STARTED),
+    *(
+        Bound(f"{what} by the daemon's worker, to embedded", column, 1.05, EMBEDDED, "rounds", LAUNCHED)
+        for what, column in (("open for writing", "open_write"), ("chmod", "chmod"), ("rename", "rename"))
+    ),
+    Bound("private memory of an idle session by launch, MB", "of a session", 8, by="median", way=LAUNCHED),
+    Bound("private memory of an idle session by Run, MB", "of a session", 8, by="median", way=STARTED),
 ]
 
 

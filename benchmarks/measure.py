@@ -12,7 +12,7 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,13 @@ class User:
             subprocess.run(["chown", "-R", f"{self.uid}:{self.gid}", path], check=True)
 
 
-def run(command: Sequence[str], user: User, cwd: str, seconds: float = 900) -> Run:
+def run(
+    command: Sequence[str],
+    user: User,
+    cwd: str,
+    seconds: float = 900,
+    variables: Mapping[str, str] | None = None,
+) -> Run:
     """Run a command and time it.
 
     Args:
@@ -105,6 +111,7 @@ def run(command: Sequence[str], user: User, cwd: str, seconds: float = 900) -> R
         user: whom it runs as.
         cwd: where: a work directory.
         seconds: how long it may take; it is killed with its process group then.
+        variables: further ones of its environment.
 
     Raises:
         RunError: it took longer, or its status was not 0.
@@ -113,7 +120,7 @@ def run(command: Sequence[str], user: User, cwd: str, seconds: float = 900) -> R
     with subprocess.Popen(
         command,
         cwd=cwd,
-        env=user.environment(cwd),
+        env=user.environment(cwd) | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

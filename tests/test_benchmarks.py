@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import bounds, operations, startup, table
+from benchmarks import bounds, daemon, operations, startup, table
 from benchmarks.measure import NATIVE, Cell, Grid, RunError, User, in_turn, run
 from benchmarks.peers import FLOOR, SYDD, Way, every_way
 from benchmarks.place import Place
@@ -140,3 +140,17 @@ def test_memory_is_that_of_the_supervisor(place: Place) -> None:
     grid = startup.measure_memory(ways, place, 1, lambda text: None)
     assert grid.cells[NATIVE] == {}
     assert 0.1 < grid.cells[FLOOR]["largest process"].median < 20
+
+
+@pytest.mark.slow
+def test_the_daemon_in_every_way(place: Place) -> None:
+    """Starts and calls have a number in each way; memory has for the two that the daemon has sessions of."""
+    starts, calls, memory = daemon.measure(place, 1, 100, lambda text: None)
+    for way_ in (daemon.EMBEDDED, daemon.LAUNCHED):
+        assert 5 < starts.cells[way_]["over"].median < 5000
+    run_ = starts.cells[daemon.STARTED]
+    assert 0 < run_["begun"].median < run_["ended"].median < run_["over"].median < 5000
+    assert all(set(calls.cells[way_]) == set(operations.COLUMNS) for way_ in daemon.OPTIONS)
+    if os.geteuid() == 0:
+        assert 1 < memory.cells[daemon.LAUNCHED]["of a session"].median < 30
+        assert 0 < memory.cells[daemon.STARTED]["keeper"].median < 20
