@@ -170,11 +170,14 @@ def test_working_directory_of_a_neighbour(arena: Arena, neighbour: subprocess.Po
     arena.attempt(arena.python(code, str(neighbour.pid), arena.victim), arena.touched)
 
 
+@pytest.mark.parametrize("profile", ["build", "offline"])
 @pytest.mark.parametrize("name", ["oom_score_adj", "coredump_filter", "autogroup"])
-def test_settings_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes], name: str) -> None:
+def test_settings_of_a_neighbour(
+    arena: Arena, neighbour: subprocess.Popen[bytes], name: str, profile: str
+) -> None:
     """Who goes first when memory is short, what a crash leaves, who waits: any process of the user writes it.
 
-    `build` lets a process write its own oom_score_adj.
+    `build` lets a process write its own oom_score_adj, `offline` all of its own.
     """
     path = f"/proc/{neighbour.pid}/{name}"
 
@@ -193,8 +196,22 @@ def test_settings_of_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes
     code = "open(sys.argv[1], 'w').write(sys.argv[2])"
     arena.native(arena.python(code, path, first))
     assert int(setting(), 16 if name == "coredump_filter" else 10) == int(first)
-    arena.confined(arena.python(code, path, second))
+    arena.confined(arena.python(code, path, second), profile=profile)
     assert int(setting(), 16 if name == "coredump_filter" else 10) == int(first)
+
+
+def test_settings_of_its_own(arena: Arena) -> None:
+    """Under `offline` a process, and a thread, sets its own as ever."""
+    code = """
+for where in ("self", "thread-self", str(os.getpid())):
+    for name in ("oom_score_adj", "coredump_filter")[: 1 if where == "thread-self" else 2]:
+        with open(f"/proc/{where}/{name}", "w") as file: file.write("17")
+        print(int(open(f"/proc/{where}/{name}").read(), 16 if name == "coredump_filter" else 10))
+"""
+    arena.native(arena.python(code))
+    natively = arena.output
+    arena.confined(arena.python(code), profile="offline")
+    assert arena.output == natively == "17\n" * 5, arena.errors
 
 
 def test_ptrace_a_neighbour(arena: Arena, neighbour: subprocess.Popen[bytes]) -> None:

@@ -52,6 +52,36 @@ def test_open_for_reading(arena: Arena) -> None:
     )
 
 
+def page(arena: Arena, call: str, bad: str, other: str = "") -> list[str]:
+    """A path on a page that comes and goes: where the worker cannot read it, the call goes on."""
+    return race(arena, "page", call, "", bad, *([other] if other else []))
+
+
+def test_page_under_what_is_read(arena: Arena) -> None:
+    """The path of the secret, there for the kernel and not for the worker."""
+    arena.attempt(page(arena, "read", arena.secret), arena.told)
+
+
+def test_page_under_what_is_created(arena: Arena) -> None:
+    """The same with O_CREAT."""
+    arena.attempt(page(arena, "creat", f"{arena.outside}/planted"), arena.touched)
+
+
+def test_page_under_what_is_written(arena: Arena) -> None:
+    """The same with a file that is there."""
+    arena.attempt(page(arena, "open", arena.victim), arena.touched)
+
+
+def test_page_under_what_is_removed(arena: Arena) -> None:
+    """The same for unlink(2)."""
+    arena.attempt(page(arena, "unlink", arena.victim), arena.touched)
+
+
+def test_page_under_what_is_changed(arena: Arena) -> None:
+    """The same for chmod(2), of which Landlock knows nothing."""
+    arena.attempt(page(arena, "chmod", arena.victim), arena.touched)
+
+
 def test_openat2_path(arena: Arena) -> None:
     """The path of openat2(2)."""
     arena.attempt(string(arena, "openat2", "mine", f"{arena.outside}/planted"), arena.touched)

@@ -310,6 +310,8 @@ def test_shipped_have_no_findings(name: str, cwd: str) -> None:
         ("readonly", Access.READ, f"{HOME}/.ssh/id_ed25519", Action.DENY),
         ("readonly", Access.MODIFY, "/dev/null", Action.ALLOW),
         ("offline", Access.DELETE, "/etc/passwd", Action.ALLOW),
+        ("offline", Access.MODIFY, "/proc/1/oom_score_adj", Action.DENY),
+        ("offline", Access.MODIFY, "/proc/self/oom_score_adj", Action.ALLOW),
         ("offline", Access.CONNECT, "127.0.0.1!80", Action.DENY),
         ("permissive", Access.READ, "/etc/passwd", Action.WARN),
         ("permissive", Access.DELETE, "/etc/passwd", Action.WARN),

@@ -5,6 +5,7 @@
  *         link:   a second thread makes `link` in the working directory lead to GOOD and to BAD in turns
  *         dir:    a second thread exchanges two directories
  *         fd:     a second thread puts descriptors of GOOD and BAD on one number in turns
+ *         page:   a second thread maps and unmaps the page on which BAD is written
  * Ends with 0 when the call was seen to reach BAD, which only helps to end early: the test looks itself.
  */
 #define _GNU_SOURCE
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -81,6 +83,20 @@ static void *swap_fd(void *unused) {
     while (!ended) {
         dup2(good_fd, number);
         dup2(bad_fd, number);
+    }
+    return NULL;
+}
+
+static char *page;
+static int page_fd = -1;
+
+static void *swap_page(void *unused) {
+    (void)unused;
+    while (!ended) {
+        mmap(page, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, page_fd, 0);
+        for (volatile int i = 0; i < 300; i++);
+        munmap(page, 4096);
+        for (volatile int i = 0; i < 300; i++);
     }
     return NULL;
 }
@@ -231,6 +247,14 @@ int main(int argc, char **argv) {
         if (good_fd < 0 || bad_fd < 0) return perror("race: open"), 3;
         number = dup(good_fd);
         swapper = swap_fd;
+    }
+    if (!strcmp(way, "page")) {
+        page_fd = memfd_create("page", 0);
+        if (page_fd < 0 || ftruncate(page_fd, 4096) || pwrite(page_fd, bad, strlen(bad), 0) < 0) return 3;
+        page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, page_fd, 0);
+        if (page == MAP_FAILED) return perror("race: mmap"), 3;
+        path = page;
+        swapper = swap_page;
     }
     if (!swapper) return 2;
     pthread_create(&thread, NULL, swapper, NULL);
