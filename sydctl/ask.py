@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import sys
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 from sydctl.connect import STATUSES, add_json, add_socket, connected, print_json
 from sydctl.main import EXIT_INTERRUPTED, Failure
 from sydctl.text import printable
+from sydd.client import DisconnectedError, NotRunningError
+from sydd.client.patience import Patience
 
 if TYPE_CHECKING:
-    from sydd.client import Client, Stream
+    from sydd.client import Client
     from sydd.wire.events import Question
 
 EXIT_NO_TERMINAL = 1
@@ -68,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
                     EXIT_NO_TERMINAL,
                 )
             else:
-                with client.questions() as stream:
-                    Dialogue(client, stream).run()
+                with contextlib.closing(Dialogue(client)) as dialogue:
+                    dialogue.run()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return 0
@@ -80,14 +83,21 @@ class Dialogue:
 
     Args:
         client: of the daemon.
-        stream: the questions.
+
+    Raises:
+        UnavailableError: it is not there.
     """
 
-    def __init__(self, client: Client, stream: Stream[Question]) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._stream = stream
+        self._stream = client.questions()
+        self._patience = Patience()
         self._open: deque[Question] = deque()
         self._typed = b""
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._stream.close()
 
     def run(self) -> None:
         """Until the person has enough."""
@@ -107,9 +117,11 @@ class Dialogue:
 
     def _take(self) -> None:
         """The next question, or what became of one."""
-        question = next(self._stream, None)
-        if question is None:
-            raise KeyboardInterrupt
+        try:
+            question = next(self._stream)
+        except (DisconnectedError, NotRunningError) as error:
+            self._ask_again(error)
+            return
         if question["state"] == "open":
             self._open.append(question)
             return
@@ -118,6 +130,19 @@ class Dialogue:
                 self._open.remove(item)
                 print(f"\n{printable(question['question'])}: {question['state']}")
                 break
+
+    def _ask_again(self, error: DisconnectedError | NotRunningError) -> None:
+        """The daemon went away: the next one has the questions that are open, and tells them anew."""
+        self._stream.close()
+        while True:
+            self._patience.bear(error)
+            try:
+                self._stream = self._client.questions()
+            except (DisconnectedError, NotRunningError) as again:
+                error = again
+            else:
+                self._open.clear()
+                return
 
     def _show(self, question: Question) -> None:
         event = question["event"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from sydd.client import DisconnectedError, NotRunningError
+from sydd.client.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from sydd.client import Client
     from sydd.supervisor.journal import Journal
     from sydd.wire.events import Notice
-
-PATIENCE = 30.0
-"""Seconds that a daemon which went away may take to come back."""
-
-PAUSE = 0.1
-"""Seconds between two attempts to connect again."""
 
 
 def notices(
@@ -36,23 +30,16 @@ def notices(
         UnavailableError: the daemon is not there, or did not come back.
         ControlError: it refuses.
     """
-    gone = 0.0
+    patience = Patience()
     while True:
         try:
             with client.subscribe(session, position=position, kinds=kinds) as stream:
-                gone = 0.0
                 for notice in stream:
                     position = max(position or 0, notice["position"])
                     yield notice
                 return
         except (DisconnectedError, NotRunningError) as error:
-            now = time.monotonic()
-            if not gone and isinstance(error, NotRunningError):
-                raise  # it was not there in the first place
-            gone = gone or now
-            if now - gone > PATIENCE:
-                raise
-        time.sleep(PAUSE)
+            patience.bear(error)
 
 
 def record(journal: Journal, notice: Notice) -> None:

@@ -146,6 +146,10 @@ def _wait(client: Client, session: str, journal: Journal, mask: set[signal.Signa
     try:
         for notice in notices(client, session, 0):
             record(journal, notice)
+            if notice["kind"] == "ended":
+                # A daemon that is started anew remembers what happened, but no session that has ended.
+                ended = notice["detail"]
+                return int(ended["status"] or EXIT_FAILED), ended["failure"]
         outcome = client.wait(session)
     finally:
         for number, handler in before.items():

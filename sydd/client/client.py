@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from sydd.client.caller import Caller
-from sydd.client.connection import Connection
+from sydd.client.connection import Connection, DisconnectedError, NotRunningError
+from sydd.client.patience import Patience
 from sydd.client.session import RunningSession
 
 TYPE_CHECKING = False
@@ -224,14 +225,24 @@ class Client(Caller):
         return RunningSession(self, result["session"], result["pid"], received[result["pidfd"]])
 
     def wait(self, session: str) -> Outcome:
-        """Wait until a session has ended, its last process included."""
-        connection = Connection(self.path, self._timeout)
-        try:
-            connection.send("Wait", {"session": session})
-            connection.patient()
-            return connection.receive_plain()[0]  # type: ignore[return-value]
-        finally:
-            connection.close()
+        """Wait until a session has ended, its last process included; over restarts of the daemon, too.
+
+        Raises:
+            NoSuchSession: there is none, or the daemon that was started anew does not know it any more.
+            UnavailableError: the daemon is not there, or did not come back.
+        """
+        patience = Patience()
+        while True:
+            try:
+                connection = Connection(self.path, self._timeout)
+                try:
+                    connection.send("Wait", {"session": session})
+                    connection.patient()
+                    return connection.receive_plain()[0]  # type: ignore[return-value]
+                finally:
+                    connection.close()
+            except (DisconnectedError, NotRunningError) as error:
+                patience.bear(error)
 
     def list_sessions(self, *, ended: bool = False) -> list[Session]:
         """This user's sessions (root: all), oldest first.

@@ -253,6 +253,7 @@ class Hub:
             seconds: how long that may take.
         """
         for subscription in self._subscriptions:
+            subscription.cut_off = True
             subscription.end()
         self._alone.clear()
         if self._subscriptions:
@@ -278,6 +279,7 @@ class Subscription:
 
     Attributes:
         lost: records that it was too slow for.
+        cut_off: whether it was ended while more might have come: the daemon stops.
     """
 
     def __init__(
@@ -295,6 +297,7 @@ class Subscription:
         self._size = 0
         self._lost = 0
         self.lost = 0
+        self.cut_off = False
         self._ready = asyncio.Event()
         self._closed = False
         if backlog:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import sydd
 from sydd.control.limits import Limits
 from sydd.control.server import ControlServer
-from sydd.daemon import chronicle, config, log, nofile, sockets, store, systemd
+from sydd.daemon import chronicle, config, log, nofile, preload, sockets, store, systemd
 from sydd.daemon.arguments import build_parser
 from sydd.daemon.cgroups import Cgroups, NoCgroupsError
 from sydd.daemon.config import Config
@@ -35,6 +35,9 @@ EXIT_USAGE = 2
 
 LAST_WORDS = 2
 """Seconds that subscribers may take to read what was told last, when the daemon stops."""
+
+QUIET = 2
+"""Seconds after which most of what waited for this process has been done."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,8 +83,6 @@ def _prepare_process() -> None:
     prompt.prepare()
     os.umask(0o022)
     os.chdir("/")
-    from sydd.daemon import preload
-
     preload.everything()
     gc.collect()
     gc.freeze()
@@ -134,6 +135,7 @@ class _Daemon:
             if self._settings.metrics.address:
                 figures = Figures(hub, registry, lambda: server.connections)
                 tasks.append(loop.create_task(figures.serve(self._settings.metrics.address)))
+            loop.call_later(QUIET, preload.rest)
             await stop.wait()
             self._manager.stopping()
             registry.refuse("the daemon is about to stop")

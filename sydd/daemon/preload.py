@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 from typing import Final
 
 MODULES: Final = (
+    "difflib",
+    "ipaddress",
     "pickle",
     "pwd",
     "sydd.daemon.keeper",
     "sydd.daemon.worker",
+    "sydd.kernel.sockdiag",
     "sydd.plan.bpf",
     "sydd.plan.filter",
     "sydd.plan.landlock",
+    "sydd.policy.addresstable",
     "sydd.policy.lint",
     "sydd.policy.profile",
     "sydd.profiles.store",
     "sydd.session.hosts",
     "sydd.session.launching",
     "sydd.session.prepare",
+    "sydd.session.sockdiag",
     "sydd.session.temporary",
     "sydd.supervisor.worker",
 )
 
+MISTAKES: Final = ("sydd.policy.model",)
+"""What a profile with a mistake needs besides: it takes as long as all the rest."""
+
 
 def everything() -> None:
-    """Import them, and have what they compute once computed."""
+    """Import them, and have what they compute once computed.
+
+    With `rest` nothing is left that a process forked from this one might import from sydd's files, in the
+    place of which another version may have been installed meanwhile.
+    """
     for name in MODULES:
         importlib.import_module(name)
     from sydd.kernel import landlock_calls
@@ -38,6 +51,13 @@ def everything() -> None:
     probe()
     rows_by_arch(os.uname().machine)
     _warm_up()
+
+
+def rest() -> None:
+    """Import what is hardly ever needed, once there is time for it."""
+    for name in MISTAKES:
+        importlib.import_module(name)
+    gc.freeze()
 
 
 def _warm_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import sys
@@ -85,7 +86,7 @@ class State:
         bare = replace(plan, filter=FilterPlan(plan.arch, ()))
         launch = replace(self.launch, program=b"", ruleset=None, environment={})
         state = State(replace(self.prepared, plan=bare), launch)
-        write_document(fd, pickle.dumps((VERSION, state), protocol=5))
+        write_document(fd, pickle.dumps(VERSION, protocol=5) + pickle.dumps(state, protocol=5))
 
     @classmethod
     def load(cls, fd: int) -> State:
@@ -98,10 +99,19 @@ class State:
         Raises:
             ChannelError: another version of sydd, or of Python, made it.
         """
-        version, state = pickle.loads(read_document(fd))  # noqa: S301  # see above
-        if version != VERSION or not isinstance(state, cls):
-            raise ChannelError(f"the session was prepared by another version: {version}")
+        document = io.BytesIO(read_document(fd))
+        version = pickle.load(document)  # noqa: S301  # see above
+        if version != VERSION:  # whose classes may be others
+            made, used = (
+                f"sydd {sydd_} with Python {python.split()[0]}" for sydd_, python in (version, VERSION)
+            )
+            raise ChannelError(f"the session was prepared by {made}, and this is {used}")
+        state: State = pickle.load(document)  # noqa: S301
         return state
+
+
+def _named(version: tuple[str, str]) -> str:
+    return f"sydd {version[0]} with Python {version[1].split()[0]}"
 
 
 def prepare_session(spec: SessionSpec) -> State:

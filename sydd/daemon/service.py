@@ -20,7 +20,7 @@ from sydd.daemon import views
 from sydd.daemon.access import identity_of
 from sydd.daemon.changes import Changes
 from sydd.daemon.expecting import SessionFailedError
-from sydd.daemon.hub import Hub, Lost
+from sydd.daemon.hub import Hub, Lost, Subscription
 from sydd.daemon.insiders import stays
 from sydd.daemon.profiles import Profiles
 from sydd.daemon.quota import QuotaExceededError
@@ -303,6 +303,7 @@ class Service(Changes):
                     yield views.notice(item)
                 if found is not None and item.kind == "ended":
                     break
+            await _leave_to_the_next(subscription)
         finally:
             subscription.close()
 
@@ -321,6 +322,7 @@ class Service(Changes):
                 if not isinstance(item, Lost) and item.kind == "question":
                     data = item.data
                     yield cast("Question", {key: data[key] for key in Question.__annotations__})
+            await _leave_to_the_next(subscription)
         finally:
             subscription.close()
 
@@ -333,3 +335,10 @@ class Service(Changes):
         if not session.questions.decide(question, allow=allow):
             raise NoSuchQuestion(question)
         await asyncio.sleep(0)
+
+
+async def _leave_to_the_next(subscription: Subscription) -> None:
+    """Where the daemon stops, a stream has no last reply: its connection is closed, and clients ask again."""
+    if subscription.cut_off:
+        subscription.close()
+        await asyncio.get_running_loop().create_future()

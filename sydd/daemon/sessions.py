@@ -110,6 +110,7 @@ class Session(Kept):
             )
         if channel is not None:
             self._link = Link(Channel.of(channel.steal(), greeted=True), self._from_worker, self._worker_gone)
+            self._link.post({"type": "questions"})
         else:
             self._worker_gone("it was not kept")
         self.tell("restored", "a new main process has taken the session over")

@@ -21,7 +21,7 @@ What main says, each with `type`, and `id` where a reply is wanted:
 - `attach` (`command`, `keeper`: pids; descriptor: the listener).
 - `start` (`argv`; descriptors: the keeper's channel, then the command's, in the order of `numbers`).
 - `rules` (`lines`), `lock` (`lock`), `mode` (`mode`), `check` (`access`, `object`), `decision` (`question`,
-  `allow`), `statistics`.
+  `allow`), `statistics`; `questions`: those that are open are to be put again, to another main.
 - `end`: stop serving; the kernel answers ENOSYS to whoever is left, unless main still holds the listener.
 """
 

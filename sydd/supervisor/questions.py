@@ -49,7 +49,7 @@ CROWDED: Final = "too many calls wait for an answer"
 
 
 class Clients(Protocol):
-    """Who is asked. Both methods are called by the worker's thread and must not block."""
+    """Who is asked. Neither method may block; the worker's thread calls both."""
 
     def ask(self, question: int, event: Event, seconds: float) -> bool:
         """Put a question.
@@ -143,7 +143,7 @@ class Question:
 
 
 class Questions:
-    """The questions of one session. All but `decide` and `ask_again` is for the worker's thread.
+    """The questions of one session. `decide`, `ask_again` and `tell_again` are for any thread.
 
     Args:
         listener: on which parked calls are answered.
@@ -207,6 +207,14 @@ class Questions:
             if self.open:
                 self._again = True
                 os.eventfd_write(self._wake, 1)
+
+    def tell_again(self) -> None:
+        """Put the open questions once more, from any thread: who was asked has forgotten them."""
+        with self._lock:
+            for question in self.open.values():
+                rest = question.deadline - time.monotonic()
+                if self._clients is not None and question.allow is None and rest > 0:
+                    self._clients.ask(question.number, question.event, rest)
 
     def ask(self, request: Request, verdict: Verdict, allow: str | None = None) -> None:
         """Ask whether *request* may go ahead.

@@ -132,6 +132,10 @@ class Worker(Stages):
         """Answer a question that `Clients.ask` put, from any thread; see `Questions.decide`."""
         return self._questions.decide(question, allow=allow, remember=remember, by=by)
 
+    def put_questions_again(self) -> None:
+        """See `Questions.tell_again`."""
+        self._questions.tell_again()
+
     @property
     def matcher(self) -> Matcher:
         """The rules that hold now."""

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -204,3 +205,54 @@ def test_a_daemon_started_anew_without_sessions_says_so(person: Person) -> None:
         assert (process.returncode, out) == (0, "two\nthree\n"), err
         assert "the daemon was started anew and does not know the session any more" in err
         assert kinds_of_descriptors(daemon.pid)["anon_inode:seccomp notify"] == 0
+
+
+@pytest.mark.slow
+def test_questions_outlive_the_daemon(manager: FakeManager, person: Person) -> None:
+    """Who asked waits on; the next daemon knows the question by the same name, and its answer counts."""
+    home = os.path.realpath(person.home)
+    with open(f"{home}/p.toml", "w", encoding="utf-8") as file:
+        file.write(f'extends = "build"\nrules = ["ask read {home}/secret"]\n')
+    with open(f"{home}/secret", "w", encoding="utf-8") as file:
+        file.write("the secret\n")
+    with running(manager=manager) as daemon, daemon.client() as client:
+        process = person.sydctl(["launch", "--daemon", "./p.toml", "--", "cat", "secret"], daemon.socket)
+        with process:
+            until(lambda: list(client.questions(follow=False)), "it asks")
+            (before,) = client.questions(follow=False)
+            daemon.kill()
+            daemon.start()
+            until(lambda: list(client.questions(follow=False)), "it asks again")
+            (after,) = client.questions(follow=False)
+            assert (after["question"], after["event"]) == (before["question"], before["event"])
+            assert after["expires"] <= before["expires"] + 1
+            client.decide(after["question"], allow=True)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "the secret\n"), err
+        assert list(client.questions(follow=False)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_who_waits_for_a_command_of_the_daemons_waits_on(
+    manager: FakeManager, person: Person, end: str
+) -> None:
+    """`sydctl run`, and a client that asks for the end."""
+    with running(manager=manager) as daemon:
+        process = person.sydctl(["run", "build", "--", "sh", "-c", f"{SCRIPT}exit 3"], daemon.socket)
+        with process, daemon.client() as client:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            (session,) = client.list_sessions()
+            outcomes: list[int] = []
+            waiter = threading.Thread(
+                target=lambda: outcomes.append(client.wait(session["session"])["status"])
+            )
+            waiter.start()
+            getattr(daemon, end)()
+            daemon.start()
+            out, err = process.communicate("\n\n", timeout=30)
+            waiter.join(30)
+        assert (process.returncode, out, outcomes) == (3, "two\nthree\n", [3]), err
+        assert "3 accesses denied" in err

@@ -93,8 +93,12 @@ class Daemon:
         identity: arguments of subprocess.Popen that make it another user's; empty for the own one.
         arguments: further ones.
         settings: text of its settings.
+        environment: variables on top of this process's.
         manager: who keeps its descriptors; None for nobody.
         log: file that its log goes to; empty for one in the directory.
+
+    Attributes:
+        environment: for the next start.
     """
 
     def __init__(
@@ -105,11 +109,13 @@ class Daemon:
         log: str = "",
         arguments: Sequence[str] = (),
         settings: str = "",
+        environment: Mapping[str, str] | None = None,
         manager: FakeManager | None = None,
     ) -> None:
         self.socket = f"{directory}/sydd.sock"
         self.log = log or f"{directory}/log"
         self._directory = directory
+        self.environment = dict(environment or {})
         self._identity = dict(identity or {})
         self._manager = manager
         self._config = f"{directory}/sydd.toml"
@@ -135,6 +141,7 @@ class Daemon:
         environment = {**os.environ, "XDG_RUNTIME_DIR": self._directory, "HOME": self._directory}
         for name in ("SYDD_SOCKET", "NOTIFY_SOCKET"):
             environment.pop(name, None)
+        environment |= self.environment
         command = [sys.executable, "-m", "sydd.daemon", *self._arguments]
         passed: list[int] = []
         held: list[int] = []

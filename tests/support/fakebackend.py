@@ -109,7 +109,7 @@ def notice(position: int, kind: str = "access") -> Notice:
         "event": EVENT if kind == "access" else None,
         "sequence": 0,
         "count": 3 if kind == "lost" else 0,
-        "detail": {},
+        "detail": {"status": "3", "failure": ""} if kind == "ended" else {},
     }
 
 
