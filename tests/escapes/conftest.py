@@ -65,6 +65,7 @@ os.read(0, 1)
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,  # only whoever has called setsid(2) since the boot has an autogroup, sched(7)
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
