@@ -5,6 +5,9 @@ a name below. Where Landlock holds, the session's own renames in plain directori
 one of them may exchange the judged file for a directory, before the worker has moved it. So a thread does
 it that Landlock lets move no directory. What follows from that is another request, for the whole way.
 
+That domain also hides from the thread what other processes have in /proc. No name there can be moved, so the
+worker hears the kernel's reason by itself.
+
 Without Landlock nobody but the worker renames anything in the session, one after the other.
 """
 
@@ -17,6 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sydd.kernel.names import RENAME_EXCHANGE, renameat2
+from sydd.kernel.paths import PROC_SUPER_MAGIC, filesystem_type
 from sydd.supervisor.answer import DONE, Answer, error
 from sydd.supervisor.apart import confine, in_thread
 from sydd.supervisor.perform import Changed, perform
@@ -42,9 +46,11 @@ def perform_among_others(request: Request, target: Target) -> Answer:
     Raises:
         Changed, MayBlock: as there.
     """
-    if request.row.operation is Operation.RENAME and not moves_directory(request, target):
-        return _move_file(request, target)
-    return perform(request, target)
+    if request.row.operation is not Operation.RENAME or moves_directory(request, target):
+        return perform(request, target)
+    if any(_is_in_proc(demand.found) for demand in target.demands):
+        return perform(request, target)
+    return _move_file(request, target)
 
 
 def _move_file(request: Request, target: Target) -> Answer:
@@ -77,6 +83,10 @@ def _move_file(request: Request, target: Target) -> Answer:
         if _is_directory(new):
             return error(errno.EISDIR)
     return error(number) if number else DONE
+
+
+def _is_in_proc(found: Found) -> bool:
+    return found.parent >= 0 and filesystem_type(found.parent) == PROC_SUPER_MAGIC
 
 
 def _is_directory(found: Found) -> bool:

@@ -193,10 +193,12 @@ class Resolver:
             NaturalFailure: what the kernel would answer: ENOENT, ENOTDIR, ELOOP, EACCES, EXDEV, ENAMETOOLONG.
         """
         flags = O_OBJECT if follow else O_OBJECT_NOFOLLOW
+        magic_links = not resolve & RESOLVE_NO_MAGICLINKS
+        limited = resolve & ~RESOLVE_NO_MAGICLINKS  # which the kernel alone can tell
         fd = probe_openat2(start, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
         if fd < 0:
-            if not resolve and (fd == -errno.ELOOP or (fd in _MISSED and _passes_link(start, path))):
-                fd = walk(tid, start, path, follow=follow)
+            if not limited and (fd == -errno.ELOOP or (fd in _MISSED and _passes_link(start, path))):
+                fd = walk(tid, start, path, follow=follow, magic_links=magic_links)
             if fd < 0:
                 raise NaturalFailure(_reason(start, path, flags, resolve, -fd))
             self._opened.append(fd)
@@ -204,9 +206,9 @@ class Resolver:
         self._opened.append(fd)
         found = self._named(tid, start, path, fd, follow=follow, walked=False)
         if self._is_own(found.path):
-            if resolve:
+            if limited:
                 raise NaturalFailure(errno.ELOOP)
-            fd = walk(tid, start, path, follow=follow)
+            fd = walk(tid, start, path, follow=follow, magic_links=magic_links)
             if fd < 0:
                 raise NaturalFailure(-fd)
             self._opened.append(fd)

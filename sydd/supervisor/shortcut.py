@@ -208,6 +208,8 @@ class Shortcuts:
             canonical: the object's name. What /proc shows has a meaning of its own for each process, and so
             have links in /dev.
         """
+        if flags & _O_OTHER:
+            return  # goes on without any right: that says nothing about an open for reading
         private = canonical.startswith("/dev/") and os.fsencode(canonical) != path
         if private or canonical.startswith("/proc"):
             return

@@ -26,7 +26,7 @@ MAGIC = (b"fd", b"ns", b"map_files")
 MAGIC_NAMES = (b"cwd", b"root", b"exe")
 
 
-def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
+def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool = True) -> int:
     """Resolve *path* for the thread *tid*.
 
     Args:
@@ -34,6 +34,7 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
         start: descriptor to start from when *path* is relative; AT_FDCWD only with an absolute one.
         path: what to resolve.
         follow: whether a symbolic link as the last component is followed.
+        magic_links: whether magic links are followed; else one is ELOOP, as with RESOLVE_NO_MAGICLINKS.
 
     Returns:
         An O_PATH descriptor that the caller of this owns, or a negative errno.
@@ -63,6 +64,8 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool) -> int:
             magic = _is_magic(here, name)
             target = os.readlink(b"", dir_fd=step) if not magic else b""
             os.close(step)
+            if magic and not magic_links:
+                return -errno.ELOOP
             if magic:
                 where = os.readlink(f"/proc/self/fd/{here}")
                 if not in_session(process_of(where)):

@@ -37,20 +37,45 @@ class Result(NamedTuple):
     tree: Mapping[bytes, Seen]
 
 
+class Above:
+    """What is above a tree, where a program that runs as their owner can change it: it is put back.
+
+    Args:
+        directories: the highest first.
+    """
+
+    def __init__(self, directories: Sequence[str]) -> None:
+        self._modes = {path: stat.S_IMODE(os.stat(path).st_mode) for path in directories}
+        self._names = {path: frozenset(os.listdir(path)) for path in directories}
+
+    def restore(self) -> None:
+        """Undo what was done to the directories themselves, and remove what was made in them."""
+        for path, mode in self._modes.items():
+            os.chmod(path, mode)
+            for name in os.listxattr(path):
+                os.removexattr(path, name)
+            for name in os.listdir(path):
+                if name not in self._names[path]:
+                    _remove(f"{path}/{name}")
+
+
 class Arena:
     """Where examples are tried.
 
     Args:
         program: call.c, compiled.
-        directory: where trees are made.
+        base: the highest directory that belongs to the tests.
+        directory: below it, where trees are made.
         user: to whom they belong.
     """
 
-    def __init__(self, program: str, directory: str, user: Unprivileged) -> None:
+    def __init__(self, program: str, base: str, directory: str, user: Unprivileged) -> None:
         self._program = program
         self._directory = directory
         self._user = user
         self._top = f"{directory}/t"
+        between = os.path.relpath(directory, base).split("/")
+        self._above = Above([os.path.join(base, *between[:depth]) for depth in range(len(between) + 1)])
         self._native: Agent | None = None
         self._sessions: dict[str, Agent] = {}
         self.examples = 0
@@ -90,8 +115,6 @@ class Arena:
         top = os.fsencode(self._top)
         mark = TOP.hex()
         before = os.umask(0o022)
-        beside = set(os.listdir(self._directory))
-        mode = stat.S_IMODE(os.stat(self._directory).st_mode)
         try:
             make(self._top, tree)
             self._user.give(self._top)
@@ -105,11 +128,7 @@ class Arena:
         finally:
             os.umask(before)
             # The tree, and what the program did above it: the next run has to find what this one found.
-            os.chmod(self._directory, mode)
-            for name in os.listxattr(self._directory):
-                os.removexattr(self._directory, name)
-            for name in set(os.listdir(self._directory)) - beside:
-                _remove(f"{self._directory}/{name}")
+            self._above.restore()
 
     def _plain(self, line: str) -> str:
         """A line without what differs from run to run: numbers of processes, pipes, inodes."""

@@ -33,6 +33,6 @@ def place() -> Iterator[Arena]:
         os.makedirs(home)
         user = Unprivileged(home)
         os.chown(home, os.geteuid(), os.getegid())
-        yield Arena(program, home, user)
+        yield Arena(program, directory, home, user)
     finally:
         shutil.rmtree(directory)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,7 @@ from sydd.plan.plan import Engine
 from tests.fuzz.arena import Arena, Result, Setting, differences
 from tests.fuzz.calls import scripts
 from tests.fuzz.trees import Entry, trees
+from tests.rows.script import call, data, number, string
 
 SETTINGS = {
     # Every call is judged and, where that is possible, made by the supervisor.
@@ -35,8 +38,8 @@ def sessions(place: Arena) -> Iterator[Arena]:
         yield arena
 
 
-_LIMITED = re.compile(r"call openat2 \S+ \S+ &[0-9a-f]{32}(?!0{16})")
-"""openat2(2) whose third field, `resolve`, is not zero."""
+_LIMITED = re.compile(r"call openat2 \S+ \S+ &[0-9a-f]{32}(?!0[02](00){7})")
+"""openat2(2) whose third field, `resolve`, has more than RESOLVE_NO_MAGICLINKS."""
 
 _OWN_DIRECTORY = (errno.ENOTDIR, errno.EISDIR, errno.EPERM, errno.EOPNOTSUPP, errno.ENODATA, errno.ENOTEMPTY)
 
@@ -102,6 +105,30 @@ _common = settings(
         HealthCheck.data_too_large,
     ],
 )
+
+
+FOUND: tuple[tuple[str, ...], ...] = (
+    # An O_PATH that the kernel is left, and then an open of the same path, which it is not.
+    (call("open", string(b"/"), number(os.O_PATH)), call("open", string(b"/"), number(os.O_NONBLOCK))),
+    # A file is renamed by a thread that cannot look at what others have in /proc.
+    (
+        call("creat", string(b"a"), number(0o600)),
+        call("rename", string(b"a"), string(b"/proc/self/fdinfo/a")),
+        call("rename", string(b"/proc/self/fd/0"), string(b"b")),
+    ),
+    # What is the caller's own, without magic links.
+    tuple(
+        call("openat2", number(-100), string(path), data(struct.pack("=QQQ", 0, 0, 2)), number(24))
+        for path in (b"/proc/self/status", b"/proc/self/fdinfo/3", b"/dev/fd/3/a", b"/dev/fd/99/a")
+    ),
+)
+"""What differed once."""
+
+
+@pytest.mark.parametrize("script", FOUND)
+def test_what_differed_once(sessions: Arena, script: tuple[str, ...]) -> None:
+    """Found by `test_many_paths`."""
+    check(sessions, [], [f"do openat #-100 {string(b'.')} #0", *script])
 
 
 @settings(_common, max_examples=300, derandomize=True)
