@@ -20,6 +20,14 @@ SUITE = "/usr/lib/python3.11/test/test_os.py"
 SECONDS = 400
 """How long one module may take, once."""
 
+KNOWN = {
+    ("supervisor", "test.test_signal.StressTest.test_stress_delivery_simultaneous"): "InterruptedError: ",
+}
+"""What differs, and is said so in docs/security.md: the error with which a test fails under an engine.
+
+That one calls kill(2) five thousand times, each while a timer ends within ten microseconds.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -109,6 +117,13 @@ def _outcome(word: str) -> str:
     return word.partition(":")[0]
 
 
+def is_known(engine: str, name: str, confined: Outcomes) -> bool:
+    """Whether a test differs as KNOWN says."""
+    error = KNOWN.get((engine, name))
+    last = confined.why.get(name, "").rstrip().rpartition("\n")[2]
+    return error is not None and last.startswith(error)
+
+
 def check(runner: Runner, module: str) -> None:
     """Fail where an outcome under either engine is not the native one; what differs twice differs."""
     natively = runner.run(module, None)
@@ -116,10 +131,13 @@ def check(runner: Runner, module: str) -> None:
     for engine in ("hybrid", "supervisor"):
         confined = runner.run(module, engine)
         differing = differences(natively, confined)
+        known = {name for name in differing if is_known(engine, name, confined)}
+        differing = {name: pair for name, pair in differing.items() if name not in known}
         if differing:
             # Tests of time, and of load, fail now and then by themselves.
             again = differences(runner.run(module, None), runner.run(module, engine))
             differing = {name: pair for name, pair in differing.items() if name in again}
         told = "\n".join(f"{name}: {pair}\n{confined.why.get(name, '')}" for name, pair in differing.items())
         assert not differing, f"{engine}:\n{told}"
-        print(f"{module} {engine}: {len(confined.found)} tests, none differs")  # noqa: T201
+        told = f", but {', '.join(sorted(known))}, as is known" if known else ""
+        print(f"{module} {engine}: {len(confined.found)} tests, none differs{told}")  # noqa: T201
