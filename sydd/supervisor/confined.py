@@ -5,7 +5,8 @@ deputy. So for them, and for whoever descends from them, nothing is performed th
 kernel does it, or it is not done.
 
 No interface tells the domain of a process. What shows is the call by which it enters one, and who descends
-from whom; a process that has lost its parent may descend from any. `clone` with CLONE_PARENT, by which a
+from whom; a process that has lost its parent may descend from any. What was seen is remembered with the time
+at which the process began, as its number is another's after it. `clone` with CLONE_PARENT, by which a
 child would become its parent's sibling, is refused in every session.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials
-from sydd.supervisor.procfs import LONGEST_CHAIN, above_all, parent_of
+from sydd.supervisor.procfs import LONGEST_CHAIN, above_all, began_at, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,8 @@ class SelfConfined:
         self._command = command
         self._note = note
         self._own_namespaces = own_namespaces
-        self._entered: set[int] = set()
-        self._adopting: set[int] = set()
+        self._entered: dict[int, int] = {}  # when the process of that number began
+        self._adopting: dict[int, int] = {}
 
     def enters(self, tid: int) -> None:
         """The process of thread *tid* is about to confine itself (landlock_restrict_self(2))."""
@@ -44,14 +45,15 @@ class SelfConfined:
         """It is about to adopt who loses its parent below it (PR_SET_CHILD_SUBREAPER, prctl(2))."""
         self._add("adopting", self._adopting, credentials.of_task(tid).tgid)
 
-    def _add(self, kind: str, known: set[int], pid: int) -> None:
-        if pid not in known:
-            self._note(kind, pid)
-            known.add(pid)
+    def _add(self, kind: str, known: dict[int, int], pid: int) -> None:
+        if not _is_in(known, pid):
+            began = began_at(pid)
+            self._note(kind, pid, began)
+            known[pid] = began
 
-    def recall(self, kind: str, pid: int) -> None:
+    def recall(self, kind: str, pid: int, began: int) -> None:
         """Take what another worker has noted."""
-        (self._entered if kind == "entered" else self._adopting).add(pid)
+        (self._entered if kind == "entered" else self._adopting)[pid] = began
 
     def holds(self, tid: int) -> bool:
         """Whether thread *tid* may be in such a domain; when in doubt it is."""
@@ -62,12 +64,18 @@ class SelfConfined:
         subreaper = above_all()
         pid = credentials.of_task(tid).tgid
         for _ in range(LONGEST_CHAIN):
-            if pid in self._entered:
+            if _is_in(self._entered, pid):
                 return True
             parent = parent_of(pid)
             if parent == subreaper:
                 return pid != self._command
-            if parent <= 1 or parent in self._adopting:
+            if parent <= 1 or _is_in(self._adopting, parent):
                 return True
             pid = parent
         return True
+
+
+def _is_in(known: dict[int, int], pid: int) -> bool:
+    """Whether the process that has this number now is known."""
+    began = known.get(pid)
+    return began is not None and began == began_at(pid)

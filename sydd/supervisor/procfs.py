@@ -151,6 +151,11 @@ def parent_of(pid: int) -> int:
     return _stat_field(pid, 1)
 
 
+def began_at(pid: int) -> int:
+    """When the process began, in clock ticks since boot; 0 when it has gone."""
+    return _stat_field(pid, 19)
+
+
 def _stat_field(pid: int, number: int) -> int:
     """A field of /proc/<pid>/stat, counted from behind the command's name; 0 when the process has gone."""
     try:
