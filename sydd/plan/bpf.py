@@ -3,7 +3,8 @@
 One program for each ABI, told apart by the architecture word; in each a binary tree over ranges of numbers
 that have the same answer. Calls that depend on their arguments are leaves with instructions of their own.
 Those that are always allowed pay for none of it: the kernel finds them out when the filter is loaded, for
-each ABI, and remembers.
+each ABI, and remembers. sendto(2), which is send(3) too, is the one call of those that carry data that may
+have to be looked at each time, so it stands before the tree.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _NR_OFFSET, _ARCH_OFFSET, _ARGS_OFFSET = (
     16,
 )  # struct seccomp_data; the low word of an argument comes first
 _RET_KILL_PROCESS, _RET_ERRNO, _RET_USER_NOTIF, _RET_ALLOW = 0x8000_0000, 0x5_0000, 0x7FC0_0000, 0x7FFF_0000
+_FIRST = "sendto"  # before the tree, where its arguments decide
 _FARTHEST = 255  # a test can jump no further; a jump without a test can
 _MOST = 4096  # instructions that the kernel takes for one filter
 
@@ -76,11 +78,16 @@ def _block(entries: tuple[FilterEntry, ...]) -> _Code:
     return code
 
 
-def _ranges(plan: FilterPlan) -> list[tuple[int, _Code]]:
-    """The whole range of numbers in pieces: where each begins, and what is done with its calls."""
+def _ranges(plan: FilterPlan, decided: int | None) -> list[tuple[int, _Code]]:
+    """The whole range of numbers in pieces: where each begins, and what is done with its calls.
+
+    Args:
+        plan: for one ABI.
+        decided: a number that does not get there; it belongs to whatever piece is before it.
+    """
     known = {entry.number for entry in plan.entries}
     # What is no known call is one thing between two of these.
-    starts = {0, X32_BIT, WORD, *known, *(nr + 1 for nr in known)}
+    starts = {0, X32_BIT, WORD, *known, *(nr + 1 for nr in known)} - {decided}
     found: list[tuple[int, _Code]] = []
     for start in sorted(starts):
         entries = plan.entries_of(start)
@@ -102,6 +109,16 @@ def _tree(ranges: list[tuple[int, _Code]]) -> _Code:
     return [(_IF_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
+def _part(plan: FilterPlan) -> _Code:
+    """What decides about the calls of one ABI."""
+    load: _Code = [(_LOAD, 0, 0, _NR_OFFSET)]
+    forms = tuple(entry for entry in plan.entries if entry.name == _FIRST)
+    if len(forms) < 2:
+        return load + _tree(_ranges(plan, None))
+    number, block = forms[0].number, _block(forms)
+    return [*load, (_IF_EQUAL, 0, len(block), number), *block, *_tree(_ranges(plan, number))]
+
+
 @functools.lru_cache(maxsize=64)
 def compile_filter(plan: FilterPlan) -> bytes:
     """The program for seccomp(2), an array of ``struct sock_filter``.
@@ -113,7 +130,7 @@ def compile_filter(plan: FilterPlan) -> bytes:
     """
     code: _Code = [(_LOAD, 0, 0, _ARCH_OFFSET)]
     for part in plan.parts:
-        body = [(_LOAD, 0, 0, _NR_OFFSET), *_tree(_ranges(part))]
+        body = _part(part)
         code += [(_IF_EQUAL, 1, 0, AUDIT_ARCH[part.arch]), (_JUMP, 0, 0, len(body)), *body]
     code.append((_RETURN, 0, 0, _RET_KILL_PROCESS))
     if len(code) > _MOST:

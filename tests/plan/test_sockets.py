@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from sydd.plan.bpf import compile_filter
 from sydd.plan.filter import Disposition, Outcome, plan_filter
 from sydd.plan.sockets import plan_sockets
 from sydd.policy.access import Access
@@ -14,14 +15,23 @@ from sydd.policy.bind import bind_rules
 from sydd.policy.errors import Source
 from sydd.policy.matcher import Matcher
 from sydd.policy.rule import parse_rule
+from sydd.syscalls.abi import ABIS
+from sydd.syscalls.numbers import HIGHEST
 from sydd.syscalls.restricted import DEFAULT_GROUPS
 from sydd.syscalls.table import AUDIT_ARCH, NUMBERS, number
+from tests.syscalls import bpf
 
 FLAGS = int(socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 RUBBISH = 0xDEAD_BEEF << 32
 STREAM, DGRAM, RAW, PACKETS = 1, 2, 3, 5
 PROTOCOLS = (0, 1, 6, 17, 58, 132, 136, 262)
 ALLOW, NOTIFY = Outcome(Disposition.ALLOW), Outcome(Disposition.NOTIFY)
+ANSWERS = {ALLOW: bpf.RET_ALLOW, NOTIFY: bpf.RET_USER_NOTIF}
+CARRYING = (
+    *("read", "write", "readv", "writev", "recvfrom", "recvmsg", "recvmmsg", "sendfile", "splice"),
+    *("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "accept4", "shutdown"),
+)
+"""What a connection is used by, besides sends."""
 
 
 def matcher(*rules: str) -> Matcher:
@@ -159,3 +169,31 @@ def test_refused_beside(arch: str) -> None:
     if "socketcall" in NUMBERS[arch]:
         assert decide("socketcall", 14) == Outcome(Disposition.ERRNO, errno.EACCES)
         assert all(decide("socketcall", which) == NOTIFY for which in (1, 2, 3, 4, 8))
+
+
+@pytest.mark.parametrize("machine", [abi.name for abi in ABIS.values() if not abi.narrow])
+@pytest.mark.parametrize(
+    "rules", [("allow connect loopback",), ("allow connect,send loopback",), ("allow net any",)], ids=str
+)
+def test_program(rules: tuple[str, ...], machine: str) -> None:
+    """The program says of every number what the plan does, with sendto in front of them all."""
+    plan = plan_filter(machine, Access.NET, sockets=plan_sockets(matcher(*rules), follow_bind=False))
+    program = bpf.parse(compile_filter(plan))
+    for part in plan.parts:
+        for nr in range(HIGHEST + 2):
+            for args in ((0,) * 6, (1,) * 6, (0x2000_0000 | RUBBISH,) * 6, (RUBBISH,) * 6):
+                result, _ = bpf.run(program, bpf.seccomp_data(nr, AUDIT_ARCH[part.arch], args))
+                outcome = part.decide(nr, args)
+                assert result == ANSWERS.get(outcome, bpf.RET_ERRNO | outcome.errno), (part.arch, nr, args)
+
+
+@pytest.mark.parametrize("machine", [abi.name for abi in ABIS.values() if not abi.narrow])
+def test_what_carries_data_is_not_looked_at(machine: str) -> None:
+    """The kernel finds out when the filter is loaded that these are allowed, and does not run it for them."""
+    sockets = plan_sockets(matcher("allow connect,send loopback"), follow_bind=True)
+    plan = plan_filter(machine, ~Access(0), sockets=sockets)
+    program = bpf.parse(compile_filter(plan))
+    for part in plan.parts:
+        for nr in (NUMBERS[part.arch][name] for name in CARRYING if name in NUMBERS[part.arch]):
+            data = bpf.seccomp_data(nr, AUDIT_ARCH[part.arch], (0,) * 6)
+            assert bpf.run(program, data) == (bpf.RET_ALLOW, False), (part.arch, nr)
