@@ -11,14 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks import bounds, daemon, network, operations, startup, table, workloads
+from benchmarks import bounds, daemon, filters, network, operations, startup, table, workloads
 from benchmarks.measure import NATIVE, Grid
 from benchmarks.peers import Way, every_way
 from benchmarks.place import HERE, Place
 from benchmarks.sources import fetch
 
-SUITES = ("operations", "network", "workloads", "startup", "memory", "daemon")
-OWN_WAYS = ("network", "daemon")
+SUITES = ("operations", "network", "filters", "workloads", "startup", "memory", "daemon")
+OWN_WAYS = ("network", "filters", "daemon")
 """Suites that run in ways of their own."""
 
 
@@ -36,7 +36,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--suite", action="append", choices=SUITES, help="only this one; may be given again")
     add(
         "--ways",
-        help="only these, by name, separated by commas; native is one; network, daemon: own ones",
+        help="only these, by name, separated by commas; native is one; network, filters, daemon: own ones",
     )
     add("--workload", action="append", default=[], metavar="WORD", help="only those with this in their title")
     add("--runs", type=int, metavar="N", help="rounds: 5 of the workloads, 20 of the others")
@@ -94,6 +94,7 @@ def measure(options: argparse.Namespace, place: Place) -> list[Grid]:
     suites: dict[str, Callable[[], list[Grid]]] = {
         "operations": lambda: [operations.measure(ways, place, few or 20, count, say)],
         "network": lambda: [network.measure(place, few or 20, count, say)],
+        "filters": lambda: [filters.measure(place, few or 20, 4 * count, say)],
         "workloads": lambda: [workloads.measure(ways, place, few or 5, options.workload, say)],
         "startup": lambda: [startup.measure_start(ways, place, few or 20, say)],
         "memory": lambda: [startup.measure_memory(supervised, place, min(few or 3, 3), say)],

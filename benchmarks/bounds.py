@@ -84,7 +84,8 @@ def markdown(grids: list[Grid]) -> str:
             value = bound.value(grid)
             if value is not None:
                 kept = "yes" if value <= bound.limit else "**no**"
-                lines.append(f"| {bound.what} | {bound.limit:g} | {value:.2f} | {kept} |")
+                digits = 3 if bound.by == "rounds" else 2  # which are worth it there
+                lines.append(f"| {bound.what} | {bound.limit:g} | {value:.{digits}f} | {kept} |")
     if not lines:
         return ""
     heading = ["### Bounds", "", "| | at most | measured | kept |", "|---|---|---|---|"]

@@ -171,6 +171,7 @@ class Grid:
         columns: what was measured, in order.
         cells: by way and column.
         absent: the ways that could not be measured at all, and why.
+        digits: decimals of a ratio that are worth printing.
     """
 
     title: str
@@ -178,6 +179,7 @@ class Grid:
     columns: list[str]
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    digits: int = 2
 
     def ratio(self, way: str, column: str, to: str = NATIVE) -> float | None:
         """The median in one way divided by that in another one; None if one of them is missing."""

@@ -27,6 +27,8 @@ static int inet_server, unix_server;
 static int ends[2], datagrams[2];
 static union address receiver_name;
 static int clients[BATCH];
+/* Where a program's stack lies is another place each time; how that lies to cache lines would be in the figures. */
+static char data[LARGE] __attribute__((aligned(64)));
 
 static void die(const char *what)
 {
@@ -106,17 +108,13 @@ static void drop_unix(void)
 
 static void send_recv(int i)
 {
-    char data[SIZE] = "data";
-
     (void)i;
-    if (send(ends[0], data, sizeof data, 0) != SIZE || recv(ends[1], data, sizeof data, 0) != SIZE)
+    if (send(ends[0], data, SIZE, 0) != SIZE || recv(ends[1], data, SIZE, 0) != SIZE)
         die("send and recv");
 }
 
 static void send_recv_8k(int i)
 {
-    static char data[LARGE];
-
     (void)i;
     if (send(ends[0], data, LARGE, 0) != LARGE || recv(ends[1], data, LARGE, MSG_WAITALL) != LARGE)
         die("send and recv of 8 KiB");
@@ -124,8 +122,7 @@ static void send_recv_8k(int i)
 
 static void sendmsg_recvmsg(int i)
 {
-    char data[SIZE] = "data";
-    struct iovec part = {data, sizeof data};
+    struct iovec part = {data, SIZE};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
     (void)i;
@@ -135,21 +132,18 @@ static void sendmsg_recvmsg(int i)
 
 static void send_recv_udp(int i)
 {
-    char data[SIZE] = "data";
-
     (void)i;
-    if (send(datagrams[0], data, sizeof data, 0) != SIZE || recv(datagrams[1], data, sizeof data, 0) != SIZE)
+    if (send(datagrams[0], data, SIZE, 0) != SIZE || recv(datagrams[1], data, SIZE, 0) != SIZE)
         die("send and recv of a datagram");
 }
 
 static void sendto_recv_udp(int i)
 {
-    char data[SIZE] = "data";
     socklen_t size = sizeof receiver_name.inet;
 
     (void)i;
-    if (sendto(datagrams[0], data, sizeof data, 0, &receiver_name.any, size) != SIZE ||
-        recv(datagrams[1], data, sizeof data, 0) != SIZE)
+    if (sendto(datagrams[0], data, SIZE, 0, &receiver_name.any, size) != SIZE ||
+        recv(datagrams[1], data, SIZE, 0) != SIZE)
         die("sendto and recv of a datagram");
 }
 

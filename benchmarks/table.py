@@ -52,7 +52,7 @@ def _cell(grid: Grid, way: str, column: str, cell: Cell | None) -> str:
     text = f"{cell.median:,.{digits}f}"
     ratio = grid.ratio(way, column)
     if ratio is not None and way != NATIVE:
-        text = f"{text}, **{ratio:.2f}**"
+        text = f"{text}, **{ratio:.{grid.digits}f}**"
     if _with_range(grid):
         text = f"{text}, {min(cell.samples):,.{digits}f}–{max(cell.samples):,.{digits}f}"
     return text

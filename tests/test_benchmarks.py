@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import bounds, daemon, operations, startup, table
+from benchmarks import bounds, daemon, filters, operations, startup, table
 from benchmarks.measure import NATIVE, Cell, Grid, RunError, User, in_turn, run
 from benchmarks.peers import FLOOR, SYDD, Way, every_way
 from benchmarks.place import Place
@@ -140,6 +140,16 @@ def test_memory_is_that_of_the_supervisor(place: Place) -> None:
     grid = startup.measure_memory(ways, place, 1, lambda text: None)
     assert grid.cells[NATIVE] == {}
     assert 0.1 < grid.cells[FLOOR]["largest process"].median < 20
+
+
+@pytest.mark.slow
+def test_filters_take_part_in_every_call(place: Place) -> None:
+    """Each has numbers for all operations, and none is refused what it measures."""
+    grid = filters.measure(place, 2, 100, lambda text: None)
+    assert list(grid.cells) == [NATIVE, filters.ALL, filters.LOOKS, SYDD]
+    for cells in grid.cells.values():
+        assert list(cells) == filters.COLUMNS
+        assert all(len(cell.samples) == 2 and min(cell.samples) > 10 for cell in cells.values())
 
 
 @pytest.mark.slow
