@@ -52,6 +52,15 @@ def udp(family=INET, host="127.0.0.1"):
     made = socket.socket(family, DGRAM)
     made.bind((host, 0))
     return made
+def waits(number):
+    # The main thread is in this call. A supervisor that answers a later one, this bind, has looked at it.
+    while not open(f"/proc/self/task/{os.getpid()}/syscall").read().startswith(f"{number} "):
+        pass
+    udp().close()
+def late(number, act):
+    thread = threading.Thread(target=lambda: (waits(number), act()))
+    thread.start()
+    return thread
 BAD = 0xDEAD000
 """
 
@@ -256,15 +265,17 @@ other.bind("full")
 one.connect("full")
 while isinstance(sendmsg(one, flags=socket.MSG_DONTWAIT), int):
     pass
-threading.Timer(0.1, lambda: other.recv(9)).start()
+reader = late(46, lambda: other.recv(9))
 print(sendmsg(one), sendmsg(one, flags=socket.MSG_DONTWAIT))
+reader.join()
 def many():
     vector = at(header() + bytes(8) + header() + bytes(8))
     return did(call(307, one.fileno(), vector, 2, 0)), struct.unpack_from("=I", ctypes.string_at(vector,
     128), 56)
-threading.Timer(0.1, lambda: (other.recv(9), time.sleep(0.2), other.recv(9))).start()
+reader = late(307, lambda: (other.recv(9), other.recv(9)))
 result, told = many()
 print(result in (1, 2), told)
+reader.join()
 """,
     "signals": """
 one, other = socket.socketpair(UNIX, STREAM)
@@ -273,28 +284,33 @@ while isinstance(sendmsg(one, None, [b"x" * 4096]), int):
     pass
 one.setblocking(True)
 heard = []
+def alarm():
+    late(46, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM))
 signal.signal(signal.SIGALRM, lambda *_: heard.append("alarm"))
 signal.siginterrupt(signal.SIGALRM, True)
-signal.setitimer(signal.ITIMER_REAL, 0.1)
+alarm()
 print(sendmsg(one), heard)
 signal.siginterrupt(signal.SIGALRM, False)
-signal.setitimer(signal.ITIMER_REAL, 0.1)
+alarm()
+told, tell = socket.socketpair()
+tell.setblocking(False)
+signal.set_wakeup_fd(tell.fileno())
 def drain():
-    time.sleep(0.4)
-    while len(other.recv(1 << 20)) > 3:
-        if not select.select([other], [], [], 0.2)[0]:
-            return
+    told.recv(1)  # the signal has come, so that the call is made again
+    while not other.recv(1 << 20).endswith(b"text"):
+        pass
 thread = threading.Thread(target=drain)
 thread.start()
 print(sendmsg(one))
 thread.join()
+signal.set_wakeup_fd(-1)
 print(heard)
 one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 9, 0))
 one.setblocking(False)
 while isinstance(sendmsg(one, None, [b"x" * 4096]), int):
     pass
 one.setblocking(True)
-signal.setitimer(signal.ITIMER_REAL, 0.1)
+alarm()
 print(sendmsg(one), heard)
 """,
     "flags": """

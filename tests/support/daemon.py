@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sydd.client import Client, NotRunningError
+from tests.support.created import Created
 
 STARTED = """
 import fcntl, os, sys
@@ -157,7 +158,7 @@ class Daemon:
                         names.append(name)
             environment["LISTEN_FDNAMES"] = ":".join(names)
             command = [sys.executable, "-c", STARTED, ",".join(map(str, passed)), *self._arguments]
-        with open(self.log, "ab") as log:
+        with open(self.log, "ab") as log, Created(self._directory) as created:
             self.process = subprocess.Popen(
                 command,
                 env=environment,
@@ -168,20 +169,26 @@ class Daemon:
                 cwd="/",
                 **self._identity,
             )
-        for fd in held:
-            os.close(fd)
-        end = time.monotonic() + 30
+            for fd in held:
+                os.close(fd)
+            if self._listening is None and not created.wait(os.path.basename(self.socket), self.pid, 30):
+                raise AssertionError(f"the daemon does not start: {self.text()}")
+        self._greet()
+        if self._listening is None and os.geteuid() == 0:
+            os.chmod(self.socket, 0o666)
+
+    def _greet(self) -> None:
+        """Have it answer. Its socket is there; it may listen on it only a moment later."""
+        assert self.process is not None
         while True:
             try:
                 with Client(self.socket) as client:
                     client.info()
-                break
             except NotRunningError:
-                if self.process.poll() is not None or time.monotonic() > end:
+                if self.process.poll() is not None:
                     raise AssertionError(f"the daemon does not start: {self.text()}") from None
-                time.sleep(0.02)
-        if self._listening is None and os.geteuid() == 0:
-            os.chmod(self.socket, 0o666)
+            else:
+                return
 
     def kill(self) -> None:
         """SIGKILL, and wait."""
