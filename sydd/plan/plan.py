@@ -93,6 +93,14 @@ class Plan:
     sockets: SocketPlan | None = None
     network: NetworkPlan = field(default=NetworkPlan())
 
+    @property
+    def takes_datagrams(self) -> bool:
+        """Whether a socket that sends to another address with each message is held, should there be one.
+
+        Where the filter lets none be made, messages are not looked at.
+        """
+        return self.enforcement(Access.SEND) is not Enforcement.FILTER
+
     def coverage(self) -> Coverage:
         """What the kernel enforces by itself."""
         if self.landlock is not None:

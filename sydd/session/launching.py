@@ -25,7 +25,8 @@ from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import GO, Launch, become, candidates
 from sydd.session.executables import executed_files
-from sydd.session.privatenet import PrivateNetworkError, refuse_sockets, set_up
+from sydd.session.inherited import InheritedSocketError, refuse_sockets
+from sydd.session.privatenet import PrivateNetworkError, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,6 +92,7 @@ class LaunchSpec:
         capabilities: those that may be kept, bit N for capability N; -1 for all.
         private_network: whether the command gets a network namespace.
         user_namespace: whether that takes a user namespace.
+        datagrams: whether it may inherit sockets that send to another address with each message.
     """
 
     program: bytes
@@ -105,6 +107,7 @@ class LaunchSpec:
     capabilities: int
     private_network: bool
     user_namespace: bool
+    datagrams: bool
 
     @classmethod
     def of(cls, prepared: Prepared, *, grouped: bool = False) -> LaunchSpec:
@@ -137,6 +140,7 @@ class LaunchSpec:
             capabilities=kept_capabilities(prepared),
             private_network=plan.network.private,
             user_namespace=plan.network.user_namespace,
+            datagrams=plan.takes_datagrams,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -246,8 +250,7 @@ def start(
     ruleset = -1
     try:
         launch = _launch(spec, argv, mask, ignored)
-        if spec.private_network:
-            refuse_sockets((0, 1, 2, *launch.keep))
+        refuse_sockets((0, 1, 2, *launch.keep), private=spec.private_network, datagrams=spec.datagrams)
         if spec.ruleset is not None:
             ruleset = build_ruleset(spec.ruleset, _launch_files(spec.ruleset, launch))
         launch.ruleset = ruleset
@@ -261,7 +264,7 @@ def start(
             if own_session:
                 os.setsid()
             become(launch)
-    except (OSError, PrivateNetworkError) as error:
+    except (OSError, InheritedSocketError) as error:
         raise LaunchError(f"cannot set up the sandbox: {error}") from error
     finally:
         if ruleset >= 0:

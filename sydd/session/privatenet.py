@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from typing import TYPE_CHECKING
 
 from sydd.kernel import namespaces, pidfd
@@ -20,8 +19,6 @@ from sydd.kernel.namespace_probe import why_not
 from sydd.launcher import GO, NAMESPACE, REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sydd.plan.plan import Plan
 
 _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
@@ -29,50 +26,9 @@ _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
 LOOPBACK = 1
 """Index of `lo`, the first interface of every network namespace."""
 
-CONNECTED_FOR_GOOD = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
-"""Types of unix sockets of which no connection can be dissolved and made anew."""
-
 
 class PrivateNetworkError(Exception):
     """The command cannot have a network of its own; the message says why."""
-
-
-def refuse_sockets(descriptors: Iterable[int]) -> None:
-    """Let no socket be inherited by which the network outside could be reached.
-
-    A socket stays in the network namespace that it was made in, and can be connected anew. Unix sockets that
-    are connected, or listen, for good are the caller's gift.
-
-    Args:
-        descriptors: those that the command inherits; some may be closed.
-
-    Raises:
-        PrivateNetworkError: one is such a socket.
-    """
-    for number in descriptors:
-        try:
-            is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
-        except OSError:
-            continue
-        if is_socket and not _harmless(number):
-            msg = (
-                f"descriptor {number} is a socket of the network outside, by which a command with a network "
-                f"of its own would reach it; redirect it (as in '<&-', '| cat')"
-            )
-            raise PrivateNetworkError(msg)
-
-
-def _harmless(number: int) -> bool:
-    with socket.socket(fileno=os.dup(number)) as own:
-        if own.family != socket.AF_UNIX or own.type not in CONNECTED_FOR_GOOD:
-            return False
-        if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return True
-        try:
-            own.getpeername()
-        except OSError:
-            return False
-        return True
 
 
 def set_up(channel: socket.socket, pid: int, *, user_namespace: bool) -> None:
