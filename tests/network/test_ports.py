@@ -53,12 +53,16 @@ user = socket.socket(unix, socket.SOCK_SEQPACKET)
 user.connect("named")
 taken = named.accept()[0]
 pair = socket.socketpair()
+closed, done = os.pipe()
 pid = os.fork()
 if not pid:
     for each in (tcp, accepted, tcp6, udp, abstract, named, user, taken, *pair):
         each.close()
+    os.close(done)
     sys.stdin.read()
     os._exit(0)
+os.close(done)
+os.read(closed, 1)
 told = client.fileno()
 client.close()
 print(json.dumps({"command": os.getpid(), "child": pid, "tcp": tcp.getsockname()[1],
