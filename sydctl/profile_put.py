@@ -114,6 +114,8 @@ def _edit(client: Client, name: str) -> None:
     """Fetch, edit, put; as often as the daemon finds something wrong and the person wants to go on."""
     from sydd.client import BadProfile, NoSuchProfile
 
+    if not client.info()["administrator"]:
+        raise Failure("not permitted: profiles of the system are root's", EXIT_REFUSED)
     try:
         text = client.get_profile(name)["text"]
     except NoSuchProfile:

@@ -28,6 +28,7 @@ import signal
 import socket
 
 from sydd.kernel import capabilities, landlock_calls, prctl, seccomp
+from sydd.kernel.reason import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def become(launch: Launch) -> NoReturn:
         if error.errno == errno.EBUSY:
             _fail(EXIT_FAILED, "this process is supervised already, and the kernel allows one supervisor")
         place = f": {os.fsdecode(error.filename)}" if error.filename else ""
-        _fail(EXIT_FAILED, f"cannot set up the sandbox: {error.strerror}{place}")
+        _fail(EXIT_FAILED, f"cannot set up the sandbox: {reason(error)}{place}")
     except BaseException as error:  # noqa: BLE001  # a forked child must never return into its parent's code
         _fail(EXIT_FAILED, f"cannot set up the sandbox: {error!r}")
     _execute(files, launch)
@@ -253,8 +254,8 @@ def _execute(files: Sequence[str], launch: Launch) -> NoReturn:
         try:
             os.execve(path, launch.argv, launch.environment)  # noqa: S606  # the command is the point
         except FileNotFoundError as error:
-            reason = error.strerror if not os.path.exists(path) else "its interpreter is missing"
-            message = f"cannot execute {path!r}: {reason}"
+            why = error.strerror if not os.path.exists(path) else "its interpreter is missing"
+            message = f"cannot execute {path!r}: {why}"
         except OSError as error:
             if error.errno == errno.ENOEXEC:
                 # execvp(3) has the shell read what is executable and has no format that the kernel knows.

@@ -10,6 +10,7 @@ docs/python-client.md tells the rest.
 from sydd.client.client import Client
 from sydd.client.connection import (
     CallError,
+    CrowdedError,
     DisconnectedError,
     NotRunningError,
     TooSlowError,
@@ -42,6 +43,7 @@ __all__ = [
     "CallError",
     "Client",
     "ControlError",
+    "CrowdedError",
     "DisconnectedError",
     "Failed",
     "LimitReached",

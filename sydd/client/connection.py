@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -62,6 +63,13 @@ class TooSlowError(UnavailableError):
 
     def __str__(self) -> str:
         return f"sydd did not answer within {self.seconds:g} s"
+
+
+class CrowdedError(UnavailableError):
+    """The descriptors that go with a call cannot be sent; nothing was performed."""
+
+    def __str__(self) -> str:
+        return "too many descriptors of this user are on their way through sockets (ETOOMANYREFS)"
 
 
 class CallError(Exception):
@@ -156,6 +164,7 @@ class Connection:
         Raises:
             DisconnectedError: the daemon is gone; nothing was performed.
             TooSlowError: it does not read.
+            CrowdedError: the descriptors cannot go along.
         """
         call: dict[str, Any] = {
             "method": method if "." in method else f"org.sydd.{method}",
@@ -177,7 +186,9 @@ class Connection:
                 view = view[sent:]
         except TimeoutError:
             raise TooSlowError(self._timeout or 0.0) from None
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                raise CrowdedError from None
             raise DisconnectedError from None
 
     def receive(self) -> tuple[dict[str, Any], list[int], bool]:

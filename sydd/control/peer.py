@@ -8,14 +8,13 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from sydd.kernel.peergroups import peer_groups
 from sydd.kernel.pidfd import pidfd_open
 
 SO_PEERPIDFD = 77
 """Linux 6.5; <asm-generic/socket.h>."""
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred
-_GROUPS = 65536
-"""NGROUPS_MAX."""
 _MISSING = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 
 
@@ -57,17 +56,11 @@ def peer_of(connection: socket.socket, number: int = 0) -> Peer:
     Raises:
         OSError: the socket is no unix socket; EMFILE.
 
-    Source: unix(7), SO_PEERCRED; SO_PEERGROUPS (Linux 4.13), SO_PEERPIDFD (Linux 6.5).
+    Source: unix(7), SO_PEERCRED; SO_PEERPIDFD (Linux 6.5).
     """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
-    return Peer(pid, uid, gid, _groups(connection), _pidfd(connection, pid), number)
-
-
-def _groups(connection: socket.socket) -> tuple[int, ...]:
-    so_peergroups = 59
-    raw = connection.getsockopt(socket.SOL_SOCKET, so_peergroups, 1024)
-    return struct.unpack(f"{len(raw) // 4}I", raw)
+    return Peer(pid, uid, gid, peer_groups(connection.fileno()), _pidfd(connection, pid), number)
 
 
 def _pidfd(connection: socket.socket, pid: int) -> int:

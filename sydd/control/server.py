@@ -8,6 +8,7 @@ never made one that was right, then those that have been idle for the longest ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -20,15 +21,15 @@ from asyncvarlink.serviceinterface import VarlinkServiceInterface
 
 import sydd
 from sydd.control.backend import Backend
-from sydd.control.call import HungUpError, answer
+from sydd.control.call import HungUpError, answer, error_reply
 from sydd.control.connection import Connection, Frame
-from sydd.control.frame import parse
+from sydd.control.frame import encode, parse
 from sydd.control.interface import Sydd
 from sydd.control.limits import Limits
 from sydd.control.peer import peer_of
 from sydd.control.readiness import Readiness
 from sydd.kernel import prompt
-from sydd.wire.errors import BadFrame, LimitReached
+from sydd.wire.errors import BadFrame, Failed, LimitReached
 
 BACKLOG = 4096
 """For listen(2): what waits there is not refused."""
@@ -155,6 +156,9 @@ class ControlServer:
             peer = peer_of(sock, next(self._numbers))
         except OSError as error:
             _log.warning("cannot tell who connects: %s", error.strerror)
+            with contextlib.suppress(OSError):
+                sock.setblocking(False)
+                sock.send(encode(error_reply(Failed(f"cannot tell who connects: {error.strerror}")).tojson()))
             with prompt.closing():
                 sock.close()
             return

@@ -67,6 +67,16 @@ class Access:
         if self.inside(peer)[0]:
             raise PermissionDenied(f"a process inside a session cannot {what}")
 
+    def administers(self, peer: Peer) -> bool:
+        """Whether a peer may change profiles."""
+        if peer.uid:
+            return False
+        try:
+            self.refuse_all_but_root(peer)
+        except PermissionDenied:
+            return False
+        return True
+
     def refuse_all_but_root(self, peer: Peer) -> None:
         """Refuse who may not change profiles.
 

@@ -23,6 +23,8 @@ KINDS: Final = {
 }
 LOUD: Final = frozenset({"limit", "restarted", "trouble"})
 QUIET: Final = frozenset({"created", "repeated", "question"})
+NUMBERS: Final = frozenset({"pid", "status"})
+"""Of what the notices of the interface have as text."""
 
 
 async def write(hub: Hub) -> None:
@@ -50,7 +52,8 @@ def _log(record: Record) -> None:
         log.violation(data["event"], uid=record.owner)
         return
     logger = log.get_logger(session=record.session, uid=record.owner)
-    keys = {name: value for name, value in data.get("detail", {}).items() if value != ""}
+    detail = data.get("detail", {})
+    keys = {name: int(value) if name in NUMBERS else value for name, value in detail.items() if value != ""}
     if data.get("count"):
         keys["count"] = data["count"]
     failed = record.kind in LOUD or bool(keys.get("failure"))

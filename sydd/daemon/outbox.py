@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,9 @@ class Outbox:
 
         Returns:
             Whether something is left, for which main has no room.
+
+        Raises:
+            OSError: ETOOMANYREFS: its owner has too many descriptors under way.
         """
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.wake)
@@ -74,7 +78,9 @@ class Outbox:
                 self._channel.send(message, descriptors)
             except BlockingIOError:
                 return True
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:
+                    raise
                 self._gone = True  # main has gone; nobody will ever read
             except ValueError:
                 self._lost += 1

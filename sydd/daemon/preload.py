@@ -54,9 +54,10 @@ def everything() -> None:
 
 
 def rest() -> None:
-    """Import what is hardly ever needed, once there is time for it."""
-    for name in MISTAKES:
-        importlib.import_module(name)
+    """Import what is hardly ever needed, once there is time for it; without memory for it, do without."""
+    with contextlib.suppress(ImportError, MemoryError):
+        for name in MISTAKES:
+            importlib.import_module(name)
     gc.freeze()
 
 

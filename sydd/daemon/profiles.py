@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from sydd.daemon.errand import ErrandError, run_errand
 from sydd.daemon.spec import Identity
+from sydd.policy.words import did_you_mean
 from sydd.profiles.store import SHIPPED, SUFFIX, SYSTEM
 from sydd.wire.errors import BadArgument, Failed, NoSuchProfile
 from sydd.wire.values import Finding, ProfileEntry, ProfileText
@@ -59,7 +60,7 @@ class Profiles:
             Failed: it cannot be read.
         """
         if not NAME.fullmatch(name):
-            raise NoSuchProfile(name)
+            raise self._missing(name)
         for origin, directory in self._places:
             path = directory / (name + SUFFIX)
             try:
@@ -69,7 +70,10 @@ class Profiles:
             except OSError as error:
                 raise Failed(f"{path}: {error.strerror}") from None
             return {"name": name, "origin": origin, "path": str(path), "text": text}
-        raise NoSuchProfile(name)
+        raise self._missing(name)
+
+    def _missing(self, name: str) -> NoSuchProfile:
+        return NoSuchProfile(name, did_you_mean(name, [entry["name"] for entry in self.entries()]))
 
     async def findings(self, text: str, name: str, identity: Identity) -> list[Finding]:
         """What is wrong with a text, or hardly meant.
@@ -137,11 +141,11 @@ class Profiles:
         """
         path = self._places[0][1] / (name + SUFFIX)
         if not NAME.fullmatch(name):
-            raise NoSuchProfile(name)
+            raise self._missing(name)
         try:
             path.unlink()
         except FileNotFoundError:
-            raise NoSuchProfile(name) from None
+            raise self._missing(name) from None
         except OSError as error:
             raise Failed(f"{path}: {error.strerror}") from None
 

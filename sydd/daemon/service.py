@@ -89,7 +89,7 @@ class Service(Changes):
 
     # About the daemon
 
-    async def info(self, peer: Peer) -> Info:  # noqa: ARG002  # everybody may know
+    async def info(self, peer: Peer) -> Info:
         """Who answers."""
         return {
             "version": sydd.__version__,
@@ -99,6 +99,7 @@ class Service(Changes):
             "started": self._started,
             "kernel": os.uname().release,
             "limits": self._limits,
+            "administrator": self.administers(peer),
         }
 
     async def health(self, peer: Peer) -> Health:  # noqa: ARG002
@@ -195,7 +196,7 @@ class Service(Changes):
         except SessionFailedError as error:
             if error.kind == "policy":
                 if error.message.startswith(f"no profile '{request.profile}'"):
-                    raise NoSuchProfile(request.profile) from None
+                    raise NoSuchProfile(request.profile, error.place[3]) from None
                 raise BadProfile(error.message, *error.place) from None
             raise Failed(error.message) from None
 

@@ -55,10 +55,13 @@ class NoSuchSession(ControlError):
 
 
 class NoSuchProfile(ControlError):
-    """There is no such profile."""
+    """There is no such profile. The hint says which one may be meant."""
 
     name: str
-    TEXT = "no profile '{name}'"
+    hint: str
+
+    def __str__(self) -> str:
+        return f"no profile '{self.name}'{f' ({self.hint})' if self.hint else ''}"
 
 
 class NoSuchQuestion(ControlError):

@@ -27,6 +27,7 @@ class Info(TypedDict):
         started: seconds since the epoch.
         kernel: release of the kernel.
         limits: what is bounded, by name, and at how much.
+        administrator: whether this caller may change the profiles of the system.
     """
 
     version: str
@@ -36,6 +37,7 @@ class Info(TypedDict):
     started: float
     kernel: str
     limits: dict[str, int]
+    administrator: bool
 
 
 class Health(TypedDict):

@@ -6,10 +6,12 @@ import array
 import json
 import os
 import socket
+import subprocess
 
 import pytest
 
 from sydd.control.limits import Limits
+from sydd.kernel.peergroups import NGROUPS_MAX
 from tests.control.raw import Raw
 from tests.support.fakedaemon import FakeDaemon
 from tests.support.unprivileged import Unprivileged
@@ -167,6 +169,19 @@ def test_another_user_is_told_apart(daemon: FakeDaemon, unprivileged: Unprivileg
     result = unprivileged.run(["/usr/bin/python3", "-c", script, daemon.path])
     assert result.returncode == 0, result.stderr
     assert (daemon.backend.peers[0].uid, daemon.backend.peers[0].groups) == (unprivileged.uid, ())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("count", [257, NGROUPS_MAX])
+def test_a_user_of_many_groups(daemon: FakeDaemon, count: int) -> None:
+    """As many as the kernel lets a process have."""
+    script = (
+        "import os, socket, sys; os.setgroups(range(1000, 1000 + int(sys.argv[2]))); os.setuid(65534);"
+        " s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        ' s.send(b\'{"method":"org.sydd.Info"}\\0\'); s.recv(1)'
+    )
+    subprocess.run(["/usr/bin/python3", "-c", script, daemon.path, str(count)], check=True, timeout=50)
+    assert daemon.backend.peers[0].groups == tuple(range(1000, 1000 + count))
 
 
 def test_descriptors_come_and_go(daemon: FakeDaemon) -> None:

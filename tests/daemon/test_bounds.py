@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 import pytest
@@ -105,6 +106,42 @@ def test_a_machine_that_has_nothing_left(person: Person, limit: str, value: int,
         set_limit(1000)
         assert person.launch(["--daemon", "build", "--", "true"], daemon.socket).returncode == 0
         assert "Traceback" not in daemon.text()
+
+
+IN_FLIGHT = """
+import os, resource, socket, sys
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+file, pairs, count = os.open("/dev/null", os.O_RDONLY), [], 0
+while count < int(sys.argv[1]):
+    pairs.append(socket.socketpair())
+    for _ in range(5):
+        socket.send_fds(pairs[-1][0], [b"x"], [file] * 250)
+        count += 250
+print("on", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["launch", "--daemon"], ["launch", "--embedded"], ["run"]])
+def test_descriptors_under_way_are_counted_by_user(daemon: Daemon, person: Person, words: list[str]) -> None:
+    """With more of them than RLIMIT_NOFILE a user begins no sessions, and is told why; others do."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    here = ["prlimit", "--nofile=256:", sys.executable, "-m", "sydctl", *words, "build", "--", "true"]
+    with person.start([sys.executable, "-c", IN_FLIGHT, "500"], daemon.socket) as flood:
+        assert flood.stdout is not None
+        assert flood.stdin is not None
+        assert most > 1000
+        assert flood.stdout.readline() == "on\n"
+        process = person.start(here, daemon.socket)
+        _, err = process.communicate(timeout=50)
+        flood.stdin.close()
+    assert process.returncode == 125
+    assert "too many descriptors of this user are on their way through sockets (ETOOMANYREFS)" in err
+    process = person.start(here, daemon.socket)
+    assert process.communicate(timeout=50)[1] == ""
+    assert process.returncode == 0
 
 
 def test_a_log_that_cannot_be_written_holds_up_nothing(person: Person) -> None:

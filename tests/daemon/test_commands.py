@@ -221,6 +221,15 @@ def test_profiles_of_the_system_are_roots(shell: Shell) -> None:
         pytest.fail("a person is never root")
     assert "not permitted" in shell("profile", "put", f"{shell.person.home}/p.toml", status=1)
     assert "not permitted" in shell("profile", "remove", "build", status=1)
+    refused = "sydctl: not permitted: profiles of the system are root's\n"
+    assert shell("profile", "edit", "build", status=1) == refused  # before there is an editor
+
+
+def test_a_profile_that_there_is_not(shell: Shell) -> None:
+    """It is told which one may be meant."""
+    said = "sydctl: no profile 'biuld' (did you mean 'build'?)\n"
+    assert shell("run", "biuld", "--", "true", status=125) == said
+    assert shell("launch", "--daemon", "biuld", "--", "true", status=125) == said
 
 
 def test_the_example_builds_and_explains(daemon: Daemon, person: Person) -> None:

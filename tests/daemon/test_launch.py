@@ -22,6 +22,10 @@ def test_it_runs_and_ends_as_embedded(daemon: Daemon, person: Person) -> None:
     assert (through.returncode, through.stdout) == (without.returncode, without.stdout) == (3, "out\n")
     assert re.sub(r"\[\d+\]", "[N]", through.stderr) == re.sub(r"\[\d+\]", "[N]", without.stderr)
     assert "2 accesses denied under profile build" in through.stderr
+    records = [json.loads(line) for line in daemon.text().splitlines()]
+    told = {record["kind"]: record for record in records if "kind" in record}
+    assert isinstance(told["started"]["pid"], int)  # numbers are numbers in the log
+    assert told["ended"]["status"] == 3
     assert not [name for name in os.listdir(person.home) if name.startswith("sydd-")]
 
 

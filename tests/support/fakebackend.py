@@ -146,6 +146,7 @@ class FakeBackend:
             "started": 1764172800.0,
             "kernel": os.uname().release,
             "limits": Limits().as_json(),
+            "administrator": True,
         }
 
     async def health(self, peer: Peer) -> Health:
@@ -168,7 +169,7 @@ class FakeBackend:
 
     async def get_profile(self, peer: Peer, name: str) -> ProfileText:
         if name != "build":
-            raise NoSuchProfile(name)
+            raise NoSuchProfile(name, "")
         return {"name": name, "origin": "shipped", "path": "/x/build.toml", "text": "rules = []\n"}
 
     async def validate_profile(self, peer: Peer, text: str, name: str) -> list[Finding]:
@@ -187,7 +188,7 @@ class FakeBackend:
 
     async def remove_profile(self, peer: Peer, name: str) -> None:
         if name != "mine":
-            raise NoSuchProfile(name)
+            raise NoSuchProfile(name, "")
 
     async def create_session(self, peer: Peer, request: SessionRequest) -> Created:
         self.requests.append(request)
