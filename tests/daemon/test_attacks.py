@@ -10,12 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from sydd.client import Failed
 from sydd.daemon import errand
+from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots, UnknownProcessError, session_of, stays
+from sydd.daemon.profiles import Profiles
+from sydd.daemon.registry import Registry
+from sydd.daemon.service import Service
 from sydd.kernel.pidfd import pidfd_open, pidfd_send_signal
 from sydd.session.tree import descendants
 from sydd.supervisor import slot
@@ -187,6 +193,16 @@ def test_a_command_that_is_too_long_leaves_no_session(daemon: Daemon) -> None:
         with pytest.raises(Failed, match="at most"):
             client.run("permissive", ["true", "x" * 200_000])
         assert client.list_sessions() == []
+
+
+def test_no_name_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where chance would have it: who has a name sees what happened under it."""
+    names = iter(["first", "second", "third"])
+    monkeypatch.setattr("secrets.token_hex", lambda _bytes: next(names))
+    remembered = {"first": object(), "second": object()}
+    registry = cast("Registry", SimpleNamespace(find=remembered.get))
+    service = Service(registry, cast("Hub", None), cast("Profiles", None), socket="", limits={})
+    assert service._new_name() == "third"
 
 
 def test_an_errand_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

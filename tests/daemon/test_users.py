@@ -102,7 +102,7 @@ def test_two_users_build_at_once(daemon: Daemon, person: Person, other: Person) 
 
 
 def test_inside_a_session_there_is_that_one_alone(daemon: Daemon, person: Person) -> None:
-    """A process of a session asks about it by name or as `self`, and cannot begin, kill or decide."""
+    """Its processes ask about it by name or as `self`; they begin and end none, and have nothing looked at."""
     profile = f"{person.home}/talk.toml"
     with open(profile, "w", encoding="utf-8") as file:
         file.write(f'extends = "build"\nrules = ["allow connect unix:{daemon.socket}"]\n')
@@ -113,6 +113,8 @@ def test_inside_a_session_there_is_that_one_alone(daemon: Daemon, person: Person
             ("list_rules", [another]),
             ("kill_session", ["self"]),
             ("create_session", ["build", ["true"]]),
+            ("validate_profile", ["rules = []"]),
+            ("put_profile", ["mine", "rules = []"]),
             ("set_mode", ["self", "audit"]),
             ("lock", ["self", "on"]),
             ("lock", ["self", "off"]),
@@ -129,9 +131,7 @@ def test_inside_a_session_there_is_that_one_alone(daemon: Daemon, person: Person
     assert own["lock"] == "off"
     assert foreign == "NoSuchSession"
     assert refused == [
-        "PermissionDenied",
-        "PermissionDenied",
-        "PermissionDenied",
+        *["PermissionDenied"] * 5,
         "on",
         "Locked",
         "Locked",

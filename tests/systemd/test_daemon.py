@@ -222,6 +222,28 @@ def test_where_a_filter_refuses_landlock(built: Machine) -> None:
     assert "deny create /etc/forbidden" in result.stderr
 
 
+TELL = """\
+import socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    channel.connect("/run/systemd/notify")
+    channel.send(b"FDSTOREREMOVE=1\\nFDNAME=tape.0")
+    channel.send(b"STOPPING=1")
+"""
+
+
+def test_the_managers_store_is_mains_alone(built: Machine) -> None:
+    """What a user, or a command that the daemon has started, tells systemd in its name does not count."""
+    built.run("systemctl", "restart", "sydd.service")
+    before = built.property("sydd.service", "NFileDescriptorStore")
+    assert int(before) > 0
+    built.run("/usr/bin/python3", "-c", TELL, user="bob")
+    inside = ["sydctl", "run", "-q", "permissive", "--", "/usr/bin/python3", "-c", TELL]
+    built.run(*inside, user="alice")
+    assert built.property("sydd.service", "NFileDescriptorStore") == before
+    assert built.property("sydd.service", "ActiveState") == "active"
+    assert built.property("sydd.service", "NotifyAccess") == "main"
+
+
 def test_a_command_has_the_usual_limits(built: Machine) -> None:
     """What the daemon starts by itself is not given what the daemon needs for itself."""
     assert (
