@@ -1,4 +1,4 @@
-"""The daemon's own settings, /etc/sydd/sydd.toml: read once at the start; an error names its place.
+"""The daemon's own settings, /etc/sydd/sydd.toml: read at the start and at a reload; errors have a place.
 
 Example:
     keep_sessions = "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass, field
@@ -145,3 +146,45 @@ class Figures:
         self.metrics.forget(name)
         if counted is not None and counted.slot >= 0:
             os.close(counted.slot)
+
+
+class Scraped:
+    """Where the figures are served: nowhere, or at an address that may change.
+
+    Args:
+        figures: of the daemon.
+    """
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self._address = ""
+        self._task: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def at(self, address: str) -> None:
+        """Serve them there from now on.
+
+        Args:
+            address: see `metrics.Server`; empty for nowhere.
+        """
+        if address == self._address:
+            return
+        self._address = address
+        before, self._task = self._task, None
+        if before is not None:
+            before.cancel()
+            self._ending.add(before)
+            before.add_done_callback(self._ending.discard)
+        if address:
+            self._task = asyncio.get_running_loop().create_task(self._serve(before, address))
+
+    async def _serve(self, before: asyncio.Task[None] | None, address: str) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        await self._figures.serve(address)
+
+    async def close(self) -> None:
+        """Serve them no more."""
+        self.at("")
+        if self._ending:
+            await asyncio.wait(self._ending)

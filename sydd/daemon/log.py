@@ -131,10 +131,11 @@ class _Bridge(logging.Handler):
 
 
 _sink: Sink = StreamSink(2)
+_lost_before = 0
 
 
 def configure(level: str = "info", form: Form = "auto", *, fd: int = 2) -> Sink:
-    """Decide where the log goes and what of it; called once, when the daemon starts.
+    """Decide where the log goes and what of it, when the daemon starts and when its settings change.
 
     Args:
         level: one of LEVELS; what is below is not even formatted.
@@ -147,7 +148,7 @@ def configure(level: str = "info", form: Form = "auto", *, fd: int = 2) -> Sink:
     Raises:
         ValueError: there is no such level or form.
     """
-    global _sink  # structlog's own configuration is one of the process, too
+    global _sink, _lost_before  # noqa: PLW0603  # structlog's own configuration is one of the process, too
     if level not in LEVELS:
         raise ValueError(f"unknown level '{level}': levels are {', '.join(LEVELS)}")
     if form == "auto":
@@ -166,6 +167,8 @@ def configure(level: str = "info", form: Form = "auto", *, fd: int = 2) -> Sink:
             processors += [_escaped, structlog.dev.ConsoleRenderer(colors=os.isatty(fd))]
     else:
         raise ValueError(f"unknown form of log '{form}': auto, journal, json or console")
+    _lost_before += _sink.lost
+    _sink.close()
     _sink, writer = sink, _Writer(sink.write)
     # What libraries have to say, asyncio's mistakes among it, is a record like others.
     logging.root.handlers = [_Bridge()]
@@ -190,7 +193,7 @@ def get_logger(**bound: Any) -> structlog.typing.FilteringBoundLogger:
 
 def lost() -> int:
     """How many records could not be written, ever."""
-    return _sink.lost
+    return _lost_before + _sink.lost
 
 
 def violation(event: Mapping[str, Any], **more: Any) -> None:

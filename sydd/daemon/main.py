@@ -7,22 +7,22 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sydd
 from sydd.control.limits import Limits
 from sydd.control.server import ControlServer
-from sydd.daemon import chronicle, config, log, nofile, preload, sockets, store, systemd
+from sydd.daemon import chronicle, log, nofile, preload, sockets, store, systemd
 from sydd.daemon.arguments import build_parser
 from sydd.daemon.cgroups import Cgroups, NoCgroupsError
-from sydd.daemon.config import Config
-from sydd.daemon.figures import Figures
+from sydd.daemon.figures import Figures, Scraped
 from sydd.daemon.hub import Hub
 from sydd.daemon.messages import Message
 from sydd.daemon.profiles import Profiles
 from sydd.daemon.quota import Quota
 from sydd.daemon.registry import Registry, collect_children
 from sydd.daemon.service import Service
+from sydd.daemon.settings import Settings
 from sydd.daemon.sockets import SocketError
 from sydd.daemon.store import Restored, Store
 from sydd.daemon.systemd import Manager
@@ -50,27 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = build_parser().parse_args(argv)
-    own = arguments.user or os.geteuid() != 0
+    settings = Settings(arguments)
     try:
-        settings = config.load(
-            arguments.config or (sockets.user_config() if own else config.SYSTEM),
-            required=bool(arguments.config),
-        )
+        settings.read()
     except PolicyError as error:
         sys.stderr.write(f"sydd: {error}\n")
         return EXIT_USAGE
-    log.configure(arguments.log_level or settings.log.level, settings.log.format)  # type: ignore[arg-type]
-    keep = arguments.keep_sessions or settings.keep_sessions
     try:
         manager = Manager.from_environment()
         restored = store.sort_out(systemd.listen_fds())
-        listening = sockets.listening(restored.sockets, arguments.socket or sockets.default_path(own=own))
+        path = arguments.socket or sockets.default_path(own=settings.own)
+        listening = sockets.listening(restored.sockets, path)
     except (SocketError, ValueError, OSError) as error:
         sys.stderr.write(f"sydd: {error}\n")
         return EXIT_FAILED
     _prepare_process()
     try:
-        return asyncio.run(_Daemon(settings, manager, restored, listening, keep).run())
+        return asyncio.run(_Daemon(settings, manager, restored, listening).run())
     finally:
         for item in listening:
             item.close()
@@ -104,17 +100,15 @@ class _Daemon:
 
     def __init__(
         self,
-        settings: Config,
+        settings: Settings,
         manager: Manager,
         restored: Restored,
         listening: list[sockets.Listening],
-        keep: str,
     ) -> None:
         self._settings = settings
         self._manager = manager
         self._restored = restored
         self._listening = listening
-        self._keep = keep
 
     async def run(self) -> int:
         """Serve until a signal says to stop."""
@@ -126,27 +120,38 @@ class _Daemon:
         kept = Store(self._manager)
         tape = Tape(self._restored.tape)
         hub = Hub(tape)
-        registry = Registry(hub, kept, Quota(self._settings.limits), _cgroups())
+        registry = Registry(hub, kept, Quota(self._settings.now.limits), _cgroups())
         tasks = [loop.create_task(chronicle.write(hub)), loop.create_task(self._watchdog())]
         try:
             if self._restored.tape is None:
                 kept.put_tape(tape.files)
-            server = await self._serve(hub, registry)
-            if self._settings.metrics.address:
-                figures = Figures(hub, registry, lambda: server.connections)
-                tasks.append(loop.create_task(figures.serve(self._settings.metrics.address)))
+            service = self._service(hub, registry)
+            server = ControlServer(service, os.geteuid(), self._limits())
+            service.connections = lambda: server.connections
+            scraped = Scraped(Figures(hub, registry, service.connections))
+            self._begin(registry, server)
+            scraped.at(self._settings.now.metrics.address)
+
+            def take_over() -> None:
+                registry.allow(self._settings.now.limits)
+                server.limits = self._limits()
+                service.limits = self._told_limits()
+                scraped.at(self._settings.now.metrics.address)
+
+            loop.add_signal_handler(signal.SIGHUP, self._reload, take_over)
             loop.call_later(QUIET, preload.rest)
             await stop.wait()
+            loop.remove_signal_handler(signal.SIGHUP)
             self._manager.stopping()
             registry.refuse("the daemon is about to stop")
-            keep = self._keep == "always" or (self._keep == "auto" and kept.present)
-            if not keep:
+            keep = self._settings.keep
+            if keep == "never" or (keep == "auto" and not kept.present):
                 await registry.end_all("the daemon was stopped")
             await hub.close(LAST_WORDS)
             await asyncio.sleep(0.05)  # for what is on its way through the sockets
             await server.close()
-            if keep:
-                registry.leave_all()
+            await scraped.close()
+            registry.leave_all()
         finally:
             for task in tasks:
                 task.cancel()
@@ -155,35 +160,48 @@ class _Daemon:
         log.get_logger().info("stopped", message_id=Message.DAEMON_STOPPED)
         return 0
 
-    async def _serve(self, hub: Hub, registry: Registry) -> ControlServer:
-        """Go on with the sessions of an earlier daemon, and answer on the socket."""
-        logger = log.get_logger()
-        problems = registry.restore(self._restored.sessions)
-        for problem in problems:
-            logger.error(problem, message_id=Message.SESSION_LOST)
-        most = self._settings.limits
-        limits = Limits(user_connections=most.connections, user_descriptors=most.descriptors)
-        service = Service(
-            registry,
-            hub,
-            Profiles(),
-            socket=self._listening[0].path,
-            limits={"user_sessions": most.sessions, **limits.as_json()},
-        )
-        server = ControlServer(service, os.geteuid(), limits)
-        service.connections = lambda: server.connections
+    def _limits(self) -> Limits:
+        most = self._settings.now.limits
+        return Limits(user_connections=most.connections, user_descriptors=most.descriptors)
+
+    def _told_limits(self) -> dict[str, int]:
+        return {"user_sessions": self._settings.now.limits.sessions, **self._limits().as_json()}
+
+    def _service(self, hub: Hub, registry: Registry) -> Service:
+        """Go on with the sessions of an earlier daemon; what answers."""
+        for problem in registry.restore(self._restored.sessions):
+            log.get_logger().error(problem, message_id=Message.SESSION_LOST)
+        path = self._listening[0].path
+        return Service(registry, hub, Profiles(), socket=path, limits=self._told_limits())
+
+    def _begin(self, registry: Registry, server: ControlServer) -> None:
+        """Answer on the sockets."""
         for item in self._listening:
             server.listen(item.socket)
         found = len(registry.living())
         self._manager.ready(f"{found} sessions")
-        logger.info(
+        log.get_logger().info(
             "listening",
             message_id=Message.DAEMON_STARTED,
             version=sydd.__version__,
             socket=self._listening[0].path,
             sessions=found,
         )
-        return server
+
+    def _reload(self, take_over: Callable[[], None]) -> None:
+        """Read the settings again; with a mistake in them, everything stays as it was."""
+        self._manager.reloading()
+        try:
+            self._settings.read()
+        except PolicyError as error:
+            log.get_logger().error(
+                f"the settings stay as they were: {error}", message_id=Message.SETTINGS_READ
+            )
+            self._manager.ready("the settings have a mistake, and stay as they were")
+            return
+        take_over()
+        log.get_logger().info("the settings were read again", message_id=Message.SETTINGS_READ)
+        self._manager.ready("the settings were read again")
 
     async def _watchdog(self) -> None:
         """Tell the service manager that the loop turns."""

@@ -131,9 +131,10 @@ class Server:
         if server is not None:
             server.close()
             await server.wait_closed()
-        if self._path:
+        path, self._path = self._path, ""
+        if path:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+                os.unlink(path)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -31,12 +31,20 @@ class Quota:
     """
 
     def __init__(self, limits: LimitsTable) -> None:
+        self._used: Counter[tuple[str, int]] = Counter()
+        self.allow(limits)
+
+    def allow(self, limits: LimitsTable) -> None:
+        """Have other limits from now on; who has more keeps it.
+
+        Args:
+            limits: the most.
+        """
         self._limits = {
             "sessions": limits.sessions,
             "connections": limits.connections,
             "descriptors": limits.descriptors,
         }
-        self._used: Counter[tuple[str, int]] = Counter()
 
     def take(self, what: str, uid: int, number: int = 1) -> None:
         """Count some more.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sydd.daemon.cgroups import Cgroups
+from sydd.daemon.config import LimitsTable
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import PLANNED
 from sydd.daemon.hub import Hub
@@ -52,6 +53,10 @@ class Registry:
         self._ended_since = 0
         self.restarts = 0
         self.refused: Counter[str] = Counter()
+
+    def allow(self, limits: LimitsTable) -> None:
+        """Have other limits for each user from now on."""
+        self._quota.allow(limits)
 
     def living(self) -> list[Session]:
         """Those that have not ended, oldest first."""

@@ -72,6 +72,10 @@ class Service(Changes):
         profiles: those of the system.
         socket: path of the control socket.
         limits: what is bounded, for `Info`.
+
+    Attributes:
+        limits: the same; it may be replaced.
+        connections: tells how many the socket has.
     """
 
     def __init__(
@@ -81,7 +85,7 @@ class Service(Changes):
         self._hub = hub
         self._profiles = profiles
         self._socket = socket
-        self._limits = limits
+        self.limits = limits
         self._uid = os.geteuid()
         self._started = time.time()
         self.problems: list[str] = []
@@ -98,7 +102,7 @@ class Service(Changes):
             "socket": self._socket,
             "started": self._started,
             "kernel": os.uname().release,
-            "limits": self._limits,
+            "limits": self.limits,
             "administrator": self.administers(peer),
         }
 

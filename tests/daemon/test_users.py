@@ -102,7 +102,7 @@ def test_two_users_build_at_once(daemon: Daemon, person: Person, other: Person) 
 
 
 def test_inside_a_session_there_is_that_one_alone(daemon: Daemon, person: Person) -> None:
-    """Its processes ask about it by name or as `self`; they begin and end none, and have nothing looked at."""
+    """Its processes ask about it by name or as `self`; they begin, end and decide nothing about others."""
     profile = f"{person.home}/talk.toml"
     with open(profile, "w", encoding="utf-8") as file:
         file.write(f'extends = "build"\nrules = ["allow connect unix:{daemon.socket}"]\n')

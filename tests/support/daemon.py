@@ -100,6 +100,7 @@ class Daemon:
 
     Attributes:
         environment: for the next start.
+        settings: file of its settings.
     """
 
     def __init__(
@@ -119,10 +120,10 @@ class Daemon:
         self.environment = dict(environment or {})
         self._identity = dict(identity or {})
         self._manager = manager
-        self._config = f"{directory}/sydd.toml"
-        with open(self._config, "w", encoding="utf-8") as file:
+        self.settings = f"{directory}/sydd.toml"
+        with open(self.settings, "w", encoding="utf-8") as file:
             file.write(settings)
-        self._arguments = ["--socket", self.socket, "--config", self._config, *arguments]
+        self._arguments = ["--socket", self.socket, "--config", self.settings, *arguments]
         self._listening: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
         if manager is not None:

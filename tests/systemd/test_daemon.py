@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from sydd.daemon.messages import Message
 from tests.systemd import project
-from tests.systemd.machine import Machine
+from tests.systemd.machine import ROOT, Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(600)]
 
@@ -293,6 +294,59 @@ def test_restart_in_the_middle(built: Machine) -> None:
             finish(process)
     for user in USERS:
         assert tree(built, user, "project") == tree(built, user, "native")
+
+
+def test_upgrade_in_the_middle(built: Machine) -> None:
+    """Another version is put in the place of the one that both builds have begun with."""
+    directory = "/opt/sydd-next"
+    copy = f"""
+        mkdir -p {directory} /etc/systemd/system/sydd.service.d && cp -r {ROOT}/sydd {directory}
+        sed -i 's/^__version__ = .*/__version__ = "99.0"/' {directory}/sydd/__init__.py
+        echo '[Service]\nEnvironment=PYTHONPATH={directory}' >/etc/systemd/system/sydd.service.d/next.conf
+        systemctl daemon-reload
+    """
+    with launched(built, USERS, BUILD.format("project")) as running:
+        for process in running:
+            begun(process)
+        before = {one["session"]: one["worker"] for one in sessions(built)}
+        built.run("sh", "-euc", copy)
+        built.run("systemctl", "restart", "sydd.service")
+        info = json.loads(built.out("sydctl", "status", "--json"))["info"]
+        assert info["version"] == "99.0"
+        assert {one["session"]: one["worker"] for one in sessions(built)} == before
+        for process in running:
+            finish(process)
+    for user in USERS:
+        assert tree(built, user, "project") == tree(built, user, "native")
+    built.run("rm", "-r", directory, "/etc/systemd/system/sydd.service.d/next.conf")
+    built.run("systemctl", "daemon-reload")
+    built.run("systemctl", "restart", "sydd.service")
+
+
+def test_reload(built: Machine) -> None:
+    """`systemctl reload`: other settings in the same process; wrong ones change nothing and are told."""
+    before = built.property("sydd.service", "MainPID")
+    built.run("tee", "/etc/sydd/sydd.toml", stdin="[limits]\nsessions = 7\n")
+    built.run("systemctl", "reload", "sydd.service")
+    _until_settings_are_told(built, 1)
+    built.run("tee", "/etc/sydd/sydd.toml", stdin="[limits]\nsessions = none\n")
+    built.run("systemctl", "reload", "sydd.service")
+    wrong = _until_settings_are_told(built, 2)
+    assert wrong["MESSAGE"].startswith("the settings stay as they were: /etc/sydd/sydd.toml:2:")
+    info = json.loads(built.out("sydctl", "status", "--json"))["info"]
+    assert (str(info["pid"]), info["limits"]["user_sessions"]) == (before, 7)
+    built.run("rm", "/etc/sydd/sydd.toml")
+    built.run("systemctl", "reload", "sydd.service")
+    _until_settings_are_told(built, 3)
+    assert built.property("sydd.service", "ActiveState") == "active"
+
+
+def _until_settings_are_told(built: Machine, count: int) -> dict[str, Any]:
+    """The record of the journal that is the so-manieth about settings."""
+    end = time.monotonic() + 30
+    while len(found := built.journal(f"MESSAGE_ID={Message.SETTINGS_READ.value}")) < count:
+        assert time.monotonic() < end
+    return found[-1]
 
 
 class Killer(threading.Thread):
