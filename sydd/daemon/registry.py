@@ -65,7 +65,7 @@ class Registry:
     def ended(self) -> list[Session]:
         """Those that have ended and are remembered, oldest first."""
         found = [session for sessions in self._ended.values() for session in sessions.values()]
-        return sorted(found, key=lambda session: session.state.created)
+        return sorted(found, key=lambda session: session.state.began)
 
     def find(self, name: str) -> Session | None:
         """A session by its name, also one that has ended."""
