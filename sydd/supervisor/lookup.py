@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import struct
 from functools import partial
@@ -47,6 +48,8 @@ _WORD = 4
 _INT_MAX = 0x7FFF_FFFF
 _UNIQUE_MOUNT = 0x1
 """AT_HANDLE_MNT_ID_UNIQUE: the mount's id has 64 bits."""
+
+_OWN_DESCRIPTORS = re.compile(r"/proc/self/(task/[0-9]+/)?fd")
 
 
 class Told(NamedTuple):
@@ -137,8 +140,13 @@ def _value(number: int) -> Answer:
 
 def _access(request: Request, found: Found) -> Told:
     flags = request.flags & lookup.AT_EACCESS
-    # What was assumed are the ids that count already; the worker's real ones are always its own.
-    lookup.access_object(found.fd, request.mode, lookup.AT_EACCESS if credentials.has_others() else flags)
+    try:
+        # What was assumed are the ids that count already; the worker's real ones are always its own.
+        lookup.access_object(found.fd, request.mode, lookup.AT_EACCESS if credentials.has_others() else flags)
+    except PermissionError:
+        # A process may do everything in its own, whatever its mode (proc_fd_permission() of the kernel).
+        if not _OWN_DESCRIPTORS.fullmatch(found.path):
+            raise
     return Told(DONE)
 
 

@@ -121,6 +121,12 @@ FOUND: tuple[tuple[str, ...], ...] = (
         call("openat2", number(-100), string(path), data(struct.pack("=QQQ", 0, 0, 2)), number(24))
         for path in (b"/proc/self/status", b"/proc/self/fdinfo/3", b"/dev/fd/3/a", b"/dev/fd/99/a")
     ),
+    # To itself, a process may write in its directory of descriptors.
+    tuple(
+        call("access", string(path), number(mode))
+        for path in (b"/proc/self/fd/", b"/proc/thread-self/fd", b"/proc/self/fdinfo", b"/proc/self")
+        for mode in (2, 7, 8)
+    ),
 )
 """What differed once."""
 
