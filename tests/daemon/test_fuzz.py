@@ -11,13 +11,23 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.control.fuzz import calls
+from tests.control.fuzz import FRAGMENTS, calls
 from tests.control.raw import Raw
 from tests.daemon.people import Person
+from tests.policy.documents import DOCUMENTS, RULES, toml
 from tests.support.daemon import Daemon, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+FRAMES = int(os.environ.get("SYDD_TEST_FRAMES", "1000"))
+"""Connections with garbage, and as many profiles by tens; 20,000 take ten minutes."""
+
+AT_LENGTH = settings(
+    max_examples=FRAMES,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 # Those that wait for what does not come.
 WAITING = {"org.sydd.Wait"}
@@ -58,6 +68,46 @@ def test_calls(daemon: Daemon, person: Person, value: dict[str, Any]) -> None:
     assert [reply for reply in replies if "mistake" in json.dumps(reply)] == []
     with daemon.client() as client:
         assert client.health()["problems"] == []
+
+
+@AT_LENGTH
+@given(pieces=st.lists(st.tuples(FRAGMENTS, st.sampled_from([0, 0, 0, 1, 3])), max_size=8))
+def test_frames(daemon: Daemon, person: Person, pieces: list[tuple[bytes, int]]) -> None:
+    """Pieces of frames and garbage, in any order, with descriptors: answered or closed, at once."""
+    with _as(person):
+        raw = Raw(daemon.socket, 30)
+    with raw, open("/dev/null", "rb") as null:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for data, count in pieces:
+                if data:
+                    socket.send_fds(raw.socket, [data], [null.fileno()] * count)
+        with contextlib.suppress(OSError):
+            raw.socket.shutdown(socket.SHUT_WR)
+        replies = raw.replies()
+    assert [reply for reply in replies if "mistake" in json.dumps(reply)] == []
+
+
+PROFILES = st.one_of(
+    DOCUMENTS.map(lambda document: "\n".join(f"{key} = {toml(value)}" for key, value in document.items())),
+    st.lists(RULES, min_size=1, max_size=3).map(lambda rules: f"rules = {toml(rules)}"),
+    st.text(max_size=40),
+).map(lambda text: text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
+
+
+@settings(AT_LENGTH, max_examples=max(1, FRAMES // 10))
+@given(text=PROFILES)
+def test_profiles(daemon: Daemon, person: Person, text: str) -> None:
+    """Whatever somebody has looked at: findings that have a place, and nothing goes wrong in it."""
+    with _as(person):
+        raw = Raw(daemon.socket, 30)
+    with raw:
+        raw.call("org.sydd.ValidateProfile", {"text": text, "name": "fuzz"})
+        reply = raw.reply()
+    assert "mistake" not in json.dumps(reply)
+    if "error" in reply:
+        assert reply["error"] in ("org.sydd.BadArgument", "org.sydd.BadFrame"), reply
+    else:
+        assert all(found["message"] for found in reply["parameters"]["findings"])
 
 
 def test_nothing_is_left(daemon: Daemon) -> None:
