@@ -200,6 +200,8 @@ def finish(journal: Journal, status: int, failure: str, arguments: argparse.Name
     journal.finish()
     for trouble in journal.troubles:
         complain(f"sydctl: a mistake of sydd's own, please report it: {trouble}")
+    if journal.unwritten:
+        complain(f"sydctl: --events: not everything is in '{arguments.events}': {journal.unwritten}")
     if not arguments.quiet:
         _tell_end(journal)
     if failure:
@@ -224,8 +226,13 @@ def opened_events(path: str | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    with open(_open_events(path), "w", encoding="utf-8", errors="backslashreplace") as stream:
+    stream = open(_open_events(path), "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    try:
         yield stream
+    finally:
+        # What could not be written, and was told, is tried once more.
+        with contextlib.suppress(OSError):
+            stream.close()
 
 
 def _open_events(path: str) -> int:

@@ -42,6 +42,8 @@ class Journal:
         self.dropped = 0
         self.lost = ""
         """Why some of what happened is not known here; empty when nothing is missing."""
+        self.unwritten = ""
+        """Why the stream does not have everything; empty when it does."""
 
     def repeat(self, key: Key) -> bool:
         """Count one more of an event that is known.
@@ -117,8 +119,7 @@ class Journal:
         try:
             self._stream.write(json.dumps(value, ensure_ascii=False) + "\n")
             self._stream.flush()
-        except OSError:
-            # A full disk must not end the session: what is lost is counted, and the block at the end still
-            # tells.
-            self.dropped += 1
+        except OSError as error:
+            # A full disk must not end the session, and the block at the end still tells all.
+            self.unwritten = error.strerror or str(error)
             self._stream = None

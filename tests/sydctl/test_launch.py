@@ -171,6 +171,16 @@ def test_events_to_a_descriptor(sydctl: Sydctl) -> None:
     assert json.loads(line)["path"] == "/etc/no"
 
 
+def test_events_on_a_full_disk(sydctl: Sydctl) -> None:
+    """The command has its status, and the block at the end tells all; that the file does not is said."""
+    result = sydctl.shell("echo 1 >../x; echo 2 >../y; exit 3", "--events", "/dev/full")
+    assert result.returncode == 3
+    said = result.stderr.splitlines()
+    assert "sydctl: --events: not everything is in '/dev/full': No space left on device" in said
+    assert "sydd: 2 accesses denied under profile build" in said
+    assert "mistake" not in result.stderr
+
+
 def test_events_without_any(sydctl: Sydctl) -> None:
     """The file is there, and empty, also where it was not before."""
     log = sydctl.write("work/log", "of the last run\n")
