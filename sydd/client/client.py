@@ -11,14 +11,15 @@ from sydd.client.session import RunningSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # without typing, which is slow to import
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from typing import Any, Unpack
 
+    from sydd.client.options import SessionOptions
     from sydd.client.stream import Stream
     from sydd.wire.events import Notice, Question
     from sydd.wire.values import (
         Created,
         Details,
-        Engine,
         Finding,
         Health,
         Info,
@@ -33,6 +34,19 @@ if TYPE_CHECKING:  # without typing, which is slow to import
     )
 
 _SIGKILL = 9
+
+_OPTIONS: dict[str, Any] = {
+    "directory": None,
+    "environment": None,
+    "rules": (),
+    "sets": None,
+    "mode": None,
+    "engine": None,
+    "terminals": (),
+    "label": "",
+    "umask": None,
+}
+"""What a new session may be told, and what holds where it is not; see `SessionOptions`."""
 
 
 class Client(Caller):
@@ -104,54 +118,19 @@ class Client(Caller):
         self._ask("RemoveProfile", name=name)
 
     def create_session(
-        self,
-        profile: str,
-        argv: Sequence[str] = (),
-        *,
-        directory: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        rules: Sequence[str] = (),
-        sets: Mapping[str, str] | None = None,
-        mode: Mode | None = None,
-        engine: Engine | None = None,
-        terminals: Sequence[str] = (),
-        label: str = "",
-        umask: int | None = None,
+        self, profile: str, argv: Sequence[str] = (), **options: Unpack[SessionOptions]
     ) -> Created:
         """Prepare a session for a command that the caller starts itself; `attach` follows.
 
         Args:
             profile: its name, or an absolute path.
             argv: the command, to be shown.
-            directory: the command's; None for this process's.
-            environment: the command's before the profile changes it; None for this process's.
-            rules: further ones, after the profile's.
-            sets: values of the profile's variables.
-            mode: None for the profile's own.
-            engine: None for the strongest that there is.
-            terminals: names below /dev/pts of those that the session has from the beginning.
-            label: what to call the session in lists.
-            umask: the command's; None for 022.
+            options: see `SessionOptions`.
 
         Returns:
             The session, and a descriptor of what the launcher needs, which the caller closes.
         """
-        result, received = self._call(
-            "CreateSession",
-            {
-                "profile": profile,
-                "argv": list(argv),
-                "directory": os.getcwd() if directory is None else directory,
-                "environment": dict(os.environ if environment is None else environment),
-                "rules": list(rules),
-                "sets": dict(sets or {}),
-                "mode": mode,
-                "engine": engine,
-                "terminals": list(terminals),
-                "label": label,
-                "umask": umask,
-            },
-        )
+        result, received = self._call("CreateSession", _request(profile, argv, options))
         return {"session": result["session"], "launch": received[result["launch"]]}
 
     def attach(self, session: str, listener: int, pid: int, pidfd: int | None = None) -> None:
@@ -172,56 +151,24 @@ class Client(Caller):
         profile: str,
         argv: Sequence[str],
         *,
-        directory: str | None = None,
-        environment: Mapping[str, str] | None = None,
         descriptors: Sequence[int] = (0, 1, 2),
-        rules: Sequence[str] = (),
-        sets: Mapping[str, str] | None = None,
-        mode: Mode | None = None,
-        engine: Engine | None = None,
-        terminals: Sequence[str] = (),
-        label: str = "",
-        umask: int | None = None,
+        **options: Unpack[SessionOptions],
     ) -> RunningSession:
         """Have the daemon start a command in a new session, with this user and these groups.
 
         Args:
             profile: its name, or an absolute path.
             argv: program and arguments.
-            directory: the command's; None for this process's.
-            environment: the command's before the profile changes it; None for this process's.
             descriptors: become the command's 0, 1, 2, …; they stay the caller's.
-            rules: further ones, after the profile's.
-            sets: values of the profile's variables.
-            mode: None for the profile's own.
-            engine: None for the strongest that there is.
-            terminals: names below /dev/pts of those that the session has from the beginning.
-            label: what to call the session in lists.
-            umask: the command's; None for 022.
+            options: see `SessionOptions`.
 
         Raises:
             NoSuchProfile, BadProfile, BadArgument: as the arguments deserve.
             LimitReached: this user has as many sessions as it may have.
             Failed: the command cannot be executed.
         """
-        result, received = self._call(
-            "Run",
-            {
-                "profile": profile,
-                "argv": list(argv),
-                "directory": os.getcwd() if directory is None else directory,
-                "environment": dict(os.environ if environment is None else environment),
-                "descriptors": list(range(len(descriptors))),
-                "rules": list(rules),
-                "sets": dict(sets or {}),
-                "mode": mode,
-                "engine": engine,
-                "terminals": list(terminals),
-                "label": label,
-                "umask": umask,
-            },
-            descriptors,
-        )
+        request = _request(profile, argv, options) | {"descriptors": list(range(len(descriptors)))}
+        result, received = self._call("Run", request, descriptors)
         return RunningSession(self, result["session"], result["pid"], received[result["pidfd"]])
 
     def wait(self, session: str) -> Outcome:
@@ -353,3 +300,23 @@ class Client(Caller):
             NoSuchQuestion: it is not open any more.
         """
         self._ask("Decide", question=question, allow=allow)
+
+
+def _request(profile: str, argv: Sequence[str], options: SessionOptions) -> dict[str, Any]:
+    """The parameters of CreateSession, and of Run but for its descriptors."""
+    unknown = options.keys() - _OPTIONS.keys()
+    if unknown:
+        raise TypeError(f"unexpected argument '{min(unknown)}'")
+    values: dict[str, Any] = {**_OPTIONS, **options}
+    if values["directory"] is None:
+        values["directory"] = os.getcwd()
+    if values["environment"] is None:
+        values["environment"] = os.environ
+    return values | {
+        "profile": profile,
+        "argv": list(argv),
+        "environment": dict(values["environment"]),
+        "rules": list(values["rules"]),
+        "sets": dict(values["sets"] or {}),
+        "terminals": list(values["terminals"]),
+    }
