@@ -88,6 +88,24 @@ class Access:
             raise PermissionDenied("profiles of the system are root's")
 
 
+def hindrance(uid: int, origin: str, scope: int) -> str:
+    """Why a daemon cannot supervise what it is asked to; empty when it can.
+
+    Under Yama a process without CAP_SYS_PTRACE reads the memory of its descendants alone. What the daemon
+    starts is below the worker; what a client has started is not.
+
+    Args:
+        uid: whom the daemon runs as.
+        origin: of the session: "launch" or "run".
+        scope: the value of kernel.yama.ptrace_scope; 0 without Yama.
+    """
+    if not uid or not scope or (scope == 1 and origin == "run"):
+        return ""
+    which = "what it starts itself ('sydctl run')" if scope == 1 else "nothing"
+    way_out = "; 'sydctl launch --embedded' does without it" if scope == 1 else ""
+    return f"kernel.yama.ptrace_scope is {scope}: a user's own daemon can supervise {which} here{way_out}"
+
+
 def identity_of(peer: Peer) -> Identity:
     """Whose the sessions of a peer are: its user and groups as they were when it connected."""
     try:

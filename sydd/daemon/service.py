@@ -17,7 +17,7 @@ import sydd
 from sydd.control.backend import SessionRequest
 from sydd.control.peer import Peer
 from sydd.daemon import views
-from sydd.daemon.access import identity_of
+from sydd.daemon.access import hindrance, identity_of
 from sydd.daemon.changes import Changes
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub, Lost, Subscription
@@ -29,6 +29,7 @@ from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
+from sydd.kernel.probe import probe
 from sydd.policy.lock import Asker
 from sydd.supervisor.procfs import parent_of
 from sydd.wire.errors import (
@@ -190,6 +191,8 @@ class Service(Changes):
         self, peer: Peer, request: SessionRequest, origin: str
     ) -> tuple[Session, FileDescriptor]:
         spec = self._spec(peer, request, origin)
+        if why := hindrance(self._uid, origin, int(probe().yama_scope.value)):
+            raise Failed(why)
         try:
             with FileDescriptor(pidfd_open(peer.pid) if peer.pidfd < 0 else os.dup(peer.pidfd)) as creator:
                 return await self._registry.create(spec, request.argv, creator.fileno())

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from sydd.daemon.access import hindrance
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, running, until
 
@@ -142,6 +143,23 @@ def test_descriptors_under_way_are_counted_by_user(daemon: Daemon, person: Perso
     process = person.start(here, daemon.socket)
     assert process.communicate(timeout=50)[1] == ""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("uid", "origin", "scope", "says"),
+    [
+        (0, "launch", 2, ""),
+        (1000, "launch", 0, ""),
+        (1000, "run", 1, ""),
+        (1000, "launch", 1, "itself"),
+        (1000, "run", 2, "nothing"),
+    ],
+)
+def test_what_yama_leaves_a_users_own_daemon(uid: int, origin: str, scope: int, says: str) -> None:
+    """What it could not read it does not begin; Yama itself is on few test machines."""
+    why = hindrance(uid, origin, scope)
+    assert says in why
+    assert (f"ptrace_scope is {scope}" in why) == bool(says)
 
 
 def test_a_log_that_cannot_be_written_holds_up_nothing(person: Person) -> None:
