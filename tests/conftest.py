@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.leaks import Snapshot, end_children
+from tests.support.preloaded import Preloaded, preloaded
 from tests.support.unprivileged import Unprivileged, make_home, remove_home
 
 # Time limits are pytest's, which knows how slow a busy machine may be; examples are not kept in the checkout.
@@ -87,6 +88,13 @@ def nothing_left(pytestconfig: pytest.Config) -> Iterator[None]:
     if leaks:
         end_children(after.children.keys() - before.children)
         pytest.fail("the test left something behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def sydctl() -> Iterator[Preloaded]:
+    """`sydctl` for suites with many launches."""
+    with preloaded() as ready:
+        yield ready
 
 
 @pytest.fixture

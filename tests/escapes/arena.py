@@ -12,9 +12,12 @@ from typing import ClassVar
 
 import pytest
 
+from tests.support.preloaded import Preloaded
+
 SECRET = "the-private-key"
 ORIGINAL = "untouched\n"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SYDCTL = [sys.executable, "-P", "-m", "sydctl"]
 SECONDS = 30
 REPEATED = 0.2
 """Seconds that a race lasts under sydd when it is repeated: some thousand calls."""
@@ -36,9 +39,10 @@ class Arena:
 
     _won: ClassVar[set[tuple[str, ...]]] = set()
 
-    def __init__(self, engine: str, programs: str) -> None:
+    def __init__(self, engine: str, programs: str, sydctl: Preloaded) -> None:
         self.engine = engine
         self.programs = programs
+        self.sydctl = sydctl
         self.root = os.path.realpath(tempfile.mkdtemp(prefix="escape-"))
         self.work, self.home, self.outside = (f"{self.root}/{name}" for name in ("work", "home", "outside"))
         self.victim = f"{self.outside}/victim"
@@ -91,7 +95,8 @@ class Arena:
         profile: str = "build",
     ) -> None:
         """Run under a profile, with further rules."""
-        self._run(self.launch(argv, rules, options, profile), self.seconds)
+        words = self.launch(argv, rules, options, profile)[len(SYDCTL) :]
+        self._keep(self.sydctl.run(words, cwd=self.work, env=self.environment(self.seconds), timeout=SECONDS))
 
     def launch(
         self,
@@ -102,8 +107,7 @@ class Arena:
     ) -> list[str]:
         """The command that runs *argv* under a profile, with further rules."""
         added = [word for rule in rules for word in ("--rule", rule)]
-        launch = [sys.executable, "-P", "-m", "sydctl", "launch", profile, "--engine", self.engine]
-        return [*launch, *added, *options, "--", *argv]
+        return [*SYDCTL, "launch", profile, "--engine", self.engine, *added, *options, "--", *argv]
 
     def environment(self, seconds: float) -> dict[str, str]:
         """The environment of an attempt; a race lasts for *seconds*."""
@@ -129,6 +133,9 @@ class Arena:
             timeout=SECONDS,
             check=False,
         )
+        self._keep(done)
+
+    def _keep(self, done: subprocess.CompletedProcess[str]) -> None:
         self.output, self.errors, self.status = done.stdout, done.stderr, done.returncode
 
     def python(self, code: str, *arguments: str) -> list[str]:

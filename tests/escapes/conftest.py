@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.escapes.arena import SECRET, Arena
+from tests.support.preloaded import Preloaded
 
 SOURCES = os.path.join(os.path.dirname(__file__), "c")
 ENGINES = ("hybrid", "supervisor")
@@ -35,9 +36,9 @@ def programs() -> Iterator[str]:
 
 
 @pytest.fixture(params=ENGINES)
-def arena(request: pytest.FixtureRequest, programs: str) -> Iterator[Arena]:
+def arena(request: pytest.FixtureRequest, programs: str, sydctl: Preloaded) -> Iterator[Arena]:
     """A fresh arena, for one engine."""
-    made = Arena(request.param, programs)
+    made = Arena(request.param, programs, sydctl)
     try:
         yield made
     finally:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.escapes.arena import Arena
+from tests.support.preloaded import Preloaded
 from tests.support.unprivileged import Unprivileged
 from tests.support.workshop import Workshop
 
@@ -124,9 +125,9 @@ def programs() -> Iterator[str]:
 
 
 @pytest.fixture(params=ENGINES)
-def arena(request: pytest.FixtureRequest, programs: str) -> Iterator[Arena]:
+def arena(request: pytest.FixtureRequest, programs: str, sydctl: Preloaded) -> Iterator[Arena]:
     """A fresh arena, for one engine."""
-    made = Arena(request.param, programs)
+    made = Arena(request.param, programs, sydctl)
     try:
         yield made
     finally:

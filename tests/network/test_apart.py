@@ -50,7 +50,7 @@ for family, kind, address in ast.literal_eval(sys.argv[1]):
 @pytest.fixture
 def other(arena: Arena, programs: str) -> Iterator[Arena]:
     """A second place, whose work directory is another one."""
-    made = Arena(arena.engine, programs)
+    made = Arena(arena.engine, programs, arena.sydctl)
     try:
         yield made
     finally:
