@@ -71,6 +71,27 @@ class LandlockPlan:
         )
 
 
+class _Listings:
+    """The directories and the files in each directory that is looked at, put together once for all walks."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._known: dict[str, tuple[list[str], list[str]]] = {}
+
+    def of(self, directory: str) -> tuple[list[str], list[str]]:
+        """Paths of the directories in *directory*, and of all else but links."""
+        known = self._known.get(directory)
+        if known is None:
+            prefix = directory if directory.endswith("/") else directory + "/"
+            known = self._known[directory] = [], []
+            for name in self._tree.entries(directory):
+                path = prefix + name
+                kind = self._tree.kind(path)
+                if kind is not None and kind != "link":
+                    known[kind != "dir"].append(path)
+        return known
+
+
 class _Walk:
     """Finds the anchors of one set of accesses.
 
@@ -82,9 +103,11 @@ class _Walk:
     compares the rights that rules grant, and knows nothing of attributes.)
     """
 
-    def __init__(self, matcher: Matcher, tree: Tree, mask: Access, *, naming: bool, moving: bool) -> None:
+    def __init__(
+        self, matcher: Matcher, listings: _Listings, mask: Access, *, naming: bool, moving: bool
+    ) -> None:
         self.matcher = matcher
-        self.tree = tree
+        self.listings = listings
         self.mask = mask
         self.naming = naming
         self.moving = moving
@@ -116,30 +139,26 @@ class _Walk:
         Entries that no rule names are alike, unless a glob starts at or above the directory, so one answer
         serves them all: a home directory has thousands of entries, and start-up is measured.
         """
-        prefix = directory if directory.endswith("/") else directory + "/"
         if not self.mixed and self.of_file(directory) is Action.ALLOW:
             self.mixed = directory
         alike = not any(is_below(directory, place) for place in self.roaming)
         if not alike:
             self.gap = self.gap or f"a pattern with wildcards matches in {directory}"
-        unnamed: dict[str, Action | None] = {}
-        for name in self.tree.entries(directory):
-            path = prefix + name
-            kind = self.tree.kind(path)
-            if kind is None or kind == "link":
-                continue
-            named = path in self.leading
-            if kind == "dir" and (named or not alike):
+        directories, files = self.listings.of(directory)
+        for path in directories:
+            if path in self.leading or not alike:
                 self.visit(path)
-                continue
-            if named or not alike:
-                action = self.of_file(path)
-            else:
-                if kind not in unnamed:
-                    unnamed[kind] = self.uniform(path) if kind == "dir" else self.of_file(path)
-                action = unnamed[kind]
-            if action is Action.ALLOW:
-                (self.directories if kind == "dir" else self.files).append(path)
+        for path in files:
+            if (path in self.leading or not alike) and self.of_file(path) is Action.ALLOW:
+                self.files.append(path)
+        if not alike:
+            return
+        unnamed = next((path for path in directories if path not in self.leading), None)
+        if unnamed is not None and self.uniform(unnamed) is Action.ALLOW:
+            self.directories += [path for path in directories if path not in self.leading]
+        unnamed = next((path for path in files if path not in self.leading), None)
+        if unnamed is not None and self.of_file(unnamed) is Action.ALLOW:
+            self.files += [path for path in files if path not in self.leading]
 
     def of_file(self, path: str) -> Action | None:
         actions = {self.matcher.decide(bit, path).action for bit in bits(self.mask)}
@@ -278,7 +297,7 @@ class _Draft:
         self.files: dict[str, FsRight] = {}
         self.gaps: dict[Access, str] = {}
         self._matcher = matcher
-        self._tree = tree
+        self._listings = _Listings(tree)
         self._terminals = terminals
         self._walks: dict[tuple[Access, bool], _Walk] = {}
 
@@ -311,7 +330,7 @@ class _Draft:
     def _walk(self, mask: Access, *, naming: bool, moving: bool) -> _Walk:
         known = self._walks.get((mask, naming))  # no other right needs what REFER needs
         if known is None:
-            known = _Walk(self._matcher, self._tree, mask, naming=naming, moving=moving)
+            known = _Walk(self._matcher, self._listings, mask, naming=naming, moving=moving)
             self._walks[mask, naming] = known
             known.visit("/")
         return known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections.abc import Callable
 from enum import Enum
 
 from sydd.policy.errors import PolicyError, Source
@@ -61,19 +62,21 @@ class NameGlob:
     Attributes:
         text: the pattern.
         literal: the one name that it matches; None if it has wildcards.
+        pattern: as an expression for `fullmatch`.
         fullmatch: whether a name matches.
 
     Raises:
         PolicyError: see `globsyntax.tokenize`.
     """
 
-    __slots__ = ("fullmatch", "literal", "text")
+    __slots__ = ("fullmatch", "literal", "pattern", "text")
 
     def __init__(self, text: str, source: Source | None = None) -> None:
         found = [tuple(tokens) for tokens in alternatives(tokenize(text, source), source)]
         self.text = text
         self.literal = flat_literal(found[0]) if len(found) == 1 else None
-        self.fullmatch = re.compile("|".join(map(flat_regex, found)), re.DOTALL).fullmatch
+        self.pattern = "|".join(map(flat_regex, found))
+        self.fullmatch = re.compile(self.pattern, re.DOTALL).fullmatch
 
     def __repr__(self) -> str:
         return f"NameGlob({self.text!r})"
@@ -89,6 +92,28 @@ class NameGlob:
         if other.literal is not None:
             return self.fullmatch(other.literal) is not None
         return self.text in ("*", other.text)
+
+
+@functools.lru_cache(maxsize=256)  # what a profile says of the environment is the same in all its sessions
+def any_name(texts: tuple[str, ...]) -> Callable[[str], object]:
+    """Whether a name matches one of several globs.
+
+    Args:
+        texts: as `NameGlob` takes them.
+
+    Returns:
+        A function of a name; what it returns is true or false.
+
+    Raises:
+        PolicyError: see `globsyntax.tokenize`.
+    """
+    globs = [NameGlob(text) for text in texts]
+    plain = {glob.literal for glob in globs if glob.literal is not None}
+    wild = [f"(?:{glob.pattern})" for glob in globs if glob.literal is None]
+    if not wild:
+        return plain.__contains__
+    match = re.compile("|".join(wild), re.DOTALL).fullmatch
+    return lambda name: name in plain or match(name)
 
 
 class PathGlob:
@@ -153,6 +178,10 @@ class PathGlob:
 
     def __repr__(self) -> str:
         return f"PathGlob({self.text!r})"
+
+    def __reduce__(self) -> tuple[Callable[[str], PathGlob], tuple[str]]:
+        """Pickled by its text."""
+        return path_glob, (self.text,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PathGlob) and self.text == other.text
@@ -274,5 +303,14 @@ def _common(paths: list[str]) -> str:
     return common
 
 
-path_glob = functools.lru_cache(maxsize=4096)(PathGlob)
-"""A pattern, compiled; what a start-up has compiled once it need not again, nor who is forked from it."""
+@functools.lru_cache(maxsize=4096)
+def path_glob(text: str) -> PathGlob:
+    """A pattern, compiled; what a start-up has compiled once it need not again, nor who is forked from it.
+
+    Args:
+        text: as `PathGlob` takes it.
+
+    Raises:
+        PolicyError: as there.
+    """
+    return PathGlob(text)

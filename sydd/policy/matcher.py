@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sydd.policy.access import DEFAULT_ALLOWED, Access, Action, bits
 from sydd.policy.bind import BoundRule
 from sydd.policy.decision import Decision
-from sydd.policy.glob import PathGlob
+from sydd.policy.glob import Kind, PathGlob
 from sydd.policy.pathtable import PathTable
 
 if TYPE_CHECKING:
@@ -31,44 +31,58 @@ LONGEST_CACHED: Final = 256
 
 
 class _Table:
-    """The rules of one access.
+    """The rules of one access; sorted when the first path is asked about, since many tables never are.
+
+    Args:
+        bit: the access.
+        rules: all of the session's.
+        decisions: by index of the rule.
 
     Attributes:
-        paths: the patterns.
-        floor: index of the last rule that matches anything at all (`net any`), else -1.
-        decisions: by index; the last one, at -1, is the default.
         cache: decisions by path.
     """
 
-    __slots__ = ("cache", "decisions", "floor", "paths")
+    __slots__ = ("_bit", "_decisions", "_default", "_floor", "_paths", "_rules", "cache")
 
-    def __init__(self, bit: Access, rules: Sequence[BoundRule]) -> None:
+    def __init__(self, bit: Access, rules: Sequence[BoundRule], decisions: Sequence[Decision]) -> None:
         self.cache: dict[str, Decision] = {}
-        default = Decision(Action.ALLOW if bit in DEFAULT_ALLOWED else Action.DENY, None)
-        self.decisions = [Decision(rule.action, rule) for rule in rules] + [default]
-        spoken = [(place, rule) for place, rule in enumerate(rules) if bit in rule.access]
-        self.floor = max((place for place, rule in spoken if rule.net and rule.net.is_any), default=-1)
-        self.paths = PathTable((place, rule.globs) for place, rule in spoken)
+        self._bit = bit
+        self._rules = rules
+        self._decisions = decisions
+        self._default = Decision(Action.ALLOW if bit in DEFAULT_ALLOWED else Action.DENY, None)
+        self._floor = -1  # index of the last rule that matches anything at all (`net any`)
+        self._paths: PathTable | None = None
 
     def find(self, path: str) -> Decision:
         """The decision about *path*, without the cache."""
-        return self.decisions[self.paths.find(path, self.floor)]
+        paths = self._paths
+        if paths is None:
+            bit = int(self._bit)  # IntFlag's operators are slow
+            spoken = [(place, rule) for place, rule in enumerate(self._rules) if int(rule.access) & bit]
+            self._floor = max((place for place, rule in spoken if rule.net and rule.net.is_any), default=-1)
+            paths = self._paths = PathTable((place, rule.globs) for place, rule in spoken)
+        place = paths.find(path, self._floor)
+        return self._decisions[place] if place >= 0 else self._default
 
 
 class _Pattern(NamedTuple):
     """One pattern of one rule, for `uniform`.
 
     Attributes:
+        place: rises from the last rule to the first; no two patterns have the same.
         access: the rule's, a plain int: IntFlag's operators are slow.
         action: the rule's.
         prefix: the literal prefix with a slash behind it; empty for a network rule.
+        kind: of the glob.
         glob: None for a network rule.
         everything: a network rule that surely matches all; of other network rules nothing is known.
     """
 
+    place: int
     access: int
     action: Action
     prefix: str
+    kind: Kind
     glob: PathGlob | None
     everything: bool
 
@@ -83,10 +97,16 @@ class Matcher:
     def __init__(self, rules: Sequence[BoundRule]) -> None:
         self.rules: tuple[BoundRule, ...] = tuple(rules)
         every = list(bits(~Access(0)))
-        self._tables: list[_Table] = [_Table(bit, self.rules) for bit in (every[0], *every)]
+        decisions = [Decision(rule.action, rule) for rule in self.rules]
+        self._tables: list[_Table] = [_Table(bit, self.rules, decisions) for bit in (every[0], *every)]
         self._patterns: list[_Pattern] = _patterns(self.rules)
         self._uniform: dict[tuple[int, str], Action | None] = {}
+        self._nearby = _Nearby(self._patterns)
         self._addresses: dict[int, AddressTable] = {}
+
+    def __reduce__(self) -> tuple[type[Matcher], tuple[tuple[BoundRule, ...]]]:
+        """Pickled by its rules: what was asked is not remembered."""
+        return Matcher, (self.rules,)
 
     def decide(self, access: Access, path: str) -> Decision:
         """What happens to one access.
@@ -150,17 +170,17 @@ class Matcher:
         slashed = directory.rstrip("/") + "/"
         remaining = mask
         found: Action | None = None
-        for pattern in self._patterns:
+        for pattern in self._nearby.about(slashed):
             hit = remaining & pattern.access
-            if not hit or not (slashed.startswith(pattern.prefix) or pattern.prefix.startswith(slashed)):
+            if not hit:
                 continue
-            glob = pattern.glob
-            if glob is not None and not glob.may_match_below(directory):
+            sure = pattern.everything if pattern.glob is None else _covers(pattern, directory, slashed)
+            if sure is None:
                 continue
             if found is not None and found is not pattern.action:
                 return None
             found = pattern.action
-            if pattern.everything or (glob is not None and glob.covers_subtree(directory)):
+            if sure:
                 remaining &= ~hit
                 if not remaining:
                     break
@@ -211,14 +231,78 @@ class Matcher:
         return tuple(sorted(found))
 
 
+def _covers(pattern: _Pattern, directory: str, slashed: str) -> bool | None:
+    """Whether a pattern that is near a directory matches all at and below it; None where it matches nothing.
+
+    Args:
+        pattern: with a glob.
+        directory: canonical.
+        slashed: the same with a slash behind it.
+    """
+    if pattern.kind is Kind.SUBTREE:
+        return slashed.startswith(pattern.prefix)
+    if pattern.kind is Kind.EXACT:
+        return False if pattern.prefix.startswith(slashed) else None
+    glob = pattern.glob
+    if glob is None or not glob.may_match_below(directory):
+        return None
+    return glob.covers_subtree(directory)
+
+
 def _patterns(rules: Sequence[BoundRule]) -> list[_Pattern]:
     """The patterns of all rules, those of the last rule first."""
     result: list[_Pattern] = []
     for rule in reversed(rules):
         access = int(rule.access)
         if rule.net is not None:
-            result.append(_Pattern(access, rule.action, "", None, everything=rule.net.is_any))
+            sure = rule.net.is_any
+            result.append(_Pattern(len(result), access, rule.action, "", Kind.GLOB, None, everything=sure))
         for glob in rule.globs:
             prefix = glob.literal_prefix.rstrip("/") + "/"
-            result.append(_Pattern(access, rule.action, prefix, glob, everything=False))
+            result.append(
+                _Pattern(len(result), access, rule.action, prefix, glob.kind, glob, everything=False)
+            )
     return result
+
+
+class _Nearby:
+    """Finds the patterns whose literal prefix is a directory, above it, or below it: of hundreds a few.
+
+    Args:
+        patterns: in the order of their places.
+    """
+
+    __slots__ = ("_at", "_below", "_longest", "_patterns")
+
+    def __init__(self, patterns: Sequence[_Pattern]) -> None:
+        self._patterns = patterns
+        self._at: dict[str, list[_Pattern]] = {}
+        self._below: dict[str, list[_Pattern]] = {}
+        self._longest = -1
+
+    def _sort(self) -> None:
+        """Sort the patterns, when they are first asked for: not every matcher is."""
+        for pattern in self._patterns:
+            prefix = pattern.prefix
+            self._at.setdefault(prefix, []).append(pattern)
+            end = prefix.find("/") + 1
+            while 0 < end < len(prefix):
+                self._below.setdefault(prefix[:end], []).append(pattern)
+                end = prefix.find("/", end) + 1
+        self._longest = max(map(len, self._at), default=0)
+
+    def about(self, slashed: str) -> list[_Pattern]:
+        """The patterns, in the order of their places.
+
+        Args:
+            slashed: the directory, with a slash behind it.
+        """
+        if self._longest < 0:
+            self._sort()
+        found = [*self._below.get(slashed, ()), *self._at.get("", ())]
+        end = slashed.find("/") + 1
+        while 0 < end <= self._longest:
+            found += self._at.get(slashed[:end], ())
+            end = slashed.find("/", end) + 1
+        found.sort()  # never beyond the place, which is each pattern's own
+        return found

@@ -58,15 +58,10 @@ class Environment:
         Raises:
             PolicyError: a value refers to a variable that is unknown or unset.
         """
-        from sydd.policy.glob import NameGlob
+        from sydd.policy.glob import any_name
 
-        passed = [NameGlob(text).fullmatch for text in self.pass_]
-        dropped = [NameGlob(text).fullmatch for text in self.drop]
-        result = {
-            name: value
-            for name, value in environment.items()
-            if any(match(name) for match in passed) or not any(match(name) for match in dropped)
-        }
+        passed, dropped = any_name(self.pass_), any_name(self.drop)
+        result = {name: value for name, value in environment.items() if passed(name) or not dropped(name)}
         for setting in self.set:
             result[setting.name] = substitute_value(setting.value, variables, environment, setting.source)
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import timeit
 
 import pytest
@@ -77,6 +78,24 @@ def test_holes_name_all_that_is_not_default(policy: list[Rule]) -> None:
     for (access, path), (action, _) in decisions(policy).items():
         if action is not (Action.ALLOW if access in DEFAULT_ALLOWED else Action.DENY):
             assert any(is_below(path, hole) for hole in matcher.holes(access))
+
+
+def test_uniform_of_any_depth() -> None:
+    """A name may be longer than PATH_MAX, and a session's program chooses it."""
+    matcher = Matcher(bound("allow write /a/**", "deny write /a/a/b/**"))
+    deep = "/a" * 5000
+    assert matcher.uniform(Access.MODIFY, deep) is Action.ALLOW
+    assert matcher.uniform(Access.MODIFY, f"/a/a/b{deep}") is Action.DENY
+    assert matcher.uniform(Access.MODIFY, "/a/a") is None
+
+
+def test_a_pickled_matcher_decides_alike() -> None:
+    """Though it is written down as its rules alone."""
+    matcher = Matcher(bound("allow write /a/**", "deny write /a/*/b"))
+    again = pickle.loads(pickle.dumps(matcher))  # noqa: S301
+    for path in ("/a", "/a/c", "/a/c/b", "/b"):
+        assert again.decide(Access.MODIFY, path) == matcher.decide(Access.MODIFY, path)
+    assert again.rules == matcher.rules
 
 
 @pytest.mark.parametrize(
