@@ -89,6 +89,27 @@ class Parser(argparse.ArgumentParser):
         sys.exit(self.usage_status)
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal, by COLUMNS or standard output, else 80 columns.
+
+    argparse itself asks shutil, which is slow to import, and does so for every argument that is added.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ["COLUMNS"]) or 80
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 def complain(line: str) -> None:
     """Write a line to stderr, if there is one: a closed stderr is None, a broken one raises."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -112,14 +133,16 @@ def build_parser(wanted: str = "", *, complete: bool = False) -> Parser:
         prog="sydctl",
         description="Run commands under sydd, and look after its sessions and profiles.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"sydctl {sydd.__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for name, text in COMMANDS.items():
-        subparser = subparsers.add_parser(
-            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", required=True, prog=parser.prog
+    )
+    # The others are for lists and for mistakes alone.
+    commands = {wanted: COMMANDS[wanted]} if wanted in COMMANDS and not complete else COMMANDS
+    for name, text in commands.items():
+        subparser = subparsers.add_parser(name, help=text, formatter_class=Help)
         subparser.usage_status = USAGE_STATUS.get(name, EXIT_USAGE)
         subparser.set_defaults(parser=subparser)
         if complete or name == wanted:
@@ -163,6 +186,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def entry() -> NoReturn:
+    """Be the program: `main`, and an end at once.
+
+    What Python would tear down is everything that was imported, in a launch by two processes that share it.
+    """
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)
+
+
 def _run(words: list[str], wanted: str) -> int:
     from sydd.policy.errors import PolicyError
 
@@ -195,4 +230,4 @@ class Failure(Exception):  # noqa: N818  # what ends the program, with its statu
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sydctl.main import EXIT_FAILED, Failure, complain
@@ -89,6 +88,8 @@ def prepared(profile: str, arguments: argparse.Namespace) -> Iterator[Prepared]:
         PolicyError: the profile or a rule is wrong.
         Failure: there is no such engine, or no place.
     """
+    from dataclasses import replace  # slow to import
+
     from sydd.policy.errors import Source
     from sydd.policy.policy import Mode
     from sydd.policy.rule import parse_rule
