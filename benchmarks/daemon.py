@@ -37,8 +37,8 @@ OPTIONS = {EMBEDDED: ["launch", "--embedded"], LAUNCHED: ["launch", "--daemon"],
 
 
 @contextlib.contextmanager
-def started(place: Place) -> Iterator[tuple[str, int]]:
-    """A daemon for the time of the block: its socket, which every user may use here, and its pid.
+def started(place: Place) -> Iterator[str]:
+    """A daemon for the time of the block: its socket, which every user may use here.
 
     Args:
         place: the directories.
@@ -63,7 +63,7 @@ def started(place: Place) -> Iterator[tuple[str, int]]:
         try:
             _wait_for(path, process)
             os.chmod(path, 0o666)  # noqa: S103
-            yield path, process.pid
+            yield path
         finally:
             process.terminate()
     shutil.rmtree(directory)
@@ -94,11 +94,11 @@ def measure(place: Place, runs: int, count: int, progress: Callable[[str], None]
     """
     try:
         program = sydctl()
-        with started(place) as (path, pid):
+        with started(place) as path:
             return [
                 _starts(place, program, path, runs, progress),
                 _calls(place, program, path, runs, count, progress),
-                _memory(place, program, path, pid, min(runs, 3), progress),
+                _memory(place, program, path, min(runs, 3), progress),
             ]
     except (AbsentError, RunError) as error:
         return [Grid("The daemon", "ms", [], absent={SYDD: str(error)})]
@@ -149,9 +149,7 @@ def _calls(
     return grid
 
 
-def _memory(
-    place: Place, program: list[str], path: str, pid: int, runs: int, progress: Callable[[str], None]
-) -> Grid:
+def _memory(place: Place, program: list[str], path: str, runs: int, progress: Callable[[str], None]) -> Grid:
     """Private memory, in MB, of the processes that stand around a command that waits."""
     columns = ["worker", "keeper", "of a session"]
     grid = Grid("Private memory of an idle session of the daemon", "MB", columns)
@@ -169,7 +167,7 @@ def _memory(
                 workers = {session["worker"] for session in client.list_sessions()}
             if len(workers) != IDLE:
                 raise RunError(f"{len(workers)} workers of {IDLE} sessions")
-            others = [other for other in _forks(pid) if other not in workers]
+            others = [other for parent in workers for other in _forks(parent)]
             worker = sum(map(_private, workers)) / IDLE
             keeper = sum(map(_private, others)) / IDLE
         return {"worker": worker, "of a session": worker + keeper} | ({"keeper": keeper} if others else {})

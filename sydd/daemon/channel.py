@@ -129,35 +129,17 @@ class Channel:
         return value
 
 
-def empty_document(name: str) -> int:
-    """A memfd (close-on-exec) for what will be written by `write_document`; the caller closes it.
-
-    Raises:
-        OSError: EMFILE, ENOMEM.
-    """
-    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-
-
-def write_document(fd: int, content: bytes) -> None:
-    """Write all of a memfd, and seal it: it changes no more, whoever has it.
-
-    Raises:
-        OSError: ENOMEM, ENOSPC.
-    """
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-
-
 def document(name: str, content: bytes) -> int:
-    """A sealed memfd (close-on-exec) that holds *content*; the caller closes it.
+    """A memfd (close-on-exec) that holds *content* and changes no more, whoever has it; the caller closes it.
 
     Raises:
-        OSError: EMFILE, ENOMEM.
+        OSError: EMFILE, ENOMEM, ENOSPC.
     """
-    fd = empty_document(name)
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        write_document(fd, content)
+        with open(fd, "wb", closefd=False) as file:
+            file.write(content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     except BaseException:
         os.close(fd)
         raise

@@ -39,14 +39,19 @@ def shed(keep: Iterable[int]) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(nowhere, number)
+    shut_all_but(*keep)
+    os.setsid()
+    os.chdir("/")
+    os.umask(UMASK)
+
+
+def shut_all_but(*keep: int) -> None:
+    """Close every descriptor above 2 but these."""
     low = 3
     for fd in sorted(keep):
         os.closerange(low, fd)
         low = fd + 1
     os.closerange(low, 2**31 - 1)
-    os.setsid()
-    os.chdir("/")
-    os.umask(UMASK)
 
 
 def become(identity: Identity) -> None:

@@ -1,6 +1,7 @@
 """The keeper of a session whose command the daemon started: parent and subreaper of the command.
 
-It has nothing else to do, so that it outlives the worker, and main. What it says to main, each with `type`:
+It has nothing else to do, so that it outlives the worker, and main, and takes little memory. Its child is the
+preparer, which prepares the session and then becomes the command. What it says to main, each with `type`:
 
 - `started` (`pid`, `keeper`; descriptors: pidfds of the command and of the keeper).
 - `failed` (`message`): the command cannot be started; the keeper ends.
@@ -16,63 +17,48 @@ Between it and the worker, until the command goes: `listener` (`command`: pid; d
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
 import socket
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sydd.daemon import nofile
+from sydd.daemon import identity, preparer
 from sydd.daemon.channel import Channel, ChannelError
 from sydd.kernel import capabilities, pidfd, prctl
 from sydd.kernel.fd import FdSet
-from sydd.session.launching import LaunchError, LaunchSpec, let_go, start, take_listener
+from sydd.session.launching import LaunchError, let_go, take_listener
 from sydd.session.tree import kill_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
-HIGH = 256
-"""Descriptors of the keeper's own are not below; numbers of the command's are."""
+    from sydd.daemon.spec import SessionSpec
 
 KILL = 5
 """CAP_KILL: root's sessions may have processes of other users."""
 
 
-def fork(
-    spec: LaunchSpec,
-    argv: Sequence[str],
-    numbers: Sequence[int],
-    descriptors: Sequence[int],
-    *,
-    root: bool,
-) -> tuple[int, Channel]:
-    """Fork the keeper from a worker that has prepared the session.
+def fork(main: Channel, preparers: Channel, spec: SessionSpec) -> tuple[int, Channel]:
+    """Fork the keeper from a worker that has just begun: it has little to copy.
 
     Args:
-        spec: what the command is started under.
-        argv: the command and its arguments.
-        numbers: what the command's descriptors are called.
-        descriptors: the channel to main, and the command's; all stay the caller's.
-        root: whether it is a session of root's.
+        main: the keeper's channel to main; stays the caller's.
+        preparers: that of its child, which prepares the session and becomes the command; likewise.
+        spec: the session.
 
     Returns:
         Its pid, and the channel to it.
 
     Raises:
-        ValueError: a number is none that a command can have.
         OSError: it cannot be forked.
     """
-    if len(numbers) != len(descriptors) - 1 or not all(0 <= number < HIGH for number in numbers):
-        raise ValueError(f"descriptors {list(numbers)}: {len(descriptors) - 1} came")
     ours, theirs = Channel.pair()
     try:
         pid = os.fork()
         if not pid:
             try:
-                given = dict(zip(numbers, descriptors[1:], strict=True))
-                _keep(spec, argv, (descriptors[0], theirs.fileno()), given, root=root)
+                _keep(spec, main, theirs, preparers)
             finally:
                 os._exit(1)
     except BaseException:
@@ -83,60 +69,37 @@ def fork(
     return pid, ours
 
 
-def _keep(
-    spec: LaunchSpec,
-    argv: Sequence[str],
-    channels: tuple[int, int],
-    given: Mapping[int, int],
-    *,
-    root: bool,
-) -> NoReturn:
-    """Be the keeper."""
-    main, worker = _arrange(channels, given)
-    waker, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    prctl.set_child_subreaper()
-    nofile.restore()
-    if not root:
-        capabilities.limit(0)  # root's launcher gives up its own by itself
-    keeper = _Keeper(main, waker)
+def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel) -> NoReturn:
+    """Be the keeper, but first fork the preparer: that one has the most to do."""
+    root = not spec.identity.uid
     try:
-        keeper.start(spec, argv, worker, given, root=root)
-        keeper.wait()
-    except (LaunchError, OSError, ChannelError) as error:
-        keeper.kill()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        command = os.fork()
+        if not command:
+            try:
+                preparer.become_command(spec, preparers, theirs)
+            finally:
+                os._exit(1)
+        identity.shed((main.fileno(), worker.fileno(), ours.fileno()))
+        identity.become(spec.identity)
+        prctl.set_child_subreaper()
+        if not root:
+            capabilities.limit(0)
+        waker, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        keeper = _Keeper(main, waker, command)
+        try:
+            keeper.start(worker, ours, root=root)
+            keeper.wait()
+        except BaseException:
+            keeper.kill()
+            raise
+    except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
         for channel in (worker, main):
             _tell(channel, {"type": "failed", "message": str(error)})
         os._exit(1)
     os._exit(0)
-
-
-def _arrange(channels: tuple[int, int], given: Mapping[int, int]) -> tuple[Channel, Channel]:
-    """Put the command's descriptors where it expects them, own ones above, and close all others."""
-    lifted = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in (*channels, *given.values())]
-    os.closerange(3, HIGH)
-    low = HIGH
-    for fd in sorted(lifted):
-        os.closerange(low, fd)
-        low = fd + 1
-    os.closerange(low, 2**31 - 1)
-    main, worker, *others = lifted
-    for number, fd in zip(given, others, strict=True):
-        os.dup2(fd, number)
-        os.close(fd)
-    return Channel.of(main), Channel.of(worker)
-
-
-def _let_go_of(given: Iterable[int]) -> None:
-    """Close what is the command's alone: whoever reads its output waits for the end of all writers."""
-    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for number in given:
-        if number < 3:
-            os.dup2(nowhere, number)
-        else:
-            os.close(number)
-    os.close(nowhere)
 
 
 def _tell(channel: Channel, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -151,49 +114,38 @@ class _Keeper:
     Args:
         main: channel to main.
         waker: becomes readable when a child has changed state.
+        command: pid of what will be the command.
     """
 
-    def __init__(self, main: Channel, waker: int) -> None:
+    def __init__(self, main: Channel, waker: int, command: int) -> None:
         self._main = main
         self._waker = waker
-        self._command = 0
+        self._command = command
         self._alone = False
 
-    def start(
-        self,
-        spec: LaunchSpec,
-        argv: Sequence[str],
-        worker: Channel,
-        given: Iterable[int],
-        *,
-        root: bool,
-    ) -> None:
-        """Start the command, once the worker serves it.
+    def start(self, worker: Channel, channel: socket.socket, *, root: bool) -> None:
+        """Have the command go, once it is there and the worker serves it.
 
         Args:
-            spec: what it is started under.
-            argv: the command and its arguments.
-            worker: channel to the worker.
-            given: numbers of the command's descriptors.
+            worker: channel to the worker; closed.
+            channel: to the command that will be; closed.
             root: whether it is a session of root's.
 
         Raises:
-            LaunchError: it cannot be started, or nobody is there to serve it.
+            LaunchError: it cannot be started, or nobody is there to serve it, or wants it any more.
         """
-        if spec.user_namespace:
-            # Only who may look into the launcher can write its maps, and into this process's fork nobody may.
-            raise LaunchError(
-                '[network] namespace = "private" takes a user namespace here, which the daemon cannot set '
-                "up: use 'sydctl launch'"
+        with channel:
+            ready, _, _ = select.select([channel.fileno(), self._main.fileno(), worker.fileno()], [], [])
+            if channel.fileno() not in ready:
+                raise LaunchError("the session has ended before its command was there")
+            network = preparer.Network.read(channel)
+            if network is None:
+                raise LaunchError(
+                    "what was to be the command ended before it was supervised; it has said why"
+                )
+            listener = take_listener(
+                channel, self._command, private_network=network.private, user_namespace=network.user_namespace
             )
-        if not spec.supervised:
-            raise LaunchError("a session that nobody supervises is not the daemon's")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with ours:
-            with theirs:
-                self._command = start(spec, argv, theirs, own_session=True)
-            _let_go_of(given)
-            listener = take_listener(spec, ours, self._command)
             capabilities.limit(1 << KILL if root else 0)  # a network was set up before
             if listener < 0:
                 raise LaunchError("the launcher ended before it was supervised; it has said why")
@@ -209,7 +161,7 @@ class _Keeper:
                 for pid in (self._command, own):
                     handles.add(pidfd.pidfd_open(pid))
                 _tell(self._main, {"type": "started", "pid": self._command, "keeper": own}, list(handles))
-            let_go(ours)
+            let_go(channel)
         worker.close()
 
     def wait(self) -> None:

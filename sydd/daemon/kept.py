@@ -8,12 +8,15 @@ from typing import Any
 
 from sydd.daemon.bounds import Bounds
 from sydd.daemon.cgroups import Cgroups
+from sydd.daemon.channel import Channel
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.link import Link
+from sydd.daemon.preparation import LINGER
+from sydd.daemon.spawn import Fork
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
-from sydd.daemon.supervised import LINGER, Supervised
+from sydd.daemon.supervised import Supervised
 from sydd.kernel.fd import FdSet
 
 
@@ -24,16 +27,30 @@ class Kept(Supervised):
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
+        fork: forks its processes.
         cgroups: where it gets a control group; None where there are none.
 
     Attributes:
         bounds: its limits as a whole, and its control group.
     """
 
-    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, cgroups: Cgroups | None) -> None:
-        super().__init__(spec, hub, store)
+    def __init__(
+        self, spec: SessionSpec, hub: Hub, store: Store, fork: Fork, cgroups: Cgroups | None
+    ) -> None:
+        super().__init__(spec, hub, store, fork)
         self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._keeper: Link | None = None
+
+    def _keep(self, channel: Channel) -> None:
+        """Listen to a keeper, in the place of one whose worker has died before the command was there."""
+        if self._keeper is not None:
+            self._keeper.close()
+        self._keeper = Link(channel, self._from_keeper, self._keeper_gone)
+        self._store.put(self.spec.id, "keeper", self._keeper.fileno())
+
+    def _dismiss_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.post({"type": "kill"})
 
     def _from_keeper(self, message: dict[str, Any], descriptors: FdSet) -> None:
         try:

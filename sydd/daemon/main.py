@@ -156,6 +156,7 @@ class _Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            registry.close()
             tape.close()
         log.get_logger().info("stopped", message_id=Message.DAEMON_STOPPED)
         return 0

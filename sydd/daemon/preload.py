@@ -14,6 +14,7 @@ MODULES: Final = (
     "pickle",
     "pwd",
     "sydd.daemon.keeper",
+    "sydd.daemon.preparer",
     "sydd.daemon.worker",
     "sydd.kernel.sockdiag",
     "sydd.plan.bpf",

@@ -1,4 +1,4 @@
-"""Preparing a session as its owner, and what is kept of it for the worker's successor."""
+"""Preparing a session as its owner, and what the workers of it get."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sydd
-from sydd.daemon.channel import ChannelError, read_document, write_document
+from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.daemon.spec import private_prefix
 from sydd.plan.engine import Engine
 from sydd.plan.filter import FilterPlan
@@ -76,21 +76,22 @@ class State:
     prepared: Prepared
     launch: LaunchSpec
 
-    def save(self, fd: int) -> None:
-        """Write it down for a successor, but what the launch alone needs.
+    def saved(self) -> int:
+        """A sealed memfd with it, but for what the launch alone needs; the caller closes it.
 
-        Args:
-            fd: an empty document, which is sealed then; stays the caller's.
+        Raises:
+            OSError: EMFILE, ENOMEM, ENOSPC.
         """
         plan = self.prepared.plan
         bare = replace(plan, filter=FilterPlan(plan.arch, ()))
-        launch = replace(self.launch, program=b"", ruleset=None, environment={})
+        launch = self.launch._replace(program=b"", ruleset=None, environment={})
         state = State(replace(self.prepared, plan=bare), launch)
-        write_document(fd, pickle.dumps(VERSION, protocol=5) + pickle.dumps(state, protocol=5))
+        content = pickle.dumps(VERSION, protocol=5) + pickle.dumps(state, protocol=5)
+        return document("sydd-state", content)
 
     @classmethod
     def load(cls, fd: int) -> State:
-        """What `save` made.
+        """What `saved` gave.
 
         Args:
             fd: the memfd; stays the caller's. Its content is trusted: who could have written it has the
@@ -141,7 +142,7 @@ def prepare_session(spec: SessionSpec) -> State:
         prepared = _prepare(spec, Place(directory, home_directory(environment), tmp, spec.identity.user))
         launch = LaunchSpec.of(prepared, grouped=spec.grouped)
         if spec.origin == "run" and spec.umask is not None and launch.umask < 0:
-            launch = replace(launch, umask=spec.umask)  # else it is that of who starts the command
+            launch = launch._replace(umask=spec.umask)  # else it is that of who starts the command
         return State(prepared, launch)
     except PolicyError as error:
         remove_tree(tmp)

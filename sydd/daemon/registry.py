@@ -19,6 +19,7 @@ from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
+from sydd.daemon.zygote import Zygote
 from sydd.kernel.fd import FileDescriptor
 
 REMEMBERED = 500
@@ -47,6 +48,7 @@ class Registry:
         self._store = store
         self._quota = quota
         self._cgroups = cgroups
+        self._zygote = Zygote()
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
         self._refusal = ""
@@ -80,7 +82,7 @@ class Registry:
 
     async def create(
         self, spec: SessionSpec, argv: Sequence[str], creator: int
-    ) -> tuple[Session, FileDescriptor]:
+    ) -> tuple[Session, FileDescriptor | None]:
         """Begin a session and prepare it.
 
         Args:
@@ -89,7 +91,7 @@ class Registry:
             creator: pidfd of who wants it.
 
         Returns:
-            The session, and what a launch needs.
+            The session, and what a launch needs; None for a session whose command the daemon starts.
 
         Raises:
             QuotaExceededError: the user has as many as it may have.
@@ -120,7 +122,7 @@ class Registry:
         except BaseException:
             self._quota.give_back("sessions", uid)
             raise
-        session = Session(spec, self._hub, self._store, self._cgroups, self._forget)
+        session = Session(spec, self._hub, self._store, self._zygote.fork, self._cgroups, self._forget)
         self._sessions[spec.id] = session
         return session
 
@@ -136,7 +138,9 @@ class Registry:
         problems = []
         for name, held in sessions.items():
             try:
-                session = Session.restored(name, held, self._hub, self._store, self._cgroups, self._forget)
+                session = Session.restored(
+                    name, held, self._hub, self._store, self._zygote.fork, self._cgroups, self._forget
+                )
             except (KeyError, TypeError, ValueError, OSError) as error:
                 problems.append(f"session {name} is lost: {error}")
                 for fd in held.values():
@@ -183,6 +187,10 @@ class Registry:
             why: what is said to whoever wants one.
         """
         self._refusal = why
+
+    def close(self) -> None:
+        """Let no more processes be forked."""
+        self._zygote.close()
 
     def leave_all(self) -> None:
         """Close what this process has of the sessions, and let them run on."""

@@ -189,7 +189,7 @@ class Service(Changes):
 
     async def _create(
         self, peer: Peer, request: SessionRequest, origin: str
-    ) -> tuple[Session, FileDescriptor]:
+    ) -> tuple[Session, FileDescriptor | None]:
         spec = self._spec(peer, request, origin)
         if why := hindrance(self._uid, origin, int(probe().yama_scope.value)):
             raise Failed(why)
@@ -210,6 +210,8 @@ class Service(Changes):
     async def create_session(self, peer: Peer, request: SessionRequest) -> Created:
         """Prepare a session for a command that the peer starts."""
         session, launch = await self._create(peer, request, "launch")
+        if launch is None:
+            raise Failed("no launch specification was sent")
         return {"session": session.spec.id, "launch": launch.steal()}
 
     async def attach(self, peer: Peer, session: str, listener: int, pid: int, pidfd: int | None) -> None:
@@ -237,8 +239,7 @@ class Service(Changes):
 
     async def run(self, peer: Peer, request: SessionRequest, descriptors: Sequence[int]) -> Started:
         """Start a command in a new session."""
-        session, launch = await self._create(peer, request, "run")
-        launch.close()
+        session, _ = await self._create(peer, request, "run")
         try:
             pid, handle = await session.run(list(request.argv), descriptors)
         except SessionFailedError as error:

@@ -12,24 +12,21 @@ from typing import Any
 
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import collected_status, end_below, interrupt, remove_directory, signal_below
-from sydd.daemon.errand import ErrandError
+from sydd.daemon.ending import collected_status, end_below, interrupt, signal_below
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
 from sydd.daemon.kept import Kept
 from sydd.daemon.link import Link
-from sydd.daemon.spawn import spawn
+from sydd.daemon.preparation import LINGER
+from sydd.daemon.spawn import Fork
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
-from sydd.daemon.supervised import LINGER, RESTARTS, SERVE, WorkerDiedError
+from sydd.daemon.supervised import SERVE
 from sydd.kernel.fd import FileDescriptor
 
 EXIT_FAILED = 125
-
-PREPARE = 60
-"""Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
 
 ATTACH = 60
 """Seconds after which a session that nobody attaches to is ended."""
@@ -42,6 +39,7 @@ class Session(Kept):
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
+        fork: forks its processes.
         cgroups: where it gets a control group; None where there are none.
         on_end: called once, when it has ended and nothing of it is left.
     """
@@ -51,12 +49,14 @@ class Session(Kept):
         spec: SessionSpec,
         hub: Hub,
         store: Store,
+        fork: Fork,
         cgroups: Cgroups | None,
         on_end: Callable[[Session], None],
     ) -> None:
-        super().__init__(spec, hub, store, cgroups)
+        super().__init__(spec, hub, store, fork, cgroups)
         self._on_end = on_end
         self._timer: asyncio.TimerHandle | None = None
+        self._beginning = asyncio.Lock()  # held until whoever began it is answered, however soon it is over
 
     @classmethod
     def restored(
@@ -65,6 +65,7 @@ class Session(Kept):
         held: dict[str, FileDescriptor],
         hub: Hub,
         store: Store,
+        fork: Fork,
         cgroups: Cgroups | None,
         on_end: Callable[[Session], None],
     ) -> Session:
@@ -75,6 +76,7 @@ class Session(Kept):
             held: descriptors by kind; now the session's, unless this raises.
             hub: as for the class; it has the records of the earlier daemon.
             store: as for the class.
+            fork: as for the class.
             cgroups: as for the class.
             on_end: as for the class.
 
@@ -83,7 +85,7 @@ class Session(Kept):
         """
         info = Info(held["info"].dup())
         try:
-            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, cgroups, on_end)
+            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, fork, cgroups, on_end)
             if session.spec.id != name:
                 raise ValueError(f"it calls itself {session.spec.id}")
             session.state = State.from_json(info.state)
@@ -120,7 +122,11 @@ class Session(Kept):
         if self.state.phase == "running":
             self._watch_time()
         if self.state.phase == "created":
-            self._timer = self._loop.call_later(ATTACH, self._expire)
+            if self.spec.origin == "launch" and self._held.has("state"):
+                self._inform()  # the earlier daemon may have come to an end before it did
+                self._timer = self._loop.call_later(ATTACH, self._expire)
+            else:
+                self._spawn(self.end("the daemon was started anew before the command was"))
 
     def leave(self) -> None:
         """Close what this process has of it; it runs on, and the next daemon may go on with it."""
@@ -150,14 +156,14 @@ class Session(Kept):
 
     # Its beginning
 
-    async def prepare(self, creator: int) -> FileDescriptor:
-        """Fork the worker and wait until it has prepared everything.
+    async def prepare(self, creator: int) -> FileDescriptor | None:
+        """Fork the session's processes and wait until everything is prepared.
 
         Args:
             creator: pidfd of who wants it: when that has ended, nobody will attach; stays the caller's.
 
         Returns:
-            The launch specification, a sealed memfd.
+            The launch specification, a sealed memfd; None where the daemon starts the command.
 
         Raises:
             SessionFailedError: the profile is wrong, or something is missing; nothing is left.
@@ -170,8 +176,8 @@ class Session(Kept):
                 self._watch_parent()
             self._save(anew=True)  # so that the next daemon knows whose it is
             await self._spawn_prepared()
-            if self._launch is None:
-                raise SessionFailedError("the worker sent no launch specification")
+            if self._launch is None and self.spec.origin == "launch":
+                raise SessionFailedError("no launch specification was sent")
             self.bounds.learn(self.about)
             self._save(anew=True)
         except OSError as error:
@@ -186,19 +192,6 @@ class Session(Kept):
         self.tell("created", f"session of profile {self.about.get('profile', '')} created")
         return launch
 
-    async def _spawn_prepared(self) -> None:
-        """Fork the worker; another one where it is killed: nothing has begun yet."""
-        for number in range(RESTARTS + 1):
-            self._adopt(spawn(self.spec))
-            try:
-                await self._wait_for("prepared", PREPARE)
-            except WorkerDiedError:
-                await self._remove_directory()
-                if number == RESTARTS:
-                    raise
-            else:
-                return
-
     async def attach(self, listener: int, command: int, handle: int, parent: int, parent_handle: int) -> None:
         """Take the listener over, and have it served.
 
@@ -212,31 +205,32 @@ class Session(Kept):
         Raises:
             SessionFailedError: the worker does not serve it.
         """
-        self._stop_timer()
-        self.state.command, self.state.parent = command, parent
-        try:
-            self._held.put("listener", duplicate(listener))
-            self._held.put("command", duplicate(handle))
-            self._unwatch_parent()
-            self._held.put("parent", duplicate(parent_handle))
-            self._watch_parent()
-            self.bounds.enclose(command, handle, parent)
-            self.state.phase = "running"
-            self._save()
-            if self._link is not None:
-                self._link.post({"type": "attach", "command": command, "keeper": parent}, [listener])
-            await self._wait_for("serving", SERVE)
-        except (OSError, SessionFailedError) as error:
-            message = f"the listener cannot be served: {error}"
-            await self.end(message)
-            raise SessionFailedError(message) from None
-        self._watch_time()
-        self.tell(
-            "started", f"{' '.join(self.state.argv) or 'a command'} started", detail={"pid": str(command)}
-        )
+        async with self._beginning:
+            self._stop_timer()
+            self.state.command, self.state.parent = command, parent
+            try:
+                self._held.put("listener", duplicate(listener))
+                self._held.put("command", duplicate(handle))
+                self._unwatch_parent()
+                self._held.put("parent", duplicate(parent_handle))
+                self._watch_parent()
+                self.bounds.enclose(command, handle, parent)
+                self.state.phase = "running"
+                self._save()
+                if self._link is not None:
+                    self._link.post({"type": "attach", "command": command, "keeper": parent}, [listener])
+                await self._wait_for("serving", SERVE)
+            except (OSError, SessionFailedError) as error:
+                message = f"the listener cannot be served: {error}"
+                await self.end(message)
+                raise SessionFailedError(message) from None
+            self._watch_time()
+            self.tell(
+                "started", f"{' '.join(self.state.argv) or 'a command'} started", detail={"pid": str(command)}
+            )
 
     async def run(self, argv: Sequence[str], descriptors: Sequence[int]) -> tuple[int, FileDescriptor]:
-        """Have the worker start the command.
+        """Have who prepared the session become the command.
 
         Args:
             argv: the command and its arguments.
@@ -248,31 +242,27 @@ class Session(Kept):
         Raises:
             SessionFailedError: it cannot be started.
         """
-        self._stop_timer()
-        try:
-            ours, theirs = Channel.pair()
+        async with self._beginning:
+            self._stop_timer()
             try:
-                self._keeper = Link(ours, self._from_keeper, self._keeper_gone)
-                self._store.put(self.spec.id, "keeper", self._keeper.fileno())
+                if self._preparing is None or self._preparing.ended:
+                    raise SessionFailedError("the process that prepared the session died")
                 started = self._expect("started")
                 serving = self._expect("serving")
                 message = {"type": "start", "argv": list(argv), "numbers": list(range(len(descriptors)))}
-                if self._link is not None:
-                    self._link.post(message, [theirs.fileno(), *descriptors])
-            finally:
-                theirs.close()
-            self.state.phase = "running"
-            await self._wait_for("serving", SERVE, serving)
-            await self._wait_for("started", SERVE, started)
-            self._save()
-            handle = duplicate(self._held.fileno("command"))
-        except (OSError, ValueError, SessionFailedError) as error:
-            message_ = f"the command cannot be started: {error}"
-            await self.end(message_)
-            raise SessionFailedError(message_) from None
-        self._watch_time()
-        self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
-        return self.state.command, handle
+                self._preparing.post(message, descriptors)
+                self.state.phase = "running"
+                await self._wait_for("serving", SERVE, serving)
+                await self._wait_for("started", SERVE, started)
+                self._save()
+                handle = duplicate(self._held.fileno("command"))
+            except (OSError, ValueError, SessionFailedError) as error:
+                message_ = f"the command cannot be started: {error}"
+                await self.end(message_)
+                raise SessionFailedError(message_) from None
+            self._watch_time()
+            self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
+            return self.state.command, handle
 
     # What it is asked
 
@@ -301,6 +291,8 @@ class Session(Kept):
 
     async def _over(self) -> None:
         """Its last process has gone."""
+        async with self._beginning:
+            pass
         if self._keeper is not None and not self._keeper.ended:
             with contextlib.suppress(SessionFailedError):
                 await self._wait_for("keeper", LINGER)
@@ -324,7 +316,10 @@ class Session(Kept):
         try:
             if failure:
                 await self._end_processes()
+            await self._end_preparer()
             await self._end_worker()
+            if self._left:
+                await self._remove_directory()
             await self.bounds.remove(LINGER)
         finally:
             await self._give_up()
@@ -347,14 +342,7 @@ class Session(Kept):
     async def _end_worker(self) -> None:
         if self._link is not None:
             self._link.post({"type": "end"})
-        await self._until_dead("worker")
-        await self._remove_directory()
-
-    async def _remove_directory(self) -> None:
-        try:
-            await remove_directory(self.state.tmp, self.spec)
-        except ErrandError as error:
-            self.journal.trouble(f"the directory {self.state.tmp} is left: {error}")
+        await self._until_dead(self._held.fileno("worker"))
 
     async def _give_up(self) -> None:
         self.questions.close()

@@ -1,22 +1,40 @@
-"""Forking a session's worker from main, and another one in its place when it has died."""
+"""A session's processes: forked, and another worker in the place of one that has died."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sydd.daemon import worker
+from sydd.daemon import preparer, worker
 from sydd.daemon.channel import Channel
-from sydd.kernel import pidfd
 from sydd.kernel.fd import FileDescriptor
 from sydd.supervisor import notes, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sydd.daemon.spec import SessionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that was forked.
+
+    Attributes:
+        pid: its number.
+        pidfd: readable when it has ended.
+        channel: main's side of the channel to it.
+    """
+
+    pid: int
+    pidfd: FileDescriptor
+    channel: Channel
+
+    def close(self) -> None:
+        """Close both; a second time is fine."""
+        self.pidfd.close()
+        self.channel.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +42,13 @@ class Child:
     """A worker, and what main keeps for its successor.
 
     Attributes:
-        pid: its number; main collects it.
+        pid: its number.
         pidfd: readable when it has ended.
         channel: main's side of the channel to it. Its end means that the worker has ended.
         slot: memfd of the request that it holds.
         notes: memfd of what it must not forget.
+        others: main's sides of the channels to the keeper that it has forked, which outlives it, and to that
+            one's preparer; None for none.
     """
 
     pid: int
@@ -36,9 +56,10 @@ class Child:
     channel: Channel
     slot: FileDescriptor
     notes: FileDescriptor
+    others: tuple[Channel, Channel] | None = None
 
     def close(self) -> None:
-        """Close all of it; a second time is fine. A worker whose listener is held by main alone goes on."""
+        """Close all but the others'; a second time is fine."""
         self.pidfd.close()
         self.channel.close()
         self.slot.close()
@@ -51,7 +72,7 @@ class Held:
 
     Attributes:
         listener: the listener.
-        state: the memfd that came with `prepared`.
+        state: the memfd that the preparer sent.
         slot: of the dead worker.
         notes: of the dead worker.
         command: pid of the command.
@@ -66,10 +87,36 @@ class Held:
     parent: int = 0
 
 
-def spawn(spec: SessionSpec) -> Child:
-    """Fork a worker, which prepares the session and says `prepared` or `failed`.
+Fork = Callable[[Mapping[str, Any], "SessionSpec", Sequence[int]], Awaitable[tuple[int, FileDescriptor]]]
+"""Forks a process that does `obey` with these arguments; its pid, and a pidfd of it.
+
+Raises OSError where it cannot: EAGAIN, ENOMEM, EMFILE. The descriptors stay the caller's.
+"""
+
+
+async def prepare(fork: Fork, spec: SessionSpec) -> Process:
+    """Fork the process that prepares a session, says `prepared` and `state`, or `failed`, and ends.
+
+    Not for one whose command the daemon starts: there the keeper forks it.
 
     Args:
+        fork: how.
+        spec: what the session is to be.
+
+    Raises:
+        OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
+    """
+    (ours,), pid, handle = await _forked(fork, {"type": "prepare"}, spec, 1, ())
+    return Process(pid, handle, ours)
+
+
+async def spawn(fork: Fork, spec: SessionSpec) -> Child:
+    """Fork a worker, which waits for the session's state and for somebody to serve.
+
+    Where the daemon starts the command, the worker forks the keeper, and that the preparer.
+
+    Args:
+        fork: how.
         spec: what the session is to be.
 
     Raises:
@@ -78,46 +125,69 @@ def spawn(spec: SessionSpec) -> Child:
     with contextlib.ExitStack() as stack:
         held_slot = stack.enter_context(FileDescriptor(slot.create()))
         held_notes = stack.enter_context(FileDescriptor(notes.create()))
-        return _fork(
-            lambda side: worker.begin(spec, side, held_slot.fileno(), held_notes.fileno()),
-            held_slot.dup(),
-            held_notes.dup(),
-        )
+        kept = (held_slot.fileno(), held_notes.fileno())
+        count = 3 if spec.origin == "run" else 1
+        (ours, *others), pid, handle = await _forked(fork, {"type": "serve"}, spec, count, kept)
+        stack.pop_all()
+    return Child(pid, handle, ours, held_slot, held_notes, (others[0], others[1]) if others else None)
 
 
-def respawn(spec: SessionSpec, held: Held) -> Child:
+async def respawn(fork: Fork, spec: SessionSpec, held: Held) -> Child:
     """Fork a worker in place of one that has died: it answers the held request and serves on.
 
     It says `serving`, or `failed` when it cannot go on.
 
     Args:
+        fork: how.
         spec: as for `spawn`.
         held: what main has of the session.
 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
     """
-    held_slot, held_notes = os.dup(held.slot), os.dup(held.notes)
-    return _fork(
-        lambda side: worker.go_on(spec, side, held), FileDescriptor(held_slot), FileDescriptor(held_notes)
-    )
+    order = {"type": "go on", "command": held.command, "parent": held.parent}
+    with contextlib.ExitStack() as stack:
+        held_slot = stack.enter_context(FileDescriptor(os.dup(held.slot)))
+        held_notes = stack.enter_context(FileDescriptor(os.dup(held.notes)))
+        kept = (held.slot, held.notes, held.listener, held.state)
+        (ours,), pid, handle = await _forked(fork, order, spec, 1, kept)
+        stack.pop_all()
+    return Child(pid, handle, ours, held_slot, held_notes)
 
 
-def _fork(run: Callable[[Channel], NoReturn], held_slot: FileDescriptor, held_notes: FileDescriptor) -> Child:
-    ours, theirs = Channel.pair()
-    try:
-        pid = os.fork()
-        if not pid:
-            try:
-                run(theirs)
-            finally:
-                os._exit(worker.EXIT_BROKEN)
-        process = FileDescriptor(pidfd.pidfd_open(pid))
-    except BaseException:
-        ours.close()
-        held_slot.close()
-        held_notes.close()
-        raise
-    finally:
-        theirs.close()
-    return Child(pid, process, ours, held_slot, held_notes)
+async def _forked(
+    fork: Fork, order: Mapping[str, Any], spec: SessionSpec, count: int, kept: Sequence[int]
+) -> tuple[list[Channel], int, FileDescriptor]:
+    """Have a process forked that gets the other sides of so many new channels, and further descriptors."""
+    ours: list[Channel] = []
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
+        theirs = []
+        for _ in range(count):
+            mine, its = Channel.pair()
+            stack.callback(mine.close)
+            given.callback(its.close)
+            ours.append(mine)
+            theirs.append(its.fileno())
+        pid, handle = await fork({**order, "channels": count}, spec, [*theirs, *kept])
+        stack.pop_all()
+    return ours, pid, handle
+
+
+def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]) -> NoReturn:
+    """Be what a process was forked for; in the child of a fork.
+
+    Args:
+        order: as `Fork` was given it.
+        spec: likewise.
+        descriptors: likewise, now this process's.
+    """
+    count = int(order["channels"])
+    channel, *others = [Channel.of(fd) for fd in descriptors[:count]]
+    kept = descriptors[count:]
+    if order["type"] == "prepare":
+        preparer.begin(spec, channel)
+    if order["type"] == "go on":
+        held_slot, held_notes, listener, state = kept
+        command, parent = int(order["command"]), int(order["parent"])
+        worker.go_on(spec, channel, Held(listener, state, held_slot, held_notes, command, parent))
+    worker.begin(spec, channel, kept[0], kept[1], (others[0], others[1]) if others else None)

@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import Coroutine
 from typing import Any
 
-from sydd.daemon.ending import interrupt
-from sydd.daemon.expecting import Expecting, SessionFailedError
-from sydd.daemon.holdings import Holdings
+from sydd.daemon.channel import Channel
+from sydd.daemon.ending import interrupt, remove_directory
+from sydd.daemon.errand import ErrandError
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots, is_alive
 from sydd.daemon.journal import SessionJournal
 from sydd.daemon.link import Link, LinkBrokenError
+from sydd.daemon.preparation import LINGER, Preparing, WorkerDiedError
 from sydd.daemon.questions import Questions
-from sydd.daemon.spawn import Child, Held, respawn
+from sydd.daemon.spawn import Child, Fork, Held, respawn, spawn
 from sydd.daemon.spec import SessionSpec
-from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
 from sydd.kernel import seccomp
-from sydd.kernel.fd import FdSet, FileDescriptor
+from sydd.kernel.fd import FdSet
 from sydd.supervisor import statistics
 from sydd.supervisor.slot import Slot
 
@@ -33,9 +33,8 @@ SERVE = 20
 """Seconds that a worker may take to serve a listener that it was given."""
 
 
-LINGER = 5
-"""Seconds that a worker may live on after its channel was closed."""
-
+PREPARE = 60
+"""Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
 
 RESTARTS = 5
 """Workers of one session that may die one after the other and in vain; with one more the session is ended."""
@@ -49,17 +48,14 @@ ASK_SECONDS = 60
 """Seconds after which a question is denied, where the worker says nothing else."""
 
 
-class WorkerDiedError(SessionFailedError):
-    """The worker died before the command was there: the session may be prepared again."""
-
-
-class Supervised(Expecting):
+class Supervised(Preparing):
     """What of a session is about its worker.
 
     Args:
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
+        fork: forks its processes.
 
     Attributes:
         spec: what it is to be.
@@ -71,38 +67,25 @@ class Supervised(Expecting):
         done: set when it has ended and nothing of it is left.
     """
 
-    def __init__(self, spec: SessionSpec, hub: Hub, store: Store) -> None:
-        super().__init__()
-        self.spec = spec
-        self.state = State(created=time.time(), began=time.monotonic())
-        self.about: dict[str, Any] = {}
+    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, fork: Fork) -> None:
+        super().__init__(spec, store, fork)
         self.journal = SessionJournal(self.tell)
         self.questions = Questions(
             spec.id, self._decide, lambda value: self.tell("question", _said(value), **value)
         )
         self.changing = asyncio.Lock()
-        self.done = asyncio.Event()
         self._hub = hub
         self._store = store
-        self._held = Holdings(spec.id, store)
         self._info: Info | None = None
-        self._link: Link | None = None
-        self._launch: FileDescriptor | None = None
         self._deaths = 0
         self._answered = -1
         self._died_of = b""
         self._adopted = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
         self._worker_done = False
-        self._ending = False
+        self._left = True
 
-    async def end(self, failure: str = "") -> None:
-        """End the session; see `Session`."""
-        raise NotImplementedError
-
-    async def _give_up(self) -> None:
-        """Let go of everything, though the end went wrong half-way."""
-        raise NotImplementedError
+    def _trouble(self, message: str) -> None:
+        self.journal.trouble(message)
 
     async def _over(self) -> None:
         """The session's last process has gone."""
@@ -195,6 +178,14 @@ class Supervised(Expecting):
         self._held.put("slot", child.slot)
         self._held.put("notes", child.notes)
         self._store.put(self.spec.id, "channel", self._link.fileno())
+        if child.others is not None:
+            keeper, preparer = child.others
+            self._keep(keeper)
+            self._listen_to_preparer(preparer)
+
+    def _keep(self, channel: Channel) -> None:
+        """Listen to a keeper."""
+        raise NotImplementedError
 
     def _from_worker(self, message: dict[str, Any], descriptors: FdSet) -> None:
         try:
@@ -205,25 +196,6 @@ class Supervised(Expecting):
         except (KeyError, TypeError, ValueError, IndexError) as error:
             self.journal.trouble(f"the worker said what is no message: {type(error).__name__}: {error}")
             interrupt(self._held.fileno("worker"))
-
-    def _on_prepared(self, message: dict[str, Any], descriptors: FdSet) -> None:
-        self.about = message
-        self.state.tmp = str(message.get("tmp", ""))
-        self.state.mode = str(message.get("mode", ""))
-        self._launch = descriptors.steal(0)
-        self._held.put("state", descriptors.steal(1))
-        self._resolve("prepared")
-
-    def _on_failed(self, message: dict[str, Any], _: FdSet) -> None:
-        place = (
-            str(message.get("file", "")),
-            int(message.get("line", 0)),
-            int(message.get("column", 0)),
-            str(message.get("hint", "")),
-        )
-        error = SessionFailedError(str(message["message"]), str(message.get("kind", "setup")), place)
-        if not self._fail_waiting(error):
-            self._spawn(self.end(error.message))
 
     def _on_serving(self, message: dict[str, Any], descriptors: FdSet) -> None:
         if len(descriptors):
@@ -255,6 +227,7 @@ class Supervised(Expecting):
 
     def _on_ended(self, message: dict[str, Any], _: FdSet) -> None:
         self._worker_done = True
+        self._left = bool(message.get("left", True))
         self.state.failure = self.state.failure or str(message.get("failure", ""))
 
     def _decide(self, number: int, allow: bool) -> None:
@@ -270,16 +243,14 @@ class Supervised(Expecting):
         if self._link is not None:
             self._link.close()
             self._link = None
-        await self._until_dead("worker")
+        await self._until_dead(self._held.fileno("worker"))
         if self._ending:
             return
         if self._worker_done or (self.state.phase == "running" and not self._is_served_for()):
             await self._over()
             return
         if self.state.phase == "created":
-            error = WorkerDiedError("the worker died while it prepared the session")
-            if not self._fail_waiting(error):
-                await self.end(error.message)
+            await self._begin_again()
             return
         if self._dies_in_vain():
             await self.end(f"its worker died {self._deaths} times without having answered a call")
@@ -289,7 +260,7 @@ class Supervised(Expecting):
             self.questions.close()  # the next worker asks anew
             fds = {kind: self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")}
             held = Held(**fds, command=self.state.command, parent=self.state.parent)
-            self._adopt(respawn(self.spec, held))
+            self._adopt(await respawn(self._fork, self.spec, held))
             self.state.restarts += 1
             self._save()
             await self._wait_for("serving", SERVE, serving)
@@ -302,6 +273,61 @@ class Supervised(Expecting):
             await self.end(f"its worker died, and the next one failed: {error}")
             return
         self.tell("restarted", "the worker died and was replaced", count=self.state.restarts)
+
+    async def _begin_again(self) -> None:
+        """Another worker, before there is anything to serve: what was prepared is for that one.
+
+        With a keeper below it, and the preparer below that one, all has to be begun again.
+        """
+        self._deaths += 1
+        try:
+            if self.spec.origin == "run":
+                raise WorkerDiedError("the worker died before the command was there")
+            if self._deaths > RESTARTS:
+                raise SessionFailedError(f"its worker died {self._deaths} times before it had anything to do")
+            self._adopt(await spawn(self._fork, self.spec))
+            self._inform()
+        except OSError as error:
+            await self._fail(SessionFailedError(f"cannot start a worker: {error.strerror}"))
+        except SessionFailedError as error:
+            await self._fail(error)
+
+    async def _fail(self, error: SessionFailedError) -> None:
+        """Tell who waits, or end the session where nobody does."""
+        if not self._fail_waiting(error):
+            await self.end(error.message)
+
+    async def _spawn_prepared(self) -> None:
+        """Fork who prepares it, again where that is killed: nothing has begun yet; and a worker meanwhile."""
+        for number in range(RESTARTS + 1):
+            prepared = self._expect("prepared")
+            await self._prepare()  # first: it has the most to do
+            if not number or self.spec.origin == "run":
+                self._adopt(await spawn(self._fork, self.spec))
+            try:
+                await self._wait_for("prepared", PREPARE, prepared)
+            except WorkerDiedError:
+                await self._end_preparer()
+                if self.spec.origin == "run":
+                    await self._discard_worker()
+                await self._remove_directory()
+                if number == RESTARTS:
+                    raise
+            else:
+                return
+
+    async def _discard_worker(self) -> None:
+        """End the worker without a word: what it was for is begun again."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        await self._until_dead(self._held.fileno("worker"))
+
+    async def _remove_directory(self) -> None:
+        try:
+            await remove_directory(self.state.tmp, self.spec)
+        except ErrandError as error:
+            self.journal.trouble(f"the directory {self.state.tmp} is left: {error}")
 
     def _dies_in_vain(self) -> bool:
         """Whether workers die one after the other, at once or of the same call, and have answered nothing.
@@ -329,9 +355,8 @@ class Supervised(Expecting):
         poll.register(self._held.fileno("listener"), 0)
         return not any(events & select.POLLHUP for _, events in poll.poll(0))
 
-    async def _until_dead(self, kind: str) -> None:
-        """Wait until a process has ended; SIGKILL it when it takes its time."""
-        fd = self._held.fileno(kind)
+    async def _until_dead(self, fd: int) -> None:
+        """Wait until the process of a pidfd has ended; SIGKILL it when it takes its time."""
         if fd < 0 or not is_alive(fd):
             return
         dead = self._loop.create_future()
@@ -360,21 +385,6 @@ class Supervised(Expecting):
             self._info.write(self.state.as_json())
         except (OSError, ValueError) as error:
             self.journal.trouble(f"the session would not outlive the daemon: {error}")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_ended)
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """A mistake of sydd's own ends the session that it happened in, aloud, and nothing else."""
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is None or self.done.is_set():
-            return
-        message = f"{type(error).__name__}: {error}"
-        self.journal.trouble(message)
-        self._spawn(self._give_up() if self._ending else self.end(f"a mistake of sydd's own: {message}"))
 
 
 def _said(question: dict[str, Any]) -> str:

@@ -1,25 +1,21 @@
-"""The worker process of one session: prepares it as its owner, serves its listener, answers main.
+"""The worker process of one session: serves its listener as its owner, answers main.
 
 What it says to main, each with `type`:
 
-- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines, `limits`:
-  of the session as a whole, `private_network`, `tmp`: the private directory; descriptors: launch spec,
-  state): a command can be launched now.
-- `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot, and the
-  worker ends.
-- `serving` (`command`: pid; descriptor: the listener, where the worker had the command started): every call
+- `serving` (`command`: pid; descriptor: the listener, where a keeper had the command started): every call
   has somebody who answers it.
+- `failed` (`kind`, `message`): it cannot, and the worker ends.
 - `event` (`event`), `repeated` (`sequence`, `count`), `trouble` (`message`), `lost` (`count`: of these).
 - `ask` (`question`: id; `event`; `seconds`): a caller waits for a decision; `settled` (`question`,
   `decision`): it waits no longer.
-- `ended` (`handled`, `events`, `failure`): the listener has hung up; the worker has removed the private
-  directory, and ends.
+- `ended` (`handled`, `events`, `failure`, `left`: whether the private directory is there still, though the
+  worker has removed what it could): the listener has hung up, and the worker ends.
 - `reply` (`id`, and `error` or what was asked for).
 
 What main says, each with `type`, and `id` where a reply is wanted:
 
+- `state` (descriptor: what the preparer wrote down).
 - `attach` (`command`, `keeper`: pids; descriptor: the listener).
-- `start` (`argv`; descriptors: the keeper's channel, then the command's, in the order of `numbers`).
 - `rules` (`lines`), `lock` (`lock`), `mode` (`mode`), `check` (`access`, `object`), `decision` (`question`,
   `allow`), `statistics`; `questions`: those that are open are to be put again, to another main.
 - `end`: stop serving; the kernel answers ENOSYS to whoever is left, unless main still holds the listener.
@@ -27,46 +23,39 @@ What main says, each with `type`, and `id` where a reply is wanted:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sydd.daemon import identity, keeper
-from sydd.daemon.channel import Channel, ChannelError, document, empty_document
+from sydd.daemon.birth import EXIT_BROKEN, live, tell_failure
+from sydd.daemon.channel import Channel, ChannelError
 from sydd.daemon.outbox import Outbox
-from sydd.daemon.preparing import PrepareError, State, prepare_session
+from sydd.daemon.preparing import State
 from sydd.daemon.record import Record
 from sydd.daemon.serving import Serving
-from sydd.kernel.fd import FileDescriptor
-from sydd.plan.layers import layers
+from sydd.kernel.fd import FdSet, FileDescriptor
 from sydd.session.temporary import remove_tree
 from sydd.supervisor.notes import Notes
 from sydd.supervisor.slot import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sydd.daemon.spawn import Held
     from sydd.daemon.spec import SessionSpec
-    from sydd.kernel.fd import FdSet
-    from sydd.policy.rule import Rule
-
-EXIT_BROKEN = 70
-"""Of a worker that could not go on: main puts another one in its place."""
 
 COUNTS_SECONDS = 0.5
 """How long repetitions of events are gathered before main is told of them."""
-
-SHOWN = 24 << 10
-"""Characters of a session's rules that main is told, for lists."""
 
 LAST_WORDS_SECONDS = 5
 """How long a worker that ends waits for main to read what it says."""
 
 
-def begin(spec: SessionSpec, channel: Channel, slot: int, notes: int) -> NoReturn:
+def begin(
+    spec: SessionSpec, channel: Channel, slot: int, notes: int, others: tuple[Channel, Channel] | None
+) -> NoReturn:
     """Be the worker of a new session; called in the child of a fork.
 
     Args:
@@ -74,8 +63,25 @@ def begin(spec: SessionSpec, channel: Channel, slot: int, notes: int) -> NoRetur
         channel: to main.
         slot: memfd of the request that is held.
         notes: memfd of what must not be forgotten.
+        others: the channels to main of the keeper and of the preparer, where the daemon starts the command;
+            the keeper is this process's child, and the preparer the keeper's.
     """
-    _live(spec, channel, (slot, notes), lambda: _Process(spec, channel, slot, notes).begin())
+    child: tuple[int, Channel] | None = None
+    if others is not None:
+        try:
+            # Below this process: under Yama's restrictions only who is above may look into a command. Now:
+            # what this process writes to before would be copied for that one, too.
+            child = keeper.fork(*others, spec)
+        except OSError as error:
+            tell_failure(channel, {"kind": "setup", "message": f"no keeper: {error.strerror}"})
+            os._exit(EXIT_BROKEN)
+    kept = (slot, notes) if child is None else (slot, notes, child[1].fileno())
+
+    def life() -> int:
+        identity.become(spec.identity)
+        return _Process(spec, channel, slot, notes).begin(child)
+
+    live(channel, kept, life)
 
 
 def go_on(spec: SessionSpec, channel: Channel, held: Held) -> NoReturn:
@@ -87,49 +93,12 @@ def go_on(spec: SessionSpec, channel: Channel, held: Held) -> NoReturn:
         held: what main has of it.
     """
     kept = (held.slot, held.notes, held.state, held.listener)
-    _live(spec, channel, kept, lambda: _Process(spec, channel, held.slot, held.notes).go_on(held))
 
-
-def _live(spec: SessionSpec, channel: Channel, kept: Sequence[int], life: Callable[[], int]) -> NoReturn:
-    """Become the session's owner, live, and end; nothing of the process that forked this one runs on.
-
-    Args:
-        spec: the session.
-        channel: to main.
-        kept: further descriptors that are needed.
-        life: what to do; its result is the exit status.
-    """
-    status = EXIT_BROKEN
-    try:
-        identity.shed((channel.fileno(), *kept))
+    def life() -> int:
         identity.become(spec.identity)
-        status = life()
-    except PrepareError as error:
-        _tell_failure(channel, error.as_json())
-    except (identity.IdentityError, OSError, ChannelError) as error:
-        _tell_failure(channel, {"kind": "setup", "message": str(error)})
-    except BaseException as error:  # noqa: BLE001  # main tells of it; there is nobody else
-        _tell_failure(channel, {"kind": "setup", "message": f"{type(error).__name__}: {error}"})
-    finally:
-        os._exit(status)
+        return _Process(spec, channel, held.slot, held.notes).go_on(held)
 
-
-def _tell_failure(channel: Channel, values: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        channel.send({"type": "failed", **values})
-
-
-def _shown(rules: Sequence[Rule]) -> list[str]:
-    """The lines of rules, of very many the last ones: a message holds only so much."""
-    lines: list[str] = []
-    size = 0
-    for rule in reversed(rules):
-        size += len(rule.text)
-        if size > SHOWN:
-            lines.append(f"# and {len(rules) - len(lines)} before these")
-            break
-        lines.append(rule.text)
-    return lines[::-1]
+    live(channel, kept, life)
 
 
 class _Process:
@@ -154,7 +123,7 @@ class _Process:
         self._serving: Serving | None = None
         self._main_listens = True
         self._ending = False
-        self._unsaved = -1
+        self._attached: tuple[int, int, FileDescriptor] | None = None
         self._counted_at = 0.0
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -162,32 +131,19 @@ class _Process:
 
     # Its two beginnings
 
-    def begin(self) -> int:
-        """Prepare the session, wait for a command, and serve it; the exit status."""
-        state = self._state = prepare_session(self._spec)
-        self._unsaved = empty_document("sydd-state")
-        prepared, launch = state.prepared, state.launch
+    def begin(self, child: tuple[int, Channel] | None) -> int:
+        """Wait for the session's state and for a command, and serve it; the exit status.
+
+        Args:
+            child: pid of the keeper, and the channel to it; None where somebody else keeps the command.
+        """
+        if child is not None:
+            self._parent, self._keeper = child
         try:
-            self._outbox.put(
-                {
-                    "type": "prepared",
-                    "profile": prepared.policy.name,
-                    "engine": prepared.plan.engine.value,
-                    "mode": prepared.policy.mode.value,
-                    "layers": layers(prepared.plan),
-                    "variables": dict(prepared.variables),
-                    "rules": _shown(prepared.policy.rules),
-                    "ceiling": _shown(prepared.policy.session_limits.ceiling),
-                    "limits": prepared.policy.session_limits.whole(),
-                    "private_network": launch.private_network,
-                    "tmp": prepared.place.tmp,
-                },
-                (document("sydd-launch", launch.as_document()), os.dup(self._unsaved)),
-            )
             return self._work()
         finally:
-            if not (self._serving and self._serving.failure):
-                remove_tree(prepared.place.tmp)
+            if self._state is not None and not (self._serving and self._serving.failure):
+                remove_tree(self._state.prepared.place.tmp)
                 self._tell_end()
 
     def go_on(self, held: Held) -> int:
@@ -209,13 +165,6 @@ class _Process:
             self._tell_end()
         return status
 
-    def _save(self) -> None:
-        """Write down for a successor what there is to serve, while others have something to do."""
-        if self._state is not None and self._unsaved >= 0:
-            self._state.save(self._unsaved)
-            os.close(self._unsaved)
-            self._unsaved = -1
-
     def _serve(
         self,
         command: int,
@@ -225,7 +174,6 @@ class _Process:
     ) -> None:
         if self._state is None or self._serving is not None:
             raise ChannelError("there is no session to serve, or it is served already")
-        self._save()
         if recalled is None:
             self._notes.write("attached", command, parent)
         self._serving = Serving(
@@ -249,8 +197,6 @@ class _Process:
     def _work(self) -> int:
         """Listen and tell until there is nothing to serve any more."""
         while not self._ending:
-            if self._unsaved >= 0 and self._spec.origin == "launch" and not self._outbox.flush():
-                self._save()  # sydctl forks the launcher meanwhile; a keeper is forked first
             for fd, _ in self._poll.poll(self._patience()):
                 if fd == self._channel.fileno():
                     self._hear_main()
@@ -288,7 +234,13 @@ class _Process:
         self._record.tell_counts()
         handled = self._serving.handled if self._serving else 0
         self._outbox.put(
-            {"type": "ended", "handled": handled, "events": self._record.summary(), "failure": ""}
+            {
+                "type": "ended",
+                "handled": handled,
+                "events": self._record.summary(),
+                "failure": "",
+                "left": self._state is None or os.path.lexists(self._state.prepared.place.tmp),
+            }
         )
         self._last_words()
 
@@ -308,7 +260,7 @@ class _Process:
             # Main has gone. What is served is served to its end; nobody else would begin anything.
             self._main_listens = False
             self._poll.unregister(self._channel.fileno())
-            self._ending = self._serving is None and self._keeper is None
+            self._ending = self._serving is None and (self._keeper is None or self._state is None)
             return
         message, descriptors = received
         with descriptors:
@@ -318,10 +270,11 @@ class _Process:
         reply: dict[str, Any] = {}
         try:
             kind = message.get("type")
-            if kind == "attach":
-                self._attach(message, descriptors)
-            elif kind == "start":
-                self._start(message, descriptors)
+            if kind == "state":
+                self._know(descriptors[0])
+            elif kind == "attach":
+                self._attached = int(message["command"]), int(message["keeper"]), descriptors.steal(0)
+                self._attach()
             elif kind == "end":
                 self._ending = True
             elif self._serving is None:
@@ -330,27 +283,28 @@ class _Process:
                 reply = self._serving.answer(message)
         except (KeyError, TypeError, ValueError, OSError, ChannelError) as error:
             reply = {"error": str(error)}
-            if message.get("type") in ("attach", "start"):
+            if message.get("type") in ("attach", "state"):
                 self._outbox.put({"type": "failed", "kind": "setup", "message": str(error)})
                 self._ending = True
         if isinstance(message.get("id"), int):
             self._outbox.put({**reply, "type": "reply", "id": message["id"]})
 
-    def _attach(self, message: dict[str, Any], descriptors: FdSet) -> None:
-        command, parent = int(message["command"]), int(message["keeper"])
-        self._serve(command, parent, descriptors.steal(0))
-        self._outbox.put({"type": "serving", "command": command})
+    def _know(self, state: int) -> None:
+        """Take in what there is to serve, and serve who waits for it."""
+        if self._state is not None:
+            return  # a main that was started anew says again what it may not have said
+        self._state = State.load(state)
+        self._attach()
+        if self._keeper is not None:
+            self._poll.register(self._keeper.fileno(), select.POLLIN)
 
-    def _start(self, message: dict[str, Any], descriptors: FdSet) -> None:
-        if self._state is None or self._keeper is not None or self._serving is not None:
-            raise ChannelError("there is no session to start, or it is started already")
-        argv = [str(word) for word in message["argv"]]
-        numbers = [int(number) for number in message["numbers"]]
-        self._parent, self._keeper = keeper.fork(
-            self._state.launch, argv, numbers, list(descriptors), root=not self._spec.identity.uid
-        )
-        self._poll.register(self._keeper.fileno(), select.POLLIN)
-        self._save()
+    def _attach(self) -> None:
+        """Serve who was attached, as soon as it is known how."""
+        if self._state is None or self._attached is None:
+            return
+        (command, parent, listener), self._attached = self._attached, None
+        self._serve(command, parent, listener)
+        self._outbox.put({"type": "serving", "command": command})
 
     def _hear_keeper(self, channel: Channel) -> None:
         """The keeper's listener, or why there is none."""

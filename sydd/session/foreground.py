@@ -131,7 +131,12 @@ class Foreground:
         with ours:
             with theirs:
                 self._command = self._fork(theirs, mask)
-            listener = take_listener(self._spec, ours, self._command)
+            listener = take_listener(
+                ours,
+                self._command,
+                private_network=self._spec.private_network,
+                user_namespace=self._spec.user_namespace,
+            )
             if listener < 0:
                 return  # the launcher has said why and ends; its status is the session's
             # The worker reads other processes: nobody of the same user may read it.

@@ -17,8 +17,7 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple  # not dataclasses, which is slow to import
 
 from sydd.kernel import landlock_calls, namespaces, seccomp
 from sydd.kernel.landlock import FsRight
@@ -39,8 +38,7 @@ class LaunchError(Exception):
     """The command cannot be started; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """One rule of a Landlock ruleset.
 
     Attributes:
@@ -54,8 +52,7 @@ class Grant:
     directory: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(NamedTuple):
     """A Landlock ruleset, ready to be made.
 
     Attributes:
@@ -75,8 +72,7 @@ class Ruleset:
         return cls(int(plan.handled), plan.scoped, grants)
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchSpec:
+class LaunchSpec(NamedTuple):
     """What a launch needs of a plan; it can be sent as JSON.
 
     Attributes:
@@ -145,8 +141,11 @@ class LaunchSpec:
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
-        value = asdict(self)
+        value = self._asdict()
         value["program"] = base64.b64encode(self.program).decode("ascii")
+        if self.ruleset is not None:
+            grants = [grant._asdict() for grant in self.ruleset.grants]
+            value["ruleset"] = {**self.ruleset._asdict(), "grants": grants}
         return value
 
     def as_document(self) -> bytes:
@@ -229,7 +228,6 @@ def start(
     *,
     mask: Iterable[int] = (),
     ignored: Sequence[int] = (),
-    own_session: bool = False,
 ) -> int:
     """Fork the launcher, which becomes the command.
 
@@ -239,7 +237,6 @@ def start(
         channel: stream socket by which it sends the listener; None where there is none to send.
         mask: signals that are blocked for the command.
         ignored: signals that the command finds ignored.
-        own_session: whether the command leads a session, without a controlling terminal.
 
     Returns:
         Its pid; it is a child of this process.
@@ -247,29 +244,52 @@ def start(
     Raises:
         LaunchError: the sandbox cannot be set up.
     """
-    ruleset = -1
+    launch = made_ready(spec, argv, channel, mask=mask, ignored=ignored)
     try:
-        launch = _launch(spec, argv, mask, ignored)
-        refuse_sockets((0, 1, 2, *launch.keep), private=spec.private_network, datagrams=spec.datagrams)
-        if spec.ruleset is not None:
-            ruleset = build_ruleset(spec.ruleset, _launch_files(spec.ruleset, launch))
-        launch.ruleset = ruleset
-        if channel is not None:
-            launch.channel = channel.fileno()
-            launch.filter_flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if not pid:
-            if own_session:
-                os.setsid()
             become(launch)
-    except (OSError, InheritedSocketError) as error:
+    except OSError as error:
         raise LaunchError(f"cannot set up the sandbox: {error}") from error
     finally:
-        if ruleset >= 0:
-            os.close(ruleset)
+        if launch.ruleset >= 0:
+            os.close(launch.ruleset)
     return pid
+
+
+def made_ready(
+    spec: LaunchSpec,
+    argv: Sequence[str],
+    channel: socket.socket | None,
+    *,
+    mask: Iterable[int] = (),
+    ignored: Sequence[int] = (),
+) -> Launch:
+    """What `become` takes, with a ruleset, which the caller closes.
+
+    Args:
+        spec: as for `start`, like all others.
+        argv: the command and its arguments.
+        channel: stream socket by which the listener is sent; None where there is none to send.
+        mask: signals that are blocked for the command.
+        ignored: signals that the command finds ignored.
+
+    Raises:
+        LaunchError: the sandbox cannot be set up.
+    """
+    try:
+        launch = _launch(spec, argv, mask, ignored)
+        refuse_sockets((0, 1, 2, *launch.keep), private=spec.private_network, datagrams=spec.datagrams)
+        if channel is not None:
+            launch.channel = channel.fileno()
+            launch.filter_flags = seccomp.FILTER_FLAG_NEW_LISTENER | seccomp.FILTER_FLAG_WAIT_KILLABLE_RECV
+        if spec.ruleset is not None:
+            launch.ruleset = build_ruleset(spec.ruleset, _launch_files(spec.ruleset, launch))
+    except (OSError, InheritedSocketError) as error:
+        raise LaunchError(f"cannot set up the sandbox: {error}") from error
+    return launch
 
 
 def _launch_files(ruleset: Ruleset, launch: Launch) -> list[str]:
@@ -297,13 +317,14 @@ def _launch(spec: LaunchSpec, argv: Sequence[str], mask: Iterable[int], ignored:
     return launch
 
 
-def take_listener(spec: LaunchSpec, channel: socket.socket, pid: int) -> int:
+def take_listener(channel: socket.socket, pid: int, *, private_network: bool, user_namespace: bool) -> int:
     """Set up the network that the launcher makes, if it makes one, and take its listener.
 
     Args:
-        spec: what it was started with.
         channel: this side of its channel.
         pid: the launcher.
+        private_network: as its `LaunchSpec` has it.
+        user_namespace: likewise.
 
     Returns:
         The listener (close-on-exec), which the caller closes; -1 when the launcher ended without: it has said
@@ -312,9 +333,9 @@ def take_listener(spec: LaunchSpec, channel: socket.socket, pid: int) -> int:
     Raises:
         LaunchError: the network cannot be set up.
     """
-    if spec.private_network:
+    if private_network:
         try:
-            set_up(channel, pid, user_namespace=spec.user_namespace)
+            set_up(channel, pid, user_namespace=user_namespace)
         except PrivateNetworkError as error:
             raise LaunchError(f"cannot set up the sandbox: {error}") from error
     _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)

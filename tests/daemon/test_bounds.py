@@ -10,7 +10,7 @@ import pytest
 
 from sydd.daemon.access import hindrance
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, running, until
+from tests.support.daemon import Daemon, children, running, until
 
 
 def _marked(word: str) -> list[int]:
@@ -95,9 +95,10 @@ def test_a_machine_that_has_nothing_left(person: Person, limit: str, value: int,
     with running(identity=person.identity()) as daemon:
 
         def set_limit(number: int) -> None:
-            process = person.start(["prlimit", f"--pid={daemon.pid}", f"--{limit}={number}:"], daemon.socket)
-            _, err = process.communicate(timeout=30)
-            assert process.returncode == 0, err
+            for pid in (daemon.pid, *children(daemon.pid)):
+                process = person.start(["prlimit", f"--pid={pid}", f"--{limit}={number}:"], daemon.socket)
+                _, err = process.communicate(timeout=30)
+                assert process.returncode == 0, err
 
         set_limit(value)
         done = person.launch(["--daemon", "build", "--", "true"], daemon.socket)

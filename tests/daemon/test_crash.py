@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from sydd.client import Client, NotRunningError
+from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, FakeManager, kinds_of_descriptors, running, until
 
@@ -92,6 +93,26 @@ def test_workers_that_die_again_and_again_end_the_session(daemon: Daemon, person
         ended = client.list_sessions(ended=True)[-1]
         assert (ended["state"], ended["status"] != 0, ended["restarts"] > 0) == ("ended", True, True)
         assert client.health()["sessions"] == 0
+
+
+def test_a_zygote_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> None:
+    """Sessions go on, and there is another one for the next."""
+    with daemon.client() as client:
+        process = person.sydctl(
+            ["launch", "--daemon", "build", "--", "sh", "-c", "echo on; read x; cat x"], daemon.socket
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "on\n"
+            (session,) = client.list_sessions()
+            zygote = parent_of(session["worker"])
+            assert parent_of(zygote) == daemon.pid
+            os.kill(zygote, signal.SIGKILL)
+            assert person.launch(["--daemon", "build", "--", "true"], daemon.socket).returncode == 0
+            process.communicate("\n", timeout=30)
+            assert process.returncode == 1
+        with client.run("permissive", ["true"]) as run:
+            assert run.wait()["status"] == 0
 
 
 def test_a_daemon_that_is_killed_gets_its_sessions_back(manager: FakeManager, person: Person) -> None:

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, kinds_of_descriptors, until
+from tests.support.daemon import Daemon, forks, kinds_of_descriptors, until
 
 SCRIPT = "echo out; echo err >&2; touch /etc/never; cat /etc/hostname >/dev/null; touch /etc/never; exit 3"
 
@@ -124,13 +126,8 @@ def test_nothing_of_a_session_stays_in_the_daemon(daemon: Daemon, person: Person
     with daemon.client() as client:
         until(lambda: not client.list_sessions(), "the sessions have ended")
     until(lambda: kinds_of_descriptors(daemon.pid) == before, "the daemon has the descriptors it had")
-    assert _children(daemon.pid) == []
+    assert forks(daemon) == []
     assert not [name for name in os.listdir(person.home) if name.startswith("sydd-")]
-
-
-def _children(pid: int) -> list[str]:
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return file.read().split()
 
 
 def test_a_session_that_nobody_attaches_to_ends_with_its_creator(daemon: Daemon, person: Person) -> None:
@@ -139,3 +136,16 @@ def test_a_session_that_nobody_attaches_to_ends_with_its_creator(daemon: Daemon,
     assert len(answer["session"]) == 8
     with daemon.client() as client:
         until(lambda: not client.list_sessions(), "the session has ended")
+
+
+def test_what_a_launch_imports() -> None:
+    """Each start pays for it; with the daemon this process knows no policy."""
+    code = (
+        "import sys, sydctl.launch, sydctl.remote, sydd.session.keeper, sydd.supervisor.journal\n"
+        "from sydctl.main import build_parser\n"
+        "build_parser('launch')\n"
+        "slow = {'dataclasses', 'inspect', 'shutil', 'pydantic', 'tempfile', 'asyncio', 'sydd.policy.rule'}\n"
+        "print(*sorted(slow & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, kinds_of_descriptors, running, until
+from tests.support.daemon import Daemon, forks, kinds_of_descriptors, running, until
 
 # $1: how many calls are refused, $2: how many are performed or go on, besides.
 COMMAND = """
@@ -104,8 +104,7 @@ def _nothing_is_left(daemon: Daemon, person: Person, before: Counter[str]) -> No
         until(lambda: client.health()["sessions"] == 0, "no session is left")
     until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
     assert kinds_of_descriptors(daemon.pid) == before
-    with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii") as file:
-        assert file.read().split() == []
+    assert forks(daemon) == []
     assert [name for name in os.listdir(person.home) if name.startswith(("sydd-", "file-"))] == []
 
 

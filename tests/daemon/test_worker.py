@@ -10,6 +10,7 @@ import pytest
 
 from sydd.daemon.spec import Identity
 from tests.daemon.people import Person
+from tests.support.daemon import children
 from tests.support.workers import Refused, Session
 
 Begin = Callable[..., Session]
@@ -41,12 +42,6 @@ def status(pid: int) -> dict[str, str]:
     """/proc/<pid>/status."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return {line.partition(":")[0]: line.partition(":")[2].strip() for line in file}
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process's first thread."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
 
 
 def objects(pid: int) -> list[str]:
@@ -195,8 +190,7 @@ def test_a_missing_directory(person: Person) -> None:
     with pytest.raises(Refused) as caught:
         session.until(lambda: False)
     assert caught.value.args[0]["kind"] == "setup"
-    session.child.close()
-    Session.reap()
+    session.__exit__()
 
 
 def test_events_and_figures(begin: Begin, person: Person) -> None:

@@ -237,6 +237,18 @@ def running(**arguments: Any) -> Iterator[Daemon]:
             daemon.close()
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process's first thread."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def forks(daemon: Daemon) -> list[int]:
+    """The processes of a daemon's sessions: those below its zygote, and what has lost its parent."""
+    zygote, *others = children(daemon.pid)
+    return [*children(zygote), *others]
+
+
 def kinds_of_descriptors(pid: int) -> Counter[str]:
     """What a process has open, without the numbers of sockets and the like."""
     found: Counter[str] = Counter()

@@ -7,15 +7,14 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Self, cast
 
-from sydd.daemon.channel import Channel, read_document
-from sydd.daemon.spawn import Child, Held, respawn, spawn
+from sydd.daemon.channel import Channel
+from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel import prctl
 from sydd.kernel.fd import FdSet, FileDescriptor
-from sydd.session.launching import LaunchSpec
 
 PATIENCE = 40
 """Seconds after which something that was waited for will not come."""
@@ -23,6 +22,28 @@ PATIENCE = 40
 
 class Refused(Exception):  # noqa: N818
     """A worker could not prepare the session: what it said."""
+
+
+async def _fork(
+    order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
+) -> tuple[int, FileDescriptor]:
+    """Fork from this process, so that what a test has changed of sydd is so in the worker, too."""
+    pid = os.fork()
+    if not pid:
+        try:
+            obey(order, spec, descriptors)
+        finally:
+            os._exit(1)
+    return pid, FileDescriptor(os.pidfd_open(pid))
+
+
+def _at_once(work: Coroutine[Any, Any, Child]) -> Child:
+    """What comes of something that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("Child", done.value)
+    raise AssertionError("it waits")
 
 
 class Session:
@@ -38,7 +59,6 @@ class Session:
         said: everything that workers and keeper said, but for replies.
         child: the worker that there is now.
         prepared: what the first worker said.
-        launch: what a launch needs.
         command: pid of the command.
         status: its status, once it has ended.
         replaced: how many workers were replaced.
@@ -57,6 +77,7 @@ class Session:
             engine=how.pop("engine", None),
             directory=directory,
             environment=environment,
+            origin="run",
             **how,
         )
         self.said: list[dict[str, Any]] = []
@@ -64,13 +85,15 @@ class Session:
         self.status: int | None = None
         self.replaced = 0
         self._replies: dict[int, dict[str, Any]] = {}
-        self._keeper: Channel | None = None
         self._listener: FileDescriptor | None = None
         self._handle: FileDescriptor | None = None
         self._state: FileDescriptor | None = None
         self._asked = 0
         prctl.set_child_subreaper()
-        self.child: Child = spawn(self.spec)
+        self.child: Child = _at_once(spawn(_fork, self.spec))
+        assert self.child.others
+        self._keeper: Channel | None = self.child.others[0]
+        self._preparer: Channel | None = self.child.others[1]
 
     def __enter__(self) -> Self:
         try:
@@ -86,7 +109,8 @@ class Session:
             with contextlib.suppress(OSError):
                 self._keeper.send({"type": "kill"})
         self.child.close()
-        for held in (self._keeper, self._listener, self._handle, self._state):
+        owned = (self._preparer, self._keeper, self._listener, self._handle, self._state)
+        for held in owned:
             if held is not None:
                 held.close()
         self.reap()
@@ -136,6 +160,7 @@ class Session:
         while not ready():
             channels = [] if self.has("ended") else [self.child.channel]
             channels += [self._keeper] if self._keeper else []
+            channels += [self._preparer] if self._preparer else []
             found = select.select(channels, [], [], deadline - time.monotonic())[0]
             assert found, f"it did not come; there was {self.said}"
             for channel in found:
@@ -148,6 +173,9 @@ class Session:
             if channel is self._keeper:
                 channel.close()
                 self._keeper = None
+            elif channel is self._preparer:
+                channel.close()
+                self._preparer = None
             else:
                 self.replace()
             return
@@ -163,9 +191,9 @@ class Session:
         self.said.append(message)
         if kind == "failed":
             raise Refused(message)
-        if kind == "prepared":
-            self.launch = LaunchSpec.from_document(read_document(descriptors[0]))
-            self._state = descriptors.steal(1)
+        if kind == "state":
+            self._state = descriptors.steal(0)
+            self.child.channel.send(message, [self._state.fileno()])
         elif kind == "serving" and len(descriptors):
             self._listener = descriptors.steal(0)
         elif kind == "started":
@@ -177,11 +205,10 @@ class Session:
 
     def start(self, *argv: str, descriptors: Sequence[int] | None = None) -> None:
         """Start the command, and wait until it runs."""
-        self._keeper, theirs = Channel.pair()
+        assert self._preparer
         given = list(descriptors) if descriptors is not None else [0, 1, 2]
         message = {"type": "start", "argv": argv, "numbers": list(range(len(given)))}
-        self.child.channel.send(message, [theirs.fileno(), *given])
-        theirs.close()
+        self._preparer.send(message, given)
         self.until(lambda: self.has("started") and self.has("serving"))
 
     def ask(self, kind: str, **values: Any) -> dict[str, Any]:
@@ -213,7 +240,7 @@ class Session:
         """Put another worker in the place of the dead one."""
         dead = self.child
         os.waitpid(dead.pid, 0)
-        self.child = respawn(self.spec, self.held())
+        self.child = _at_once(respawn(_fork, self.spec, self.held()))
         dead.close()
         self.replaced += 1
 

@@ -1,0 +1,43 @@
+"""How a fork of main begins and ends: it lets go of what was main's, and never returns into main's code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sydd.daemon import identity
+from sydd.daemon.channel import Channel, ChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+EXIT_BROKEN = 70
+"""Of a worker that could not go on: main puts another one in its place."""
+
+
+def live(channel: Channel, kept: Sequence[int], life: Callable[[], int]) -> NoReturn:
+    """Live, and end; nothing of the process that forked this one runs on.
+
+    Args:
+        channel: to main, which is told when it goes wrong.
+        kept: further descriptors that are needed.
+        life: becomes whose this process is to be, and lives; its result is the exit status.
+    """
+    status = EXIT_BROKEN
+    try:
+        identity.shed((channel.fileno(), *kept))
+        status = life()
+    except (identity.IdentityError, OSError, ChannelError) as error:
+        tell_failure(channel, {"kind": "setup", "message": str(error)})
+    except BaseException as error:  # noqa: BLE001  # main tells of it; there is nobody else
+        tell_failure(channel, {"kind": "setup", "message": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(status)
+
+
+def tell_failure(channel: Channel, values: dict[str, Any]) -> None:
+    """Tell main why this process ends, if it listens."""
+    with contextlib.suppress(OSError, ValueError):
+        channel.send({"type": "failed", **values})

@@ -1,0 +1,168 @@
+"""A session that is prepared: who does that, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from sydd.daemon.channel import Channel
+from sydd.daemon.ending import interrupt
+from sydd.daemon.expecting import Expecting, SessionFailedError
+from sydd.daemon.holdings import Holdings
+from sydd.daemon.link import Link
+from sydd.daemon.spawn import Fork, Process, prepare
+from sydd.daemon.spec import SessionSpec
+from sydd.daemon.state import State
+from sydd.daemon.store import Store
+from sydd.kernel.fd import FdSet, FileDescriptor
+
+LINGER = 5
+"""Seconds that a process of the session's may live on after it was to end."""
+
+
+class WorkerDiedError(SessionFailedError):
+    """Who prepared the session died before it was: it may be prepared again."""
+
+
+class Preparing(Expecting):
+    """What of a session is about its beginning.
+
+    Args:
+        spec: what it is to be.
+        store: where its descriptors outlive this process.
+        fork: forks its processes.
+
+    Attributes:
+        spec: what it is to be.
+        state: how far it is.
+        about: what its preparer said of it.
+        done: set when it has ended and nothing of it is left.
+    """
+
+    def __init__(self, spec: SessionSpec, store: Store, fork: Fork) -> None:
+        super().__init__()
+        self.spec = spec
+        self.state = State(created=time.time(), began=time.monotonic())
+        self.about: dict[str, Any] = {}
+        self.done = asyncio.Event()
+        self._fork = fork
+        self._held = Holdings(spec.id, store)
+        self._link: Link | None = None  # to its worker
+        self._preparer: Process | None = None
+        self._preparing: Link | None = None
+        self._launch: FileDescriptor | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    async def end(self, failure: str = "") -> None:
+        """End the session; see `Session`."""
+        raise NotImplementedError
+
+    async def _give_up(self) -> None:
+        """Let go of everything, though the end went wrong half-way."""
+        raise NotImplementedError
+
+    def _trouble(self, message: str) -> None:
+        """Tell of a mistake of sydd's own."""
+        raise NotImplementedError
+
+    async def _prepare(self) -> None:
+        """Fork the process that prepares the session; that of a command of the daemon's is there already.
+
+        Raises:
+            OSError: it cannot be forked.
+        """
+        if self.spec.origin == "launch":
+            self._preparer = await prepare(self._fork, self.spec)
+            self._listen_to_preparer(self._preparer.channel)
+
+    def _listen_to_preparer(self, channel: Channel) -> None:
+        self._preparing = Link(channel, self._from_preparer, self._preparer_gone)
+
+    def _from_preparer(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        try:
+            kind = message["type"]
+            if kind == "prepared":
+                self.about = message
+                self.state.tmp = str(message.get("tmp", ""))
+                self.state.mode = str(message.get("mode", ""))
+                if len(descriptors):
+                    self._launch = descriptors.steal(0)
+                self._resolve("prepared")
+            elif kind == "state":
+                self._held.put("state", descriptors.steal(0))
+                self._inform()
+            elif kind == "failed":
+                self._on_failed(message, descriptors)
+            else:
+                raise ValueError(f"unknown type {kind!r}")
+        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+            self._preparer_gone(f"it said what is no message: {type(error).__name__}: {error}")
+
+    def _preparer_gone(self, reason: str) -> None:
+        """Who prepared the session has ended, or is the command by now."""
+        self._resolve("preparer")
+        if self._held.has("state") or self._ending:
+            return
+        error = WorkerDiedError(f"the process that prepares the session died: {reason}")
+        if not self._resolve("prepared", error):
+            self._spawn(self.end(error.message))
+
+    async def _end_preparer(self) -> None:
+        """End who prepares the session, if it does so still: it must not make a directory any more."""
+        preparing, self._preparing = self._preparing, None
+        preparer, self._preparer = self._preparer, None
+        try:
+            if preparing is not None and not preparing.ended and not self._held.has("state"):
+                gone = self._expect("preparer")
+                if preparer is not None:
+                    interrupt(preparer.pidfd.fileno())
+                else:
+                    self._dismiss_keeper()
+                with contextlib.suppress(SessionFailedError):
+                    await self._wait_for("preparer", LINGER, gone)
+        finally:
+            if preparing is not None:
+                preparing.close()
+            if preparer is not None:
+                preparer.close()
+
+    def _dismiss_keeper(self) -> None:
+        """Have a keeper end what it keeps."""
+        raise NotImplementedError
+
+    def _inform(self) -> None:
+        """Give the worker what the preparer wrote down."""
+        if self._link is not None and self._held.has("state"):
+            self._link.post({"type": "state"}, [self._held.fileno("state")])
+
+    def _on_failed(self, message: dict[str, Any], _: FdSet) -> None:
+        place = (
+            str(message.get("file", "")),
+            int(message.get("line", 0)),
+            int(message.get("column", 0)),
+            str(message.get("hint", "")),
+        )
+        error = SessionFailedError(str(message["message"]), str(message.get("kind", "setup")), place)
+        if not self._fail_waiting(error):
+            self._spawn(self.end(error.message))
+
+    # Small things
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """A mistake of sydd's own ends the session that it happened in, aloud, and nothing else."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None or self.done.is_set():
+            return
+        message = f"{type(error).__name__}: {error}"
+        self._trouble(message)
+        self._spawn(self._give_up() if self._ending else self.end(f"a mistake of sydd's own: {message}"))

@@ -1,0 +1,214 @@
+"""The process that prepares a session as its owner: what that takes of memory is gone with it.
+
+Where the daemon starts the command, it then becomes the command itself. What it says to main, each with
+`type`:
+
+- `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines, `limits`:
+  of the session as a whole, `private_network`, `tmp`: the private directory; descriptor, where somebody else
+  starts the command: launch spec): a command can be started now.
+- `state` (descriptor: for the session's workers).
+- `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot.
+
+What main says where the daemon starts the command: `start` (`argv`, `numbers`; descriptors: the command's, in
+the order of `numbers`, which are what it calls them). To its parent, the keeper, it says by another channel
+what kind of network there will be (`Network`); what follows there is the launcher's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import select
+import socket
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from sydd.daemon import identity, nofile
+from sydd.daemon.birth import live, tell_failure
+from sydd.daemon.channel import Channel, ChannelError, document
+from sydd.daemon.preparing import PrepareError, prepare_session
+from sydd.kernel import capabilities
+from sydd.launcher import become
+from sydd.plan.layers import layers
+from sydd.session.launching import LaunchError, made_ready
+from sydd.session.temporary import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sydd.daemon.preparing import State
+    from sydd.daemon.spec import SessionSpec
+    from sydd.policy.rule import Rule
+    from sydd.session.launching import LaunchSpec
+
+SHOWN = 24 << 10
+"""Characters of a session's rules that main is told, for lists."""
+
+
+HIGH = 256
+"""Descriptors of the process's own are not below; numbers of the command's are."""
+
+
+class Network(NamedTuple):
+    """What the keeper has to know beforehand of the network that the command gets.
+
+    Attributes:
+        private: whether it is its own.
+        user_namespace: whether that takes a user namespace.
+    """
+
+    private: bool
+    user_namespace: bool
+
+    def write(self, channel: socket.socket) -> None:
+        """Send it."""
+        channel.sendall(bytes(self))
+
+    @classmethod
+    def read(cls, channel: socket.socket) -> Network | None:
+        """Receive it; None from a process that has ended."""
+        data = channel.recv(2)
+        return cls(*map(bool, data)) if len(data) == len(cls._fields) else None
+
+
+def begin(spec: SessionSpec, channel: Channel) -> NoReturn:
+    """Prepare a session for a command that somebody else starts; called in the child of a fork of main.
+
+    Args:
+        spec: the session.
+        channel: to main.
+    """
+
+    def life() -> int:
+        _take_identity(spec)
+        return 1 if _prepare(spec, channel) is None else 0
+
+    live(channel, (), life)
+
+
+def become_command(spec: SessionSpec, channel: Channel, keeper: socket.socket) -> NoReturn:
+    """Prepare a session and become its command; called in the child of a fork of the keeper.
+
+    Args:
+        spec: the session.
+        channel: to main.
+        keeper: to the keeper.
+    """
+    try:
+        low = (channel.fileno(), keeper.fileno())
+        number, keepers = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in low)
+        channel = Channel.of(number)
+        identity.shed((number, keepers))
+        _take_identity(spec)
+        nofile.restore()
+        state = _prepare(spec, channel)
+        if state is not None:
+            with socket.socket(fileno=keepers) as lifted:
+                _become(state.launch, channel, lifted)
+    except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
+        tell_failure(channel, {"kind": "setup", "message": str(error)})
+    except BaseException as error:  # noqa: BLE001  # as in `live`
+        tell_failure(channel, {"kind": "setup", "message": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(1)
+
+
+def _take_identity(spec: SessionSpec) -> None:
+    identity.become(spec.identity)
+    if spec.identity.uid:
+        capabilities.limit(0)  # paths that the owner has chosen are looked up by the owner's rights alone
+
+
+def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket) -> None:
+    """Become the command that main tells, if it still wants one."""
+    if not spec.supervised:
+        raise LaunchError("a session that nobody supervises is not the daemon's")
+    if spec.user_namespace:
+        # Only who may look into this process can write its maps, and nobody may.
+        raise LaunchError(
+            '[network] namespace = "private" takes a user namespace here, which the daemon cannot set '
+            "up: use 'sydctl launch'"
+        )
+    select.select([channel], [], [])
+    received = channel.receive()
+    if received is None:
+        return
+    message, descriptors = received
+    with descriptors:
+        given = [descriptors.steal(place).steal() for place in range(len(descriptors))]
+    arrange([int(number) for number in message["numbers"]], given)
+    launch = made_ready(spec, [str(word) for word in message["argv"]], keeper)
+    Network(spec.private_network, spec.user_namespace).write(keeper)
+    become(launch)
+
+
+def arrange(numbers: Sequence[int], descriptors: Sequence[int]) -> None:
+    """Put descriptors where a command expects them.
+
+    Args:
+        numbers: what they are to be called.
+        descriptors: closed afterwards.
+
+    Raises:
+        ValueError: a number is none that a command can have.
+    """
+    if len(numbers) != len(descriptors) or not all(0 <= number < HIGH for number in numbers):
+        raise ValueError(f"descriptors {list(numbers)}: {len(descriptors)} came")
+    lifted = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in descriptors]
+    for fd in descriptors:
+        os.close(fd)
+    for number, fd in zip(numbers, lifted, strict=True):
+        os.dup2(fd, number)
+        os.close(fd)
+
+
+def _prepare(spec: SessionSpec, channel: Channel) -> State | None:
+    """Prepare a session, and tell main; None where that has failed, which is told as well."""
+    gc.disable()  # it has not long to live
+    try:
+        state = prepare_session(spec)
+    except PrepareError as error:
+        tell_failure(channel, error.as_json())
+        return None
+    try:
+        _tell(spec, state, channel)
+    except BaseException:
+        remove_tree(state.prepared.place.tmp)
+        raise
+    return state
+
+
+def _tell(spec: SessionSpec, state: State, channel: Channel) -> None:
+    """Tell main, first what a launch needs: the rest is written down while others have something to do."""
+    prepared = state.prepared
+    launch = [document("sydd-launch", state.launch.as_document())] if spec.origin == "launch" else []
+    channel.send(
+        {
+            "type": "prepared",
+            "profile": prepared.policy.name,
+            "engine": prepared.plan.engine.value,
+            "mode": prepared.policy.mode.value,
+            "layers": layers(prepared.plan),
+            "variables": dict(prepared.variables),
+            "rules": _shown(prepared.policy.rules),
+            "ceiling": _shown(prepared.policy.session_limits.ceiling),
+            "limits": prepared.policy.session_limits.whole(),
+            "private_network": state.launch.private_network,
+            "tmp": prepared.place.tmp,
+        },
+        launch,
+    )
+    channel.send({"type": "state"}, [state.saved()])
+
+
+def _shown(rules: Sequence[Rule]) -> list[str]:
+    """The lines of rules, of very many the last ones: a message holds only so much."""
+    lines: list[str] = []
+    size = 0
+    for rule in reversed(rules):
+        size += len(rule.text)
+        if size > SHOWN:
+            lines.append(f"# and {len(rules) - len(lines)} before these")
+            break
+        lines.append(rule.text)
+    return lines[::-1]
