@@ -29,7 +29,7 @@ from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
-from sydd.kernel.probe import probe
+from sydd.kernel.probe import yama_scope
 from sydd.policy.lock import Asker
 from sydd.supervisor.procfs import parent_of
 from sydd.wire.errors import (
@@ -191,7 +191,7 @@ class Service(Changes):
         self, peer: Peer, request: SessionRequest, origin: str
     ) -> tuple[Session, FileDescriptor | None]:
         spec = self._spec(peer, request, origin)
-        if why := hindrance(self._uid, origin, int(probe().yama_scope.value)):
+        if why := hindrance(self._uid, origin, yama_scope()):
             raise Failed(why)
         try:
             with FileDescriptor(pidfd_open(peer.pid) if peer.pidfd < 0 else os.dup(peer.pidfd)) as creator:

@@ -209,7 +209,7 @@ def probe() -> Features:
         private_network=_private_network(),
         yama_scope=Feature(
             "yama_scope",
-            _or(_read_yama, 0),
+            yama_scope(),
             "",
             "0: none; 1: only ancestors may read a process's memory; 2: only root; 3: nobody",
             "nothing at 0 and 1; at 2 and 3 an embedded sydd without privileges cannot supervise",
@@ -371,9 +371,13 @@ def _private_network() -> Feature:
     )
 
 
-def _read_yama() -> int:
-    with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
-        return int(file.read())
+def yama_scope() -> int:
+    """The value of kernel.yama.ptrace_scope; 0 without Yama."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
+            return int(file.read())
+    except OSError:
+        return 0
 
 
 def _find_cgroup2() -> str:
