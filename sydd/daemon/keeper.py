@@ -6,6 +6,8 @@ preparer, which prepares the session and then becomes the command. What it says 
 - `started` (`pid`, `keeper`; descriptors: pidfds of the command and of the keeper).
 - `failed` (`message`): the command cannot be started; the keeper ends.
 - `status` (`status`: exit status, 128 + N when signal N ended it): the command has ended.
+- `map` (`pid`; descriptor: a pidfd of it): the owner's ids are to be mapped in the user namespace of what
+  will be the command; answered by `mapped` (`error`: an errno, or 0).
 - `empty`: the session's last process has gone; the keeper ends.
 
 What main says: `kill`: end every process of the session; `signal` (`number`): send it to the command.
@@ -28,12 +30,16 @@ from sydd.daemon.channel import Channel, ChannelError
 from sydd.kernel import capabilities, pidfd, prctl
 from sydd.kernel.fd import FdSet
 from sydd.session.launching import LaunchError, let_go, take_listener
+from sydd.session.privatenet import write_own_maps
 from sydd.session.tree import kill_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sydd.daemon.spec import SessionSpec
+
+PATIENCE = 20
+"""Seconds that main may take to map ids."""
 
 KILL = 5
 """CAP_KILL: root's sessions may have processes of other users."""
@@ -72,6 +78,7 @@ def fork(main: Channel, preparers: Channel, spec: SessionSpec) -> tuple[int, Cha
 def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel) -> NoReturn:
     """Be the keeper, but first fork the preparer: that one has the most to do."""
     root = not spec.identity.uid
+    mains = os.geteuid() == 0
     try:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         command = os.fork()
@@ -90,7 +97,7 @@ def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         keeper = _Keeper(main, waker, command)
         try:
-            keeper.start(worker, ours, root=root)
+            keeper.start(worker, ours, root=root, mains=mains)
             keeper.wait()
         except BaseException:
             keeper.kill()
@@ -123,13 +130,14 @@ class _Keeper:
         self._command = command
         self._alone = False
 
-    def start(self, worker: Channel, channel: socket.socket, *, root: bool) -> None:
+    def start(self, worker: Channel, channel: socket.socket, *, root: bool, mains: bool) -> None:
         """Have the command go, once it is there and the worker serves it.
 
         Args:
             worker: channel to the worker; closed.
             channel: to the command that will be; closed.
             root: whether it is a session of root's.
+            mains: whether main alone may look into what it has forked, so that it has to map ids there.
 
         Raises:
             LaunchError: it cannot be started, or nobody is there to serve it, or wants it any more.
@@ -144,7 +152,11 @@ class _Keeper:
                     "what was to be the command ended before it was supervised; it has said why"
                 )
             listener = take_listener(
-                channel, self._command, private_network=network.private, user_namespace=network.user_namespace
+                channel,
+                self._command,
+                private_network=network.private,
+                user_namespace=network.user_namespace,
+                map_ids=self._have_mapped if mains else write_own_maps,
             )
             capabilities.limit(1 << KILL if root else 0)  # a network was set up before
             if listener < 0:
@@ -163,6 +175,24 @@ class _Keeper:
                 _tell(self._main, {"type": "started", "pid": self._command, "keeper": own}, list(handles))
             let_go(channel)
         worker.close()
+
+    def _have_mapped(self, pid: int) -> None:
+        """Have main map the owner's ids in the user namespace of a process.
+
+        Raises:
+            OSError: it cannot.
+            LaunchError: it does not answer, or wants no command any more.
+        """
+        with FdSet() as handles:
+            handles.add(pidfd.pidfd_open(pid))
+            self._main.send({"type": "map", "pid": pid}, list(handles))
+        ready, _, _ = select.select([self._main], [], [], PATIENCE)
+        received = self._main.receive() if ready else None
+        if received is None or received[0].get("type") != "mapped":
+            raise LaunchError("nobody mapped ids in the user namespace of the command")
+        error = int(received[0]["error"])
+        if error:
+            raise OSError(error, os.strerror(error))
 
     def wait(self) -> None:
         """Until the last process of the session has gone, tell main what happens and do what it says."""

@@ -12,6 +12,7 @@ from sydd.daemon.channel import Channel
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.link import Link
+from sydd.daemon.mapping import map_ids
 from sydd.daemon.preparation import LINGER
 from sydd.daemon.spawn import Fork
 from sydd.daemon.spec import SessionSpec
@@ -65,6 +66,10 @@ class Kept(Supervised):
             elif kind == "status":
                 self.state.status = int(message["status"])
                 self._save()
+            elif kind == "map":
+                error = map_ids(int(message["pid"]), descriptors, self.spec.identity)
+                if self._keeper is not None:
+                    self._keeper.post({"type": "mapped", "error": error})
             elif kind == "failed":
                 self._resolve("started", SessionFailedError(str(message["message"])))
         except (KeyError, TypeError, ValueError, IndexError, OSError) as error:

@@ -27,7 +27,7 @@ from sydd.daemon import identity, nofile
 from sydd.daemon.birth import live, tell_failure
 from sydd.daemon.channel import Channel, ChannelError, document
 from sydd.daemon.preparing import PrepareError, prepare_session
-from sydd.kernel import capabilities
+from sydd.kernel import capabilities, prctl
 from sydd.launcher import become
 from sydd.plan.layers import layers
 from sydd.session.launching import LaunchError, made_ready
@@ -94,6 +94,7 @@ def become_command(spec: SessionSpec, channel: Channel, keeper: socket.socket) -
         channel: to main.
         keeper: to the keeper.
     """
+    users = os.geteuid() == spec.identity.uid
     try:
         low = (channel.fileno(), keeper.fileno())
         number, keepers = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in low)
@@ -104,7 +105,7 @@ def become_command(spec: SessionSpec, channel: Channel, keeper: socket.socket) -
         state = _prepare(spec, channel)
         if state is not None:
             with socket.socket(fileno=keepers) as lifted:
-                _become(state.launch, channel, lifted)
+                _become(state.launch, channel, lifted, users=users)
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
         tell_failure(channel, {"kind": "setup", "message": str(error)})
     except BaseException as error:  # noqa: BLE001  # as in `live`
@@ -119,16 +120,19 @@ def _take_identity(spec: SessionSpec) -> None:
         capabilities.limit(0)  # paths that the owner has chosen are looked up by the owner's rights alone
 
 
-def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket) -> None:
-    """Become the command that main tells, if it still wants one."""
+def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket, *, users: bool) -> None:
+    """Become the command that main tells, if it still wants one.
+
+    Args:
+        spec: under what.
+        channel: to main.
+        keeper: to the keeper.
+        users: whether main is the owner's own, so that nothing in this process has to be hidden.
+    """
     if not spec.supervised:
         raise LaunchError("a session that nobody supervises is not the daemon's")
-    if spec.user_namespace:
-        # Only who may look into this process can write its maps, and nobody may.
-        raise LaunchError(
-            '[network] namespace = "private" takes a user namespace here, which the daemon cannot set '
-            "up: use 'sydctl launch'"
-        )
+    if spec.user_namespace and users:
+        prctl.set_dumpable(on=True)  # for the keeper, which writes its maps; else main does
     select.select([channel], [], [])
     received = channel.receive()
     if received is None:

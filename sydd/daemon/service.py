@@ -28,7 +28,7 @@ from sydd.daemon.registry import Registry
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
 from sydd.kernel.fd import FileDescriptor
-from sydd.kernel.pidfd import pidfd_open
+from sydd.kernel.pidfd import pid_of, pidfd_open
 from sydd.kernel.probe import yama_scope
 from sydd.policy.lock import Asker
 from sydd.supervisor.procfs import parent_of
@@ -225,7 +225,7 @@ class Service(Changes):
             if os.readlink(f"/proc/self/fd/{listener}") != LISTENER:
                 raise BadArgument("listener", "not a seccomp listener")
             with FileDescriptor(pidfd_open(pid)) as handle:
-                if parent_of(pid) != peer.pid or (pidfd is not None and views.pid_of(pidfd) != pid):
+                if parent_of(pid) != peer.pid or (pidfd is not None and pid_of(pidfd) != pid):
                     raise BadArgument("pid", "not a child of this process")
                 if not stays(pid, peer.uid):
                     raise BadArgument("pid", "a process of another user, or one that may become that")

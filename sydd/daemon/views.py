@@ -190,18 +190,6 @@ def lost(count: int, position: int) -> Notice:
     }
 
 
-def pid_of(handle: int) -> int:
-    """The number of a pidfd's process; 0 when it is no pidfd, -1 when the process has gone."""
-    try:
-        with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("Pid:"):
-                    return int(line[4:])
-    except OSError:
-        pass
-    return 0
-
-
 def resident_memory() -> int:
     """Resident memory of this process in bytes."""
     with open("/proc/self/statm", encoding="ascii") as file:

@@ -118,3 +118,15 @@ def exit_status(pidfd: int) -> int | None:
         return None
     code = os.waitstatus_to_exitcode(word)
     return 128 - code if code < 0 else code
+
+
+def pid_of(handle: int) -> int:
+    """The number of a pidfd's process; 0 when it is no pidfd, -1 when the process has gone."""
+    try:
+        with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("Pid:"):
+                    return int(line[4:])
+    except OSError:
+        pass
+    return 0

@@ -25,10 +25,10 @@ from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.launcher import GO, Launch, become, candidates
 from sydd.session.executables import executed_files
 from sydd.session.inherited import InheritedSocketError, refuse_sockets
-from sydd.session.privatenet import PrivateNetworkError, set_up
+from sydd.session.privatenet import PrivateNetworkError, set_up, write_own_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sydd.plan.landlock import LandlockPlan
     from sydd.session.prepare import Prepared
@@ -317,7 +317,14 @@ def _launch(spec: LaunchSpec, argv: Sequence[str], mask: Iterable[int], ignored:
     return launch
 
 
-def take_listener(channel: socket.socket, pid: int, *, private_network: bool, user_namespace: bool) -> int:
+def take_listener(
+    channel: socket.socket,
+    pid: int,
+    *,
+    private_network: bool,
+    user_namespace: bool,
+    map_ids: Callable[[int], None] = write_own_maps,
+) -> int:
     """Set up the network that the launcher makes, if it makes one, and take its listener.
 
     Args:
@@ -325,6 +332,7 @@ def take_listener(channel: socket.socket, pid: int, *, private_network: bool, us
         pid: the launcher.
         private_network: as its `LaunchSpec` has it.
         user_namespace: likewise.
+        map_ids: see `set_up`.
 
     Returns:
         The listener (close-on-exec), which the caller closes; -1 when the launcher ended without: it has said
@@ -335,7 +343,7 @@ def take_listener(channel: socket.socket, pid: int, *, private_network: bool, us
     """
     if private_network:
         try:
-            set_up(channel, pid, user_namespace=user_namespace)
+            set_up(channel, pid, user_namespace=user_namespace, map_ids=map_ids)
         except PrivateNetworkError as error:
             raise LaunchError(f"cannot set up the sandbox: {error}") from error
     _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)

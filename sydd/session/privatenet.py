@@ -19,6 +19,8 @@ from sydd.kernel.namespace_probe import why_not
 from sydd.launcher import GO, NAMESPACE, REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sydd.plan.plan import Plan
 
 _NETLINK_SOCK_DIAG = 4  # linux/netlink.h
@@ -31,7 +33,22 @@ class PrivateNetworkError(Exception):
     """The command cannot have a network of its own; the message says why."""
 
 
-def set_up(channel: socket.socket, pid: int, *, user_namespace: bool) -> None:
+def write_own_maps(pid: int) -> None:
+    """Map the own ids, in the user namespace of a process that this one may look into.
+
+    Raises:
+        OSError: it may not, or they are mapped already.
+    """
+    write_maps(f"/proc/{pid}", os.geteuid(), os.getegid())
+
+
+def set_up(
+    channel: socket.socket,
+    pid: int,
+    *,
+    user_namespace: bool,
+    map_ids: Callable[[int], None] = write_own_maps,
+) -> None:
     """Wait for the launcher's namespaces, set them up, and let it go on.
 
     A launcher that ended without a word has said why by itself; then nothing is done.
@@ -40,6 +57,7 @@ def set_up(channel: socket.socket, pid: int, *, user_namespace: bool) -> None:
         channel: to the launcher.
         pid: the launcher.
         user_namespace: whether it made one of these, too.
+        map_ids: maps ids in the user namespace of the process that it is given; OSError where it cannot.
 
     Raises:
         PrivateNetworkError: the launcher could not make them, or they could not be set up.
@@ -51,7 +69,7 @@ def set_up(channel: socket.socket, pid: int, *, user_namespace: bool) -> None:
         return
     try:
         if user_namespace:
-            _write_maps(pid)
+            map_ids(pid)
         _bring_up(descriptors[0])
     except OSError as error:
         raise PrivateNetworkError(_refusal(error.errno or 0)) from error
@@ -135,14 +153,19 @@ def _refusal(error: int) -> str:
     )
 
 
-def _write_maps(pid: int) -> None:
-    """Map the own ids to themselves; setgroups(2) is refused before, as user_namespaces(7) wants it."""
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{os.geteuid()} {os.geteuid()} 1"),
-        ("gid_map", f"{os.getegid()} {os.getegid()} 1"),
-    ):
-        with open(f"/proc/{pid}/{name}", "wb", buffering=0) as file:
+def write_maps(place: str, uid: int, gid: int) -> None:
+    """Map a user and a group to themselves; setgroups(2) is refused before, as user_namespaces(7) wants it.
+
+    Args:
+        place: directory in /proc of the process in whose user namespace; the caller may write there.
+        uid: the user.
+        gid: the group.
+
+    Raises:
+        OSError: the caller may not, or they are mapped already.
+    """
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"{place}/{name}", "wb", buffering=0) as file:
             file.write(text.encode())
 
 

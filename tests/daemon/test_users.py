@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from sydd.client import NoSuchSession
+from sydd.kernel.namespace_probe import private_network_in_child
 from tests.daemon.people import CALLS, Person
 from tests.support.daemon import Daemon, until
 
@@ -189,3 +190,25 @@ def test_a_users_own_daemon_is_nobody_elses(person: Person) -> None:
             )
             assert done.returncode == 125
             assert f"not permitted: this daemon is that of user {person.uid}" in done.stderr
+
+
+PRIVATE = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_connection(server.getsockname()) as connection:
+        print(connection.getpeername()[0])
+with open("/proc/self/net/dev") as devices, open("/proc/self/uid_map") as map:
+    print([line.split(":")[0].strip() for line in devices if ":" in line], map.read().split())
+"""
+
+
+@pytest.mark.skipif(private_network_in_child() != 0, reason="needs network namespaces")
+@pytest.mark.parametrize("words", [["launch", "--daemon"], ["run"]])
+def test_a_network_of_its_own(daemon: Daemon, person: Person, words: list[str]) -> None:
+    """Loopback alone, which is up, with what the session listens on; the ids are the user's own."""
+    with open(f"{person.home}/p.toml", "w", encoding="utf-8") as file:
+        file.write('extends = "build"\n[network]\nnamespace = "private"\n')
+    process = person.sydctl([*words, "./p.toml", "--", sys.executable, "-c", PRIVATE], daemon.socket)
+    out, err = process.communicate(timeout=50)
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines() == ["127.0.0.1", f"['lo'] {[str(person.uid), str(person.uid), '1']}"]
