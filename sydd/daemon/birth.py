@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sydd.daemon import identity
 from sydd.daemon.channel import Channel, ChannelError
+from sydd.kernel.reason import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +30,10 @@ def live(channel: Channel, kept: Sequence[int], life: Callable[[], int]) -> NoRe
     try:
         identity.shed((channel.fileno(), *kept))
         status = life()
-    except (identity.IdentityError, OSError, ChannelError) as error:
+    except OSError as error:
+        message = f"a process of the session cannot go on: {reason(error)}"
+        tell_failure(channel, {"kind": "setup", "message": message})
+    except (identity.IdentityError, ChannelError) as error:
         tell_failure(channel, {"kind": "setup", "message": str(error)})
     except BaseException as error:  # noqa: BLE001  # main tells of it; there is nobody else
         tell_failure(channel, {"kind": "setup", "message": f"{type(error).__name__}: {error}"})

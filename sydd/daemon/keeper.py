@@ -29,6 +29,7 @@ from sydd.daemon import identity, preparer
 from sydd.daemon.channel import Channel, ChannelError
 from sydd.kernel import capabilities, pidfd, prctl
 from sydd.kernel.fd import FdSet
+from sydd.kernel.reason import reason
 from sydd.session.launching import LaunchError, let_go, take_listener
 from sydd.session.privatenet import write_own_maps
 from sydd.session.tree import kill_tree
@@ -104,7 +105,7 @@ def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel)
             raise
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
         for channel in (worker, main):
-            _tell(channel, {"type": "failed", "message": str(error)})
+            _tell(channel, {"type": "failed", "message": reason(error)})
         os._exit(1)
     os._exit(0)
 

@@ -16,6 +16,7 @@ what kind of network there will be (`Network`); what follows there is the launch
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import os
@@ -28,6 +29,7 @@ from sydd.daemon.birth import live, tell_failure
 from sydd.daemon.channel import Channel, ChannelError, document
 from sydd.daemon.preparing import PrepareError, prepare_session
 from sydd.kernel import capabilities, prctl
+from sydd.kernel.reason import reason
 from sydd.launcher import become
 from sydd.plan.layers import layers
 from sydd.session.launching import LaunchError, made_ready
@@ -97,7 +99,7 @@ def become_command(spec: SessionSpec, channel: Channel, keeper: socket.socket) -
     users = os.geteuid() == spec.identity.uid
     try:
         low = (channel.fileno(), keeper.fileno())
-        number, keepers = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in low)
+        number, keepers = map(_lifted, low)
         channel = Channel.of(number)
         identity.shed((number, keepers))
         _take_identity(spec)
@@ -107,7 +109,7 @@ def become_command(spec: SessionSpec, channel: Channel, keeper: socket.socket) -
             with socket.socket(fileno=keepers) as lifted:
                 _become(state.launch, channel, lifted, users=users)
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
-        tell_failure(channel, {"kind": "setup", "message": str(error)})
+        tell_failure(channel, {"kind": "setup", "message": reason(error)})
     except BaseException as error:  # noqa: BLE001  # as in `live`
         tell_failure(channel, {"kind": "setup", "message": f"{type(error).__name__}: {error}"})
     finally:
@@ -146,6 +148,15 @@ def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket, *, users:
     become(launch)
 
 
+def _lifted(fd: int) -> int:
+    """A duplicate that is in no number's way."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH)
+    except OSError as error:
+        # EINVAL: the lowest number that will do is beyond RLIMIT_NOFILE.
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
+
+
 def arrange(numbers: Sequence[int], descriptors: Sequence[int]) -> None:
     """Put descriptors where a command expects them.
 
@@ -158,7 +169,7 @@ def arrange(numbers: Sequence[int], descriptors: Sequence[int]) -> None:
     """
     if len(numbers) != len(descriptors) or not all(0 <= number < HIGH for number in numbers):
         raise ValueError(f"descriptors {list(numbers)}: {len(descriptors)} came")
-    lifted = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in descriptors]
+    lifted = [_lifted(fd) for fd in descriptors]
     for fd in descriptors:
         os.close(fd)
     for number, fd in zip(numbers, lifted, strict=True):

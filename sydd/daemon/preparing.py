@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sydd
 from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.daemon.spec import private_prefix
+from sydd.kernel.reason import reason
 from sydd.plan.engine import Engine
 from sydd.plan.filter import FilterPlan
 from sydd.policy.errors import PolicyError, Source
@@ -149,7 +150,7 @@ def prepare_session(spec: SessionSpec) -> State:
         raise PrepareError("policy", error.message, error.source, error.hint) from None
     except (ValueError, OSError) as error:
         remove_tree(tmp)
-        raise PrepareError("setup", str(error)) from None
+        raise PrepareError("setup", reason(error)) from None
     except BaseException:
         remove_tree(tmp)
         raise

@@ -25,6 +25,7 @@ from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
 from sydd.daemon.supervised import SERVE
 from sydd.kernel.fd import FileDescriptor
+from sydd.kernel.reason import reason
 
 EXIT_FAILED = 125
 
@@ -221,7 +222,7 @@ class Session(Kept):
                     self._link.post({"type": "attach", "command": command, "keeper": parent}, [listener])
                 await self._wait_for("serving", SERVE)
             except (OSError, SessionFailedError) as error:
-                message = f"the listener cannot be served: {error}"
+                message = f"the listener cannot be served: {reason(error)}"
                 await self.end(message)
                 raise SessionFailedError(message) from None
             self._watch_time()
@@ -257,7 +258,7 @@ class Session(Kept):
                 self._save()
                 handle = duplicate(self._held.fileno("command"))
             except (OSError, ValueError, SessionFailedError) as error:
-                message_ = f"the command cannot be started: {error}"
+                message_ = f"the command cannot be started: {reason(error)}"
                 await self.end(message_)
                 raise SessionFailedError(message_) from None
             self._watch_time()

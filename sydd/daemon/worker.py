@@ -36,6 +36,7 @@ from sydd.daemon.preparing import State
 from sydd.daemon.record import Record
 from sydd.daemon.serving import Serving
 from sydd.kernel.fd import FdSet, FileDescriptor
+from sydd.kernel.reason import reason
 from sydd.session.temporary import remove_tree
 from sydd.supervisor.notes import Notes
 from sydd.supervisor.slot import Slot
@@ -282,9 +283,9 @@ class _Process:
             else:
                 reply = self._serving.answer(message)
         except (KeyError, TypeError, ValueError, OSError, ChannelError) as error:
-            reply = {"error": str(error)}
+            reply = {"error": reason(error)}
             if message.get("type") in ("attach", "state"):
-                self._outbox.put({"type": "failed", "kind": "setup", "message": str(error)})
+                self._outbox.put({"type": "failed", "kind": "setup", "message": reason(error)})
                 self._ending = True
         if isinstance(message.get("id"), int):
             self._outbox.put({**reply, "type": "reply", "id": message["id"]})

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple  # not dataclasses, which is s
 from sydd.kernel import landlock_calls, namespaces, seccomp
 from sydd.kernel.landlock import FsRight
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
+from sydd.kernel.reason import reason
 from sydd.launcher import GO, Launch, become, candidates
 from sydd.session.executables import executed_files
 from sydd.session.inherited import InheritedSocketError, refuse_sockets
@@ -288,7 +289,7 @@ def made_ready(
         if spec.ruleset is not None:
             launch.ruleset = build_ruleset(spec.ruleset, _launch_files(spec.ruleset, launch))
     except (OSError, InheritedSocketError) as error:
-        raise LaunchError(f"cannot set up the sandbox: {error}") from error
+        raise LaunchError(f"cannot set up the sandbox: {reason(error)}") from error
     return launch
 
 
