@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
+import tempfile
 
 import pytest
 
 from sydd.daemon.access import hindrance
-from tests.daemon.people import Person
-from tests.support.daemon import Daemon, children, running, until
+from tests.daemon.people import FIRST_UID, Person
+from tests.support.daemon import Daemon, children, kinds_of_descriptors, running, until
 
 
 def _marked(word: str) -> list[int]:
@@ -108,6 +110,76 @@ def test_a_machine_that_has_nothing_left(person: Person, limit: str, value: int,
         set_limit(1000)
         assert person.launch(["--daemon", "build", "--", "true"], daemon.socket).returncode == 0
         assert "Traceback" not in daemon.text()
+
+
+RUN = """
+import os, sys
+from sydd.client import Client, ControlError, UnavailableError
+null = os.open(os.devnull, os.O_RDWR)
+with Client(sys.argv[1]) as client:
+    try:
+        with client.run("build", ["sh", "-c", sys.argv[2]], descriptors=[null] * 3) as session:
+            outcome = session.wait()
+    except (ControlError, UnavailableError) as error:
+        sys.exit(f"refused: {error}")
+sys.exit(f"refused: {outcome['failure']}" if outcome["failure"] else outcome["status"])
+"""
+
+
+def address_space(pid: int) -> int:
+    """Bytes that a process has mapped."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("limit", "numbers"),
+    [
+        ("nofile", range(12, 60, 4)),
+        pytest.param("nproc", range(10), marks=pytest.mark.root),
+    ],
+)
+def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
+    """A session does what it is to do, or is refused in a line, however far it gets; nothing stays amiss.
+
+    All of the daemon's processes have so many descriptors or processes, or so much memory.
+    """
+    person = Person(FIRST_UID + 7, tempfile.mkdtemp(prefix="person-"))  # whose processes nobody else has
+    os.chmod(person.home, 0o777)
+    script = "touch /etc/never; echo here >here && test -s here && exit 7"
+    with running(identity=person.identity()) as daemon:
+
+        def set_limit(value: str) -> None:
+            for pid in (daemon.pid, *children(daemon.pid)):
+                process = person.start(["prlimit", f"--pid={pid}", f"--{limit}={value}:"], daemon.socket)
+                _, err = process.communicate(timeout=30)
+                assert process.returncode == 0 or "No such process" in err, err
+
+        size = address_space(daemon.pid)
+        for number in numbers:
+            set_limit(str(size + (1 << 12 + 4 * number) if limit == "as" else number))
+            launched = person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket)
+            assert launched.returncode in (7, 125), (number, launched.stderr)
+            assert launched.returncode == 7 or "sydctl: " in launched.stderr.splitlines()[-1]
+            assert "mistake" not in launched.stderr
+            command = [sys.executable, "-c", RUN, daemon.socket, script]
+            process = person.start(command, daemon.socket)
+            _, err = process.communicate(timeout=50)
+            assert process.returncode == 7 or err.startswith("refused: "), (number, err)
+            assert "mistake" not in err
+        set_limit("1000" if limit != "as" else "unlimited")
+        assert person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket).returncode == 7
+        with daemon.client() as client:
+            until(lambda: client.list_sessions() == [], "no session is left")
+        until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+        before = kinds_of_descriptors(daemon.pid)
+        assert person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket).returncode == 7
+        until(lambda: kinds_of_descriptors(daemon.pid) == before, "no descriptor is left")
+        assert before["anon_inode:seccomp notify"] == 0
+        assert "Traceback" not in daemon.text()
+    shutil.rmtree(person.home)
 
 
 IN_FLIGHT = """
