@@ -24,7 +24,7 @@ def explain_net(ready: Prepared, access: Access, text: str) -> Explanation:
     from sydd.policy.access import Access as Accesses
     from sydd.session.address import read_address
 
-    if ready.plan.sockets is None:
+    if ready.plan.sockets is None or ready.plan.sockets.makes_none:
         decision = ready.matcher.decide(Accesses.CONNECT, "")
         allowed = decision.action.permits or ready.plan.engine.value == "audit"
         layer = "a socket can be made" if allowed else "a socket cannot be made"

@@ -44,7 +44,7 @@ def _verdict(prepared: Prepared, matcher: Matcher, access: Access, target: str) 
         path = os.path.realpath(os.path.join(prepared.place.cwd, target))
         allow = prepared.suggest(access, path)
         return _plain(prepared, access, path, matcher.decide(access, path), allow)
-    if plan.sockets is None:
+    if plan.sockets is None or plan.sockets.makes_none:
         # Sockets are decided when they are made, by what the policy says about connect.
         return _plain(prepared, access, target, matcher.decide(Access.CONNECT, ""), "allow net any")
     address = read_address(target).meant(access)

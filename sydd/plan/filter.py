@@ -185,7 +185,7 @@ def plan_filter(
         restrictions: names of the groups of ``restricted.py`` that hold.
         judged: which operations on processes (IDENTITY, CONFINE, SIGNAL, PROCESS) and IPC objects are
             notified: what is outside the session the supervisor refuses, and it notes who is who.
-        sockets: how sockets are held where addresses are judged; None where none are made.
+        sockets: how sockets are held where addresses are judged; None where they are not.
         supervised_here: whether there is a supervisor. Without one, what would be notified is EACCES.
     """
     unknown = restrictions - {group.name for group in RESTRICTIONS}

@@ -14,7 +14,7 @@ from sydd.plan.landlock import LandlockPlan, plan_landlock, renaming_gains
 from sydd.plan.network import NetworkPlan, plan_network
 from sydd.plan.restrict import RestrictPlan, plan_restrict
 from sydd.plan.rights import NONE, REQUIRED
-from sydd.plan.sockets import SocketPlan, plan_sockets
+from sydd.plan.sockets import NO_SOCKETS, SocketPlan, plan_sockets
 from sydd.plan.survey import speaking
 from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits, names
 from sydd.policy.policy import Policy
@@ -79,7 +79,7 @@ class Plan:
         landlock: the ruleset; None when there is none.
         filter: the seccomp filter, before it is compiled to BPF.
         restrict: the calls that no path rule speaks of.
-        sockets: how sockets are held; None where none is made, or all are free.
+        sockets: how sockets are held; None where all are free, or nobody judges addresses.
         network: whether the network is the session's own.
     """
 
@@ -254,7 +254,12 @@ def _nested(
         ),
         landlock=landlock,
         filter=plan_filter(
-            arch, network, notify_refused=False, restrictions=restrict.groups, supervised_here=False
+            arch,
+            network,
+            notify_refused=False,
+            restrictions=restrict.groups,
+            sockets=NO_SOCKETS,
+            supervised_here=False,
         ),
         restrict=restrict,
     )
@@ -352,6 +357,8 @@ _UNKNOWN_TO_LANDLOCK = {
 
 
 def _plan_network(access: Access, matcher: Matcher, sockets: SocketPlan, coming: Access) -> AccessPlan:
+    if sockets.makes_none:
+        return AccessPlan(access, Enforcement.FILTER, "no sockets are made")
     connects = matcher.universal(Access.CONNECT) and not coming & Access.CONNECT
     followed = access is Access.BIND and sockets.follow_bind and not connects
     if matcher.universal(access) and not followed and not access & coming:

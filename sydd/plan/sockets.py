@@ -37,10 +37,11 @@ Form = tuple[ArgTest, ...]
 
 @dataclass(frozen=True, slots=True)
 class SocketPlan:
-    """How sockets are held where some address may be allowed, and some not.
+    """How sockets are held where not every address is allowed.
 
     Attributes:
-        forms: the sockets that the filter lets a program make: whatever they do is judged, or allowed.
+        forms: the sockets that the filter lets a program make: whatever they do is judged, or allowed. There
+            may be none; but streams are inherited, and could be connected.
         datagrams: whether sockets that send to another address with each message are among them.
         sends: whether these addresses are judged.
         follow_bind: whether what the session binds may be connected to.
@@ -56,10 +57,17 @@ class SocketPlan:
         """Whether sockets of all kinds are made: some reach addresses by calls that nobody judges."""
         return () in self.forms
 
+    @property
+    def makes_none(self) -> bool:
+        """Whether no address may be allowed, so that no socket is made."""
+        return not self.forms
 
-def plan_sockets(
-    matcher: Matcher, *, follow_bind: bool, ceiling: Sequence[BoundRule] = ()
-) -> SocketPlan | None:
+
+NO_SOCKETS = SocketPlan((), datagrams=False, sends=False, follow_bind=False)
+"""No address is allowed."""
+
+
+def plan_sockets(matcher: Matcher, *, follow_bind: bool, ceiling: Sequence[BoundRule] = ()) -> SocketPlan:
     """How the sockets of a session are held.
 
     A stream is bound, listens and is connected, all by calls that are judged; what it then carries stays
@@ -71,9 +79,6 @@ def plan_sockets(
         matcher: the policy.
         follow_bind: whether what the session binds may be connected to.
         ceiling: what rules at run time may allow: the sockets for it are made from the beginning, and judged.
-
-    Returns:
-        None when no address may be allowed: then no socket is made.
     """
     rules_may_come = any(rule.access & Access.NET for rule in ceiling)
     judged = not matcher.universal(Access.SEND) or any(rule.access & Access.SEND for rule in ceiling)
@@ -107,8 +112,6 @@ def plan_sockets(
         for family in reach.families
         if family not in (UNIX, INET, INET6) and _allowed(matcher, Address(AddressKind.FAMILY, number=family))
     ]
-    if not forms and not datagrams:
-        return None
     return SocketPlan(
         (*forms, *datagrams),
         datagrams=bool(datagrams),
@@ -118,7 +121,7 @@ def plan_sockets(
 
 
 def is_heard(row: Row, supervised: Access, sockets: SocketPlan | None) -> bool:
-    """Whether some form of a call is notified; listen(2) and messages only where there can be sockets."""
+    """Whether some form of a call is notified; listen(2) and messages only where addresses are judged."""
     if sockets is None and (row.name == "listen" or row.operation is Operation.SEND):
         return False
     if row.name == "connect" and sockets is not None and not sockets.sends:
@@ -132,7 +135,7 @@ def socket_forms(row: Row, supervised: Access, sockets: SocketPlan | None) -> tu
     Args:
         row: the call, an Operation.SOCKET or SEND.
         supervised: accesses that the supervisor decides.
-        sockets: how sockets are held; None where none are made.
+        sockets: how sockets are held; None where addresses are not judged.
     """
     if not is_heard(row, supervised, sockets):
         return [], []

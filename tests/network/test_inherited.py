@@ -52,6 +52,55 @@ def test_messages_go_nowhere(workshop: Workshop, receivers: Receivers) -> None:
         assert "PermissionError" in done.stderr
 
 
+BY_OTHER_CALLS = """
+import errno, socket, sys
+inherited = socket.socket(fileno=0)
+for name in sys.argv[2:]:
+    try:
+        if name == "listen":
+            inherited.listen()
+        elif name == "shutdown":
+            inherited.shutdown(socket.SHUT_RDWR)
+        elif name == "sendto":
+            inherited.sendto(b"out", socket.MSG_FASTOPEN, ("127.0.0.1", int(sys.argv[1])))
+        else:
+            inherited.sendmsg([b"out"], [], socket.MSG_FASTOPEN, ("127.0.0.1", int(sys.argv[1])))
+        print("done", end=" ")
+    except OSError as failure:
+        print(errno.errorcode[failure.errno], end=" ")
+"""
+
+
+def test_streams_connect_and_bind_by_other_calls(workshop: Workshop) -> None:
+    """A message with MSG_FASTOPEN connects, also of a socket that has listened; listen(2) binds."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        there.setblocking(False)
+        code = (sys.executable, "-c", BY_OTHER_CALLS, str(there.getsockname()[1]))
+
+        def said(listens: bool, *command: str) -> str:
+            inherited = socket.create_server(("127.0.0.1", 0)) if listens else socket.socket()
+            with inherited:
+                return launched(workshop, inherited, *command).stdout.strip()
+
+        def reached() -> bool:
+            try:
+                there.accept()[0].close()
+            except BlockingIOError:
+                return False
+            return True
+
+        assert (said(True, *code, "shutdown", "sendto"), reached()) == ("done done", True)
+        assert (said(False, *code, "sendmsg"), reached()) == ("done", True)
+        assert said(False, *code, "listen") == "done"
+        for engine in ("hybrid", "supervisor"):
+            launch = (sys.executable, "-m", "sydctl", "launch", "offline", "--engine", engine, "-q", "--")
+            attempts = ("sendto", "sendmsg", "listen")
+            assert said(False, *launch, *code, *attempts) == "EACCES EACCES EACCES", engine
+            assert not reached()
+        assert said(True, *launch, *code, "shutdown", "sendto", "sendmsg") == "done EACCES EACCES"
+        assert not reached()
+
+
 @contextlib.contextmanager
 def made(family: int, kind: int, protocol: int = 0) -> Iterator[int]:
     """A socket's descriptor; of unix sockets one of a pair."""
@@ -67,7 +116,7 @@ def made(family: int, kind: int, protocol: int = 0) -> Iterator[int]:
     ("family", "kind"), [(UNIX, STREAM), (UNIX, PACKETS), (INET, STREAM), (INET6, STREAM)]
 )
 def test_streams_are_inherited(family: int, kind: int) -> None:
-    """They have their peer, or get one by a connect, which is judged."""
+    """They have their peer, or get one by a call that is judged."""
     with made(family, kind) as fd:
         refuse_sockets((fd,), private=False, datagrams=False)
 

@@ -9,7 +9,7 @@ import pytest
 
 from sydd.plan.bpf import compile_filter
 from sydd.plan.filter import Disposition, Outcome, plan_filter
-from sydd.plan.sockets import plan_sockets
+from sydd.plan.sockets import NO_SOCKETS, plan_sockets
 from sydd.policy.access import Access
 from sydd.policy.bind import bind_rules
 from sydd.policy.errors import Source
@@ -117,6 +117,7 @@ def test_everything_but() -> None:
 @pytest.mark.parametrize(
     ("rules", "judged"),
     [
+        (("deny net any",), False),
         (("allow connect loopback",), False),
         (("allow connect loopback", "allow send any"), False),
         (("allow net netlink:route",), False),
@@ -149,6 +150,23 @@ def test_messages(rules: tuple[str, ...], judged: bool, arch: str) -> None:
     if "socketcall" in NUMBERS[arch]:
         assert all(decide("socketcall", which) == NOTIFY for which in (11, 16, 20))
         assert decide("socketcall", 9) == ALLOW
+
+
+@pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
+def test_nobody_judges(arch: str) -> None:
+    """In a session inside another one no inherited stream is connected, or bound, by another call."""
+    plan = plan_filter(arch, Access.NET, sockets=NO_SOCKETS, supervised_here=False)
+    refused = Outcome(Disposition.ERRNO, errno.EACCES)
+
+    def decide(name: str, *args: int) -> Outcome:
+        return plan.decide(number(arch, name), (*args, *(0,) * (6 - len(args))))
+
+    assert decide("connect") == decide("bind") == decide("listen") == refused
+    assert decide("sendto", 3, 1, 1, 0x2000_0000, 1, 16) == decide("sendmsg", 3, 1, 0x2000_0000) == refused
+    assert decide("sendmmsg", 3, 1, 1, 0x2000_0000) == refused
+    assert decide("sendto", 3, 1, 1, 0, 1, 16) == decide("sendmsg", 3, 1) == ALLOW
+    if "socketcall" in NUMBERS[arch]:
+        assert all(decide("socketcall", which) == refused for which in (3, 4, 11, 16, 20))
 
 
 @pytest.mark.parametrize("arch", sorted(AUDIT_ARCH))
