@@ -10,7 +10,7 @@ SCRIPT = """
 import ctypes, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 pair = socket.socketpair()
-address = (1).to_bytes(2, "little") + b"nowhere\\0"
+address = (1).to_bytes(2, "little") + b"\\0nowhere"
 found = []
 for fd in (-1, 99, os.open(".", os.O_RDONLY), pair[0].fileno()):
     for call in (libc.connect, libc.bind):
