@@ -9,9 +9,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import interrupt
+from sydd.daemon.ending import interrupt, remove_directory
+from sydd.daemon.errand import ErrandError
 from sydd.daemon.expecting import Expecting, SessionFailedError
 from sydd.daemon.holdings import Holdings
+from sydd.daemon.insiders import is_alive
 from sydd.daemon.link import Link
 from sydd.daemon.spawn import Fork, Process, prepare
 from sydd.daemon.spec import SessionSpec
@@ -153,9 +155,13 @@ class Preparing(Expecting):
     # Small things
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._start(work)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
+        return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """A mistake of sydd's own ends the session that it happened in, aloud, and nothing else."""
@@ -166,3 +172,28 @@ class Preparing(Expecting):
         message = f"{type(error).__name__}: {error}"
         self._trouble(message)
         self._spawn(self._give_up() if self._ending else self.end(f"a mistake of sydd's own: {message}"))
+
+    async def _remove_directory(self) -> None:
+        try:
+            await remove_directory(self.state.tmp, self.spec)
+        except ErrandError as error:
+            self._trouble(f"the directory {self.state.tmp} is left: {error}")
+
+    async def _until_dead(self, fd: int) -> None:
+        """Wait until the process of a pidfd has ended; SIGKILL it when it takes its time."""
+        if fd < 0 or not is_alive(fd):
+            return
+        dead = self._loop.create_future()
+        self._loop.add_reader(fd, _settle, dead)
+        try:
+            await asyncio.wait([dead], timeout=LINGER)
+            if not dead.done():
+                interrupt(fd)
+                await asyncio.wait([dead], timeout=LINGER)
+        finally:
+            self._loop.remove_reader(fd)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

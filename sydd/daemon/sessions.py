@@ -246,7 +246,7 @@ class Session(Kept):
         async with self._beginning:
             self._stop_timer()
             try:
-                if self._preparing is None or self._preparing.ended:
+                if self._ending or self._preparing is None or self._preparing.ended:
                     raise SessionFailedError("the process that prepared the session died")
                 started = self._expect("started")
                 serving = self._expect("serving")

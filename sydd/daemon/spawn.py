@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -94,6 +95,14 @@ Raises OSError where it cannot: EAGAIN, ENOMEM, EMFILE. The descriptors stay the
 """
 
 
+class ForkerDiedError(OSError):
+    """Who forks has died: whether it has forked is not known."""
+
+
+ATTEMPTS = 3
+"""Times that a process is forked where who forks dies."""
+
+
 async def prepare(fork: Fork, spec: SessionSpec) -> Process:
     """Fork the process that prepares a session, says `prepared` and `state`, or `failed`, and ends.
 
@@ -158,19 +167,33 @@ async def respawn(fork: Fork, spec: SessionSpec, held: Held) -> Child:
 async def _forked(
     fork: Fork, order: Mapping[str, Any], spec: SessionSpec, count: int, kept: Sequence[int]
 ) -> tuple[list[Channel], int, FileDescriptor]:
-    """Have a process forked that gets the other sides of so many new channels, and further descriptors."""
-    ours: list[Channel] = []
-    with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
-        theirs = []
-        for _ in range(count):
-            mine, its = Channel.pair()
-            stack.callback(mine.close)
-            given.callback(its.close)
-            ours.append(mine)
-            theirs.append(its.fileno())
-        pid, handle = await fork({**order, "channels": count}, spec, [*theirs, *kept])
-        stack.pop_all()
-    return ours, pid, handle
+    """Have a process forked that gets the other sides of so many new channels, and further descriptors.
+
+    It begins when it is told to, by the first of these channels. So one that was forked by who has died since
+    does nothing, and another one can be forked.
+    """
+    attempts = ATTEMPTS
+    while True:
+        ours: list[Channel] = []
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
+            theirs = []
+            for _ in range(count):
+                mine, its = Channel.pair()
+                stack.callback(mine.close)
+                given.callback(its.close)
+                ours.append(mine)
+                theirs.append(its.fileno())
+            try:
+                pid, handle = await fork({**order, "channels": count}, spec, [*theirs, *kept])
+            except ForkerDiedError:
+                attempts -= 1
+                if not attempts:
+                    raise
+                continue
+            stack.callback(handle.close)
+            ours[0].send({"type": "begin"})
+            stack.pop_all()
+        return ours, pid, handle
 
 
 def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]) -> NoReturn:
@@ -184,6 +207,9 @@ def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
     count = int(order["channels"])
     channel, *others = [Channel.of(fd) for fd in descriptors[:count]]
     kept = descriptors[count:]
+    select.select([channel.fileno()], [], [])
+    if channel.receive() is None:
+        os._exit(0)
     if order["type"] == "prepare":
         preparer.begin(spec, channel)
     if order["type"] == "go on":

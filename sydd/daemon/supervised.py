@@ -12,14 +12,13 @@ import time
 from typing import Any
 
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import interrupt, remove_directory
-from sydd.daemon.errand import ErrandError
+from sydd.daemon.ending import interrupt
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots, is_alive
 from sydd.daemon.journal import SessionJournal
 from sydd.daemon.link import Link, LinkBrokenError
-from sydd.daemon.preparation import LINGER, Preparing, WorkerDiedError
+from sydd.daemon.preparation import Preparing, WorkerDiedError
 from sydd.daemon.questions import Questions
 from sydd.daemon.spawn import Child, Fork, Held, respawn, spawn
 from sydd.daemon.spec import SessionSpec
@@ -81,6 +80,8 @@ class Supervised(Preparing):
         self._answered = -1
         self._died_of = b""
         self._adopted = 0.0
+        self._again = False  # whether it is about to be begun again
+        self._replacing: asyncio.Task[None] | None = None
         self._worker_done = False
         self._left = True
 
@@ -172,6 +173,7 @@ class Supervised(Preparing):
 
     def _adopt(self, child: Child) -> None:
         self._adopted = time.monotonic()
+        self._again = False
         self.state.worker = child.pid
         self._link = Link(child.channel, self._from_worker, self._worker_gone)
         self._held.put("worker", child.pidfd)
@@ -236,7 +238,7 @@ class Supervised(Preparing):
 
     def _worker_gone(self, _reason: str) -> None:
         if not self._ending:
-            self._spawn(self._replace())
+            self._replacing = self._start(self._replace())
 
     async def _replace(self) -> None:
         """After the end of a worker: the session's end, or another worker."""
@@ -282,7 +284,14 @@ class Supervised(Preparing):
         self._deaths += 1
         try:
             if self.spec.origin == "run":
-                raise WorkerDiedError("the worker died before the command was there")
+                error = WorkerDiedError("the worker died before the command was there")
+                prepared = self._waiting.get("prepared")
+                if self._again or (
+                    prepared is not None and not (prepared.done() and prepared.exception() is None)
+                ):
+                    self._resolve("prepared", error)  # who waits begins again
+                    return
+                raise error
             if self._deaths > RESTARTS:
                 raise SessionFailedError(f"its worker died {self._deaths} times before it had anything to do")
             self._adopt(await spawn(self._fork, self.spec))
@@ -307,6 +316,7 @@ class Supervised(Preparing):
             try:
                 await self._wait_for("prepared", PREPARE, prepared)
             except WorkerDiedError:
+                self._again = True
                 await self._end_preparer()
                 if self.spec.origin == "run":
                     await self._discard_worker()
@@ -321,13 +331,9 @@ class Supervised(Preparing):
         link, self._link = self._link, None
         if link is not None:
             link.close()
+        if self._replacing is not None:
+            await asyncio.wait([self._replacing])
         await self._until_dead(self._held.fileno("worker"))
-
-    async def _remove_directory(self) -> None:
-        try:
-            await remove_directory(self.state.tmp, self.spec)
-        except ErrandError as error:
-            self.journal.trouble(f"the directory {self.state.tmp} is left: {error}")
 
     def _dies_in_vain(self) -> bool:
         """Whether workers die one after the other, at once or of the same call, and have answered nothing.
@@ -355,20 +361,6 @@ class Supervised(Preparing):
         poll.register(self._held.fileno("listener"), 0)
         return not any(events & select.POLLHUP for _, events in poll.poll(0))
 
-    async def _until_dead(self, fd: int) -> None:
-        """Wait until the process of a pidfd has ended; SIGKILL it when it takes its time."""
-        if fd < 0 or not is_alive(fd):
-            return
-        dead = self._loop.create_future()
-        self._loop.add_reader(fd, _settle, dead)
-        try:
-            await asyncio.wait([dead], timeout=LINGER)
-            if not dead.done():
-                interrupt(fd)
-                await asyncio.wait([dead], timeout=LINGER)
-        finally:
-            self._loop.remove_reader(fd)
-
     # Small things
 
     def _save(self, *, anew: bool = False) -> None:
@@ -389,8 +381,3 @@ class Supervised(Preparing):
 
 def _said(question: dict[str, Any]) -> str:
     return f"question {question['question']} is {question['state']}"
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

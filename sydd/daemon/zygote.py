@@ -24,7 +24,7 @@ from sydd.daemon import identity, preload
 from sydd.daemon.birth import EXIT_BROKEN
 from sydd.daemon.channel import Channel, document, read_document
 from sydd.daemon.link import Link
-from sydd.daemon.spawn import obey
+from sydd.daemon.spawn import ForkerDiedError, obey
 from sydd.daemon.spec import SessionSpec
 from sydd.kernel import pidfd
 from sydd.kernel.fd import FdSet, FileDescriptor
@@ -96,7 +96,7 @@ class Zygote:
     def _gone(self, _reason: str) -> None:
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(OSError(errno.EAGAIN, "the process that forks has died"))
+                future.set_exception(ForkerDiedError(errno.EAGAIN, "the process that forks has died"))
 
 
 def _has_gone(link: Link) -> bool:

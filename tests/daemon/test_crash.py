@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sydd.client import Client, NotRunningError
 from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, FakeManager, kinds_of_descriptors, running, until
+from tests.support.daemon import Daemon, FakeManager, children, kinds_of_descriptors, running, until
 
 # Waits for lines of its caller's, so that a test can have something happen in between.
 SCRIPT = """
@@ -113,6 +118,42 @@ def test_a_zygote_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> 
             assert process.returncode == 1
         with client.run("permissive", ["true"]) as run:
             assert run.wait()["status"] == 0
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_zygotes_that_are_killed_all_the_time(daemon: Daemon, person: Person) -> None:
+    """Each command runs once, or nothing of it is there and that is said; nothing is left."""
+    script = (
+        "import os, sys\n"
+        "from sydd.client import Client, Failed\n"
+        "for number in range(40):\n"
+        "    try:\n"
+        "        with Client(sys.argv[1]) as client:\n"
+        "            with client.run('build', ['sh', '-c', f'echo x >> {number}; exit 3']) as run:\n"
+        "                outcome = run.wait()\n"
+        "                print(number, outcome['status'], outcome['failure'], flush=True)\n"
+        "    except Failed as error:\n"
+        "        print(number, 'failed', error.reason, flush=True)\n"
+    )
+    process = person.start([sys.executable, "-c", script, daemon.socket], daemon.socket)
+    with process:
+        while process.poll() is None:
+            for pid in children(daemon.pid):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if os.stat(f"/proc/{pid}").st_uid == 0:  # workers that have lost theirs are the person's
+                        os.kill(pid, signal.SIGKILL)
+            time.sleep(random.uniform(0, 0.05))  # noqa: S311
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    said = dict(line.split(" ", 1) for line in out.splitlines())
+    assert len(said) == 40
+    for number, what in said.items():
+        path = f"{person.home}/{number}"
+        text = Path(path).read_text("ascii") if os.path.exists(path) else ""
+        assert text == ("x\n" if what == "3 " else ""), (number, what)
+    with daemon.client() as client:
+        until(lambda: client.health()["sessions"] == 0, "no session is left")
 
 
 def test_a_daemon_that_is_killed_gets_its_sessions_back(manager: FakeManager, person: Person) -> None:

@@ -409,7 +409,7 @@ def test_what_is_left(built: Machine) -> None:
     """After all that: no process, no directory, no group, no stored descriptor of a session."""
     main, workers = processes(built)
     assert main
-    assert workers == []
+    assert len(workers) == 1  # the zygote
     assert built.out("sh", "-c", "ls -d /tmp/sydd-* 2>/dev/null || true") == ""
     assert (
         built.out(
