@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.timeout(120)
 def test_an_honest_client_is_answered_within_a_second(daemon: Daemon, person: Person) -> None:
     """Throughout, each on a new connection; afterwards no descriptor is left."""
+    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
     before = kinds_of_descriptors(daemon.pid)
     flood = person.start(
         [sys.executable, "-m", "tests.control.flood", daemon.socket, "1000", "10"],
