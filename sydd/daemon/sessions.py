@@ -122,6 +122,8 @@ class Session(Kept):
         self.bounds.adopt()
         if self.state.phase == "running":
             self._watch_time()
+            if not self.state.served:
+                self._attach()  # the earlier daemon may have come to an end before it did
         if self.state.phase == "created":
             if self.spec.origin == "launch" and self._held.has("state"):
                 self._inform()  # the earlier daemon may have come to an end before it did
@@ -216,10 +218,9 @@ class Session(Kept):
                 self._held.put("parent", duplicate(parent_handle))
                 self._watch_parent()
                 self.bounds.enclose(command, handle, parent)
-                self.state.phase = "running"
+                self.state.phase, self.state.served = "running", False
                 self._save()
-                if self._link is not None:
-                    self._link.post({"type": "attach", "command": command, "keeper": parent}, [listener])
+                self._attach()
                 await self._wait_for("serving", SERVE)
             except (OSError, SessionFailedError) as error:
                 message = f"the listener cannot be served: {reason(error)}"
@@ -229,6 +230,12 @@ class Session(Kept):
             self.tell(
                 "started", f"{' '.join(self.state.argv) or 'a command'} started", detail={"pid": str(command)}
             )
+
+    def _attach(self) -> None:
+        """Hand the listener to the worker."""
+        if self._link is not None:
+            message = {"type": "attach", "command": self.state.command, "keeper": self.state.parent}
+            self._link.post(message, [self._held.fileno("listener")])
 
     async def run(self, argv: Sequence[str], descriptors: Sequence[int]) -> tuple[int, FileDescriptor]:
         """Have who prepared the session become the command.

@@ -27,6 +27,7 @@ class State:
         rules: added at run time, as `sydd.client.values.RuntimeRule` has them.
         restarts: workers that were replaced.
         tmp: the private directory; empty for none.
+        served: whether the worker has said that it serves a listener that was attached.
     """
 
     created: float
@@ -45,6 +46,7 @@ class State:
     rules: list[dict[str, Any]] = field(default_factory=list)
     restarts: int = 0
     tmp: str = ""
+    served: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -203,6 +203,9 @@ class Supervised(Preparing):
         if len(descriptors):
             self._held.put("listener", descriptors.steal(0))
             self.state.command = int(message["command"])
+        if not self.state.served:
+            self.state.served = True
+            self._save()
         self._resolve("serving")
 
     def _on_event(self, message: dict[str, Any], _: FdSet) -> None:

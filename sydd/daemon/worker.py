@@ -273,6 +273,9 @@ class _Process:
             kind = message.get("type")
             if kind == "state":
                 self._know(descriptors[0])
+            elif kind == "attach" and self._serving is not None:
+                # As in `_know`.
+                self._outbox.put({"type": "serving", "command": int(message["command"])})
             elif kind == "attach":
                 self._attached = int(message["command"]), int(message["keeper"]), descriptors.steal(0)
                 self._attach()

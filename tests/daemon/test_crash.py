@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -318,3 +320,45 @@ def test_who_waits_for_a_command_of_the_daemons_waits_on(
             waiter.join(30)
         assert (process.returncode, out, outcomes) == (3, "two\nthree\n", [3]), err
         assert "3 accesses denied" in err
+
+
+@pytest.mark.slow
+def test_a_daemon_that_is_killed_while_a_command_is_attached(manager: FakeManager, person: Person) -> None:
+    """The next one says again what the worker may not have heard; who heard it twice serves once."""
+    with running(manager=manager) as daemon:
+        for _ in range(10):
+            with _launch_whose_worker_is_stopped(daemon, person) as (process, worker):
+                assert process.stdout is not None
+                early, _, _ = select.select([process.stdout], [], [], 0)
+                if early:
+                    continue  # the command was attached before
+                daemon.kill()
+                daemon.start()
+                os.kill(worker, signal.SIGCONT)
+                out, err = process.communicate("\n\n", timeout=30)
+                assert (process.returncode, out) == (0, "one\ntwo\nthree\n"), err
+                assert "3 accesses denied" in err
+                return
+        pytest.fail("no worker could be stopped in time")
+
+
+@contextlib.contextmanager
+def _launch_whose_worker_is_stopped(
+    daemon: Daemon, person: Person
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A launch whose listener main has, and the worker not yet; where that was too late, it has begun."""
+    with daemon.client() as client:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        while not (found := [one for one in client.list_sessions() if one["worker"]]):
+            assert process.poll() is None
+        worker = found[0]["worker"]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            until(lambda: client.list_sessions()[0]["state"] == "running", "it is attached")
+            yield process, worker
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGCONT)
+            if process.poll() is None:
+                process.communicate("\n\n", timeout=30)
+        until(lambda: not client.list_sessions(), "it has ended")
