@@ -338,6 +338,9 @@ def test_a_daemon_that_is_killed_while_a_command_is_attached(manager: FakeManage
                 out, err = process.communicate("\n\n", timeout=30)
                 assert (process.returncode, out) == (0, "one\ntwo\nthree\n"), err
                 assert "3 accesses denied" in err
+                with daemon.client() as client:
+                    until(lambda: not client.list_sessions(), "it has ended")
+                    assert client.list_sessions(ended=True)[-1]["restarts"] == 0
                 return
         pytest.fail("no worker could be stopped in time")
 
