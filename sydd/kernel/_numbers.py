@@ -22,6 +22,7 @@ if MACHINE == "x86_64":
     CAPSET = 126
     TKILL = 200
     NEWFSTATAT = 262
+    MOVE_PAGES = 279
 elif MACHINE == "aarch64":
     UTIMENSAT = 88
     FCHOWNAT = 54
@@ -34,6 +35,7 @@ elif MACHINE == "aarch64":
     CAPSET = 91
     TKILL = 130
     NEWFSTATAT = 79
+    MOVE_PAGES = 239
 else:
     raise ImportError(f"sydd knows the syscall numbers of x86_64 and aarch64, not of {MACHINE}")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from errno import EFAULT
 
 from sydd.kernel import _gate
@@ -46,14 +47,21 @@ _ONE = ctypes.c_ulong(1)
 _NO_FLAGS = ctypes.c_ulong(0)
 
 
+Guard = Callable[[int, int, int], None]
+
+
 class Reader:
     """Reads other tasks' memory; for one thread at a time.
 
     Args:
         capacity: bytes of the buffer to start with; it grows to the longest read that was asked for.
+
+    Attributes:
+        guard: called with task, address and size before that is read; what it raises goes on to who reads.
+            None for nobody.
     """
 
-    __slots__ = ("_address", "_buffer", "_capacity", "_iov", "_local", "_remote")
+    __slots__ = ("_address", "_buffer", "_capacity", "_iov", "_local", "_remote", "guard")
 
     def __init__(self, capacity: int = 4096) -> None:
         # Two struct iovec: ours (base, length), theirs (base, length).
@@ -61,6 +69,7 @@ class Reader:
         address = ctypes.addressof(self._iov)
         self._local = ctypes.c_void_p(address)
         self._remote = ctypes.c_void_p(address + 16)
+        self.guard: Guard | None = None
         self._grow(max(capacity, 1))
 
     def _grow(self, capacity: int) -> None:
@@ -91,6 +100,8 @@ class Reader:
             return b""
         if size > self._capacity:
             self._grow(size)
+        if self.guard is not None:
+            self.guard(tid, address, size)
         iov = self._iov
         iov[2] = address
         iov[3] = size
@@ -149,6 +160,8 @@ class Reader:
         size = PAGE_SIZE - (address & _PAGE_REST)
         if size > limit:  # noqa: PLR1730 (min costs more, and this is the request path)
             size = limit
+        if self.guard is not None:
+            self.guard(tid, address, size)
         iov = self._iov
         iov[2] = address
         iov[3] = size
@@ -160,6 +173,8 @@ class Reader:
         while len(text) >= got:
             if got >= limit:
                 return None
+            if self.guard is not None:
+                self.guard(tid, address + got, 1)
             got += self._read_at(got, tid, address + got, limit - got)
             text = self._buffer.value
         return text
@@ -173,9 +188,12 @@ class Writer:
 
     Args:
         capacity: bytes of the buffer to start with; it grows to the longest write that was asked for.
+
+    Attributes:
+        guard: as in Reader.
     """
 
-    __slots__ = ("_buffer", "_iov", "_local", "_remote")
+    __slots__ = ("_buffer", "_iov", "_local", "_remote", "guard")
 
     def __init__(self, capacity: int = 4096) -> None:
         # As in Reader: ours (base, length), theirs (base, length).
@@ -183,6 +201,7 @@ class Writer:
         address = ctypes.addressof(self._iov)
         self._local = ctypes.c_void_p(address)
         self._remote = ctypes.c_void_p(address + 16)
+        self.guard: Guard | None = None
         self._grow(capacity)
 
     def _grow(self, capacity: int) -> None:
@@ -205,6 +224,8 @@ class Writer:
         size = len(data)
         if not size:
             return
+        if self.guard is not None:
+            self.guard(tid, address, size)
         if size > len(self._buffer):
             self._grow(size)
         ctypes.memmove(self._buffer, data, size)

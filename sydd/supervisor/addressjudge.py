@@ -96,6 +96,11 @@ class AddressJudge:
         if self.bound is not None:
             self.bound.recall(kind, values)
 
+    def take_over(self) -> None:
+        """Go on in a process that was just forked, which asks the kernel by a socket of its own."""
+        if self.bound is not None:
+            self.bound.close()
+
     def close(self) -> None:
         """Let go of what is kept between calls."""
         if self.bound is not None:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel import credentials, pidfd, prctl, seccomp, sockets
 from sydd.kernel.paths import probe_openat2
@@ -39,6 +40,47 @@ MAXIMUM_WAITING = 256
 """Calls that may wait at a time; one more is told EAGAIN, as if the kernel were out of resources."""
 
 
+LINGER = 0.2
+"""Seconds that processes which are killed may take to end before nobody waits for them any more."""
+
+
+class Ending:
+    """Processes that were killed and are collected once they have ended: a file system may keep them."""
+
+    def __init__(self) -> None:
+        self._processes: list[int] = []  # pidfds
+
+    def add(self, process: int) -> None:
+        """Kill and collect the process of a pidfd, which becomes this object's."""
+        with contextlib.suppress(ProcessLookupError):
+            pidfd.pidfd_send_signal(process, signal.SIGKILL)
+        self._processes.append(process)
+        self.collect()
+
+    def collect(self) -> None:
+        """Let go of those that have ended; the session's reaper may have collected them already."""
+        for process in list(self._processes):
+            try:
+                ended = os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG) is not None
+            except ChildProcessError:
+                ended = True
+            if ended:
+                os.close(process)
+                self._processes.remove(process)
+
+    def wait(self) -> None:
+        """Give them some time, then forget them."""
+        end = time.monotonic() + LINGER
+        while self._processes and (rest := end - time.monotonic()) > 0:
+            poll = select.poll()
+            poll.register(self._processes[0], select.POLLIN)
+            poll.poll(rest * 1000)
+            self.collect()
+        for process in self._processes:
+            os.close(process)
+        self._processes.clear()
+
+
 class WaitingRoom:
     """The calls that wait, one process each.
 
@@ -46,6 +88,9 @@ class WaitingRoom:
         listener: on which the calls are answered.
         slot: where calls that wait have their seats; None for a worker without successor.
         forked: called first in each process.
+
+    Attributes:
+        in_place: whether this process waits for its one call itself, and ends with it.
     """
 
     def __init__(self, listener: int, slot: Slot | None, forked: Callable[[], None]) -> None:
@@ -53,6 +98,8 @@ class WaitingRoom:
         self._slot = slot
         self._forked = forked
         self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat, -1 for none
+        self._ending = Ending()
+        self.in_place = False
 
     def adopt(self, cookie: int, seat: int) -> None:
         """Take over a call that a process of another worker, which has died, answers."""
@@ -155,6 +202,10 @@ class WaitingRoom:
             done: what the call returns when it gives up; 0 for the errno of that.
             tell: what the call returns, of what *act* came to.
         """
+        call = _Call(notification, act, fd_flags, limit, late, whose, done, tell)
+        if self.in_place:
+            self._do(call)
+            return
         self.sweep()
         if len(self._processes) >= MAXIMUM_WAITING:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -171,35 +222,40 @@ class WaitingRoom:
             self._forked()
             if self._slot is not None and not self._slot.claim(seat):
                 return  # a successor of the worker has taken it; ends below
-            # The worker's own way to hear of signals is shared with it.
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGALRM, lambda _number, _frame: None)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            try:
-                if whose is not None:
-                    credentials.become(whose)
-                if self._slot is None:
-                    prctl.set_parent_death_signal(signal.SIGKILL)
-                result = self._wait(notification, act, limit, late)
-                if result < 0:
-                    result = done() or result
-                result = tell(result)
-            except OSError as failure:
-                result = -(failure.errno or errno.EACCES)
-            number = max(result, 0)
-            if fd_flags is not None and result >= 0:
-                # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
-                number = seccomp.add_fd(self._listener, notification.id, result, 0, 0, fd_flags)
-                os.close(result)
-            seccomp.send(self._listener, seccomp.RESP.pack(notification.id, number, min(result, 0), 0))
+            self._do(call)
         finally:
             os._exit(0)
 
-    def _wait(self, notification: Notification, act: Callable[[], int], limit: float, late: int) -> int:
+    def _do(self, call: _Call) -> None:
+        """Do it, in a process that has nothing else to do, and answer."""
+        # The worker's own way to hear of signals is shared with it.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            if call.whose is not None:
+                credentials.become(call.whose)
+            if self._slot is None:
+                prctl.set_parent_death_signal(signal.SIGKILL)
+            result = self._wait(call)
+            if result < 0:
+                result = call.done() or result
+            result = call.tell(result)
+        except OSError as failure:
+            result = -(failure.errno or errno.EACCES)
+        number, cookie = max(result, 0), call.notification.id
+        if call.fd_flags is not None and result >= 0:
+            # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
+            number = seccomp.add_fd(self._listener, cookie, result, 0, 0, call.fd_flags)
+            os.close(result)
+        seccomp.send(self._listener, seccomp.RESP.pack(cookie, number, min(result, 0), 0))
+
+    def _wait(self, call: _Call) -> int:
         """Do it, again after each look for signals, until it is done, late, or interrupted."""
+        notification, limit = call.notification, call.limit
         signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
         end = time.monotonic() + limit
-        while (result := act()) == -errno.EINTR:
+        while (result := call.act()) == -errno.EINTR:
             if not seccomp.id_valid(self._listener, notification.id):
                 break  # nobody is left to be answered
             if credentials.is_interrupted(notification.tid):
@@ -207,7 +263,7 @@ class WaitingRoom:
                 result = -errno.EINTR if limit else -ERESTARTSYS
                 break
             if limit and time.monotonic() >= end:
-                result = -late
+                result = -call.late
                 break
         signal.setitimer(signal.ITIMER_REAL, 0)
         return result
@@ -216,28 +272,34 @@ class WaitingRoom:
         """End the processes whose callers have gone, and let go of those that are done."""
         for cookie, (process, seat) in list(self._processes.items()):
             if not seccomp.id_valid(self._listener, cookie):
-                self._end(process)
+                if process >= 0:  # else another worker's, which sees for itself that its caller has gone
+                    self._ending.add(process)
                 if self._slot is not None:
                     self._slot.leave_seat(seat)
                 del self._processes[cookie]
+        self._ending.collect()
 
     def close(self) -> None:
         """End every process that still waits."""
         for process, _ in self._processes.values():
-            self._end(process)
+            if process >= 0:
+                self._ending.add(process)
         self._processes.clear()
+        self._ending.wait()
 
     def __bool__(self) -> bool:
         """Whether any call waits."""
         return bool(self._processes)
 
-    @staticmethod
-    def _end(process: int) -> None:
-        """Kill and collect; the session's reaper may have collected it already, which is as good."""
-        if process < 0:
-            return  # another worker's, which sees for itself that its caller has gone
-        with contextlib.suppress(ProcessLookupError):
-            pidfd.pidfd_send_signal(process, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, process, os.WEXITED)
-        os.close(process)
+
+class _Call(NamedTuple):
+    """A call that waits: see `WaitingRoom._start`."""
+
+    notification: Notification
+    act: Callable[[], int]
+    fd_flags: int | None
+    limit: float
+    late: int
+    whose: credentials.Credentials | None
+    done: Callable[[], int]
+    tell: Callable[[int], int]

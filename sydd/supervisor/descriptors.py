@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
 from sydd.kernel.pidfd import PIDFD_THREAD, pidfd_getfd, pidfd_open
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAXIMUM = 64
 """Pidfds kept: as many threads as change metadata at the same time."""
@@ -17,11 +21,16 @@ class Descriptors:
     A pidfd never comes to mean another task: when its number is taken anew, it says ESRCH and is opened
     again. That the number was the caller's when it was opened is for the user of a copy to make sure, by
     SECCOMP_IOCTL_NOTIF_ID_VALID before acting on it.
+
+    Attributes:
+        before: called with thread and descriptor before that is copied; what it raises goes on to who copies.
+            None for nobody.
     """
 
     def __init__(self) -> None:
         self._pidfds: dict[int, int] = {}
         self._table = -1
+        self.before: Callable[[int, int], None] | None = None
 
     def copy(self, tid: int, fd: int) -> int:
         """A copy of descriptor *fd* of the thread *tid*, close-on-exec, for the caller to close.
@@ -30,6 +39,8 @@ class Descriptors:
             OSError: EBADF when it is not open; EPERM, EINVAL or ENOENT where the kernel does not give it
             away.
         """
+        if self.before is not None:
+            self.before(tid, fd)
         known = self._pidfds.get(tid)
         if known is not None:
             try:

@@ -31,3 +31,10 @@ class Stranger(Exception):  # noqa: N818
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
+
+
+class MayStall(Exception):  # noqa: N818
+    """To go on may mean to wait for a file system that does not answer: a page of memory, or a path, is its.
+
+    Nothing was done for the request yet.
+    """

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sydd.kernel.credentials import Credentials
+    from sydd.kernel.memory import Guard
     from sydd.supervisor.request import Request
     from sydd.supervisor.resolve import Found
     from sydd.supervisor.target import Target
@@ -76,6 +77,10 @@ class LookUps:
         self._listener = listener
         self._own_namespaces = own_namespaces
         self._writer = Writer()
+
+    def heed(self, guard: Guard | None) -> None:
+        """From now on *guard* is asked before a caller's memory is written to; None for nobody."""
+        self._writer.guard = guard
 
     def answer(self, request: Request, target: Target, *, is_confined: Callable[[int], bool]) -> Answer:
         """Do what *request* asks for; the caller's memory is as it should be afterwards.

@@ -28,6 +28,8 @@ from sydd.supervisor.answer import Answer
 from sydd.supervisor.blocking import ERESTARTSYS, LOOK_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sydd.supervisor.context import Context
     from sydd.supervisor.event import Event
     from sydd.supervisor.notification import Notification
@@ -88,6 +90,13 @@ class Asking(Exception):  # noqa: N818  # no mistake: the call waits for an answ
     def __init__(self, question: Question) -> None:
         super().__init__(question.number)
         self.question = question
+
+
+class Parked(Asking):
+    """A call waits for an answer already, and not for this process's."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
 
 
 @dataclass(slots=True)
@@ -152,6 +161,7 @@ class Questions:
         context: the session.
 
     Attributes:
+        elsewhere: asks in place of this object; what it does is as `ask`. None for nobody.
         open: the open questions, by number.
         approved: what is permitted to the call that is under way, where a rule says `ask`.
     """
@@ -164,6 +174,7 @@ class Questions:
         self._slot = context.slot
         self._note = context.note
         self._lock = threading.Lock()  # over what `decide` shares with the worker
+        self.elsewhere: Callable[[Request, Verdict, str | None], None] | None = None
         self.open: dict[int, Question] = {}
         self._remembered: Approved = NONE_APPROVED
         self._refused: Approved = NONE_APPROVED
@@ -231,6 +242,9 @@ class Questions:
             Asking: the call has to be parked.
             CallerGone: the caller has ended.
         """
+        if self.elsewhere is not None:
+            self.elsewhere(request, verdict, allow)
+            return
         demand = verdict.demand
         name = demand.found.path if demand else ""
         about = frozenset((int(bit), name) for bit in verdict.missing)
@@ -263,27 +277,47 @@ class Questions:
             del self.open[question.number]
         self._recorder.record(request, verdict, allow=allow, decision=NOBODY)
 
-    def park(self, notification: Notification, asking: Asking) -> None:
-        """Let a call wait."""
-        seat = -1 if self._slot is None else self._slot.take_seat()
-        asking.question.parked.append(_Parked(notification, self.approved, seat))
+    def park(
+        self,
+        notification: Notification,
+        asking: Asking,
+        approved: Approved | None = None,
+        seat: int | None = None,
+    ) -> None:
+        """Let a call wait.
+
+        Args:
+            notification: the call.
+            asking: for what.
+            approved: what had been permitted to it; None for what is permitted now.
+            seat: where it is put down already; None for nowhere.
+        """
+        if seat is None:
+            seat = -1 if self._slot is None else self._slot.take_seat()
+        approved = self.approved if approved is None else approved
+        asking.question.parked.append(_Parked(notification, approved, seat))
         asking.question.expected.discard(notification.tid)
 
-    def wait(self) -> bool:
+    def wait(self, others: Iterable[int]) -> set[int]:
         """Wait until a notification comes, a question is decided, or it is time to look after parked calls.
 
+        Args:
+            others: further descriptors to wait for.
+
         Returns:
-            Whether the listener has something to say.
+            The descriptors that have something to say, of the listener and these.
         """
         poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        for fd in (self._listener, *others):
+            poll.register(fd, select.POLLIN)
+        if self._wake >= 0:
+            poll.register(self._wake, select.POLLIN)
         rest = max(0.0, self._next_look - time.monotonic())
-        ready = [fd for fd, _ in poll.poll(rest * 1000)]
+        ready = {fd for fd, _ in poll.poll(rest * 1000)}
         if self._wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
-        return self._listener in ready
+        return ready
 
     def due(self) -> list[Due]:
         """The calls that wait no longer."""

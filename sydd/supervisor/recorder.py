@@ -44,6 +44,10 @@ class Recorder:
         self._stops_nothing = context.plan.engine is Engine.AUDIT
         self._auditing = self._stops_nothing
 
+    def tell(self, journal: Journal) -> None:
+        """From now on events go to another journal."""
+        self._journal = journal
+
     def audit(self, auditing: bool) -> None:
         """From now on what a rule denies is not stopped, or is."""
         self._auditing = auditing

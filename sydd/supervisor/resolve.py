@@ -16,8 +16,9 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel import credentials
 from sydd.kernel.paths import (
@@ -29,12 +30,17 @@ from sydd.kernel.paths import (
 )
 from sydd.policy.terminal import own_name
 from sydd.supervisor.descriptors import Descriptors
-from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
+from sydd.supervisor.failure import CallerGone, MayStall, NaturalFailure, Stranger
 from sydd.supervisor.longname import long_name
 from sydd.supervisor.procfs import in_session, is_elsewhere, is_guarded, process_of
 from sydd.supervisor.request import AT_FDCWD
 from sydd.supervisor.terminal import Terminals
 from sydd.supervisor.walk import walk
+
+if TYPE_CHECKING:
+    from sydd.supervisor.stalls import Stalls
+
+    Probe = Callable[[int, bytes, int, int], int]
 
 O_OBJECT = os.O_PATH | os.O_CLOEXEC
 O_OBJECT_NOFOLLOW = O_OBJECT | os.O_NOFOLLOW
@@ -93,13 +99,29 @@ class Resolver:
     """
 
     def __init__(self, terminals_of_launch: Sequence[str] | None = None) -> None:
-        self._own = f"/proc/{os.getpid()}"
-        self._own_below = self._own + "/"
         self._opened: list[int] = []
         self.descriptors = Descriptors()
         self._terminals = Terminals(terminals_of_launch)
         self.caller = 0
         self.credentials: credentials.Credentials | None = None
+        self._stalls: Stalls | None = None
+        self._probe: Probe = probe_openat2
+        self._begin()
+
+    def _begin(self) -> None:
+        self._own = f"/proc/{os.getpid()}"
+        self._own_below = self._own + "/"
+
+    def take_over(self) -> None:
+        """Go on in a process that was just forked."""
+        self.end()
+        self._begin()
+
+    def heed(self, stalls: Stalls | None) -> None:
+        """From now on touch nothing that may stall, but raise MayStall; None where there is nothing."""
+        self._stalls = stalls
+        self._probe = probe_openat2 if stalls is None else stalls.probe
+        self.descriptors.before = None if stalls is None else stalls.before_copying
 
     def close(self) -> None:
         """Close what was opened for the last request."""
@@ -141,6 +163,10 @@ class Resolver:
             raise NaturalFailure(errno.EBADF)
         if self.credentials is not None:
             credentials.restore()
+        if self._stalls is not None:
+            with suppress(OSError):
+                if self._stalls.at(os.fsdecode(os.readlink(link))):
+                    raise MayStall
         fd = probe_openat2(AT_FDCWD, link, O_OBJECT, 0)
         if self.credentials is not None:
             credentials.assume(self.credentials)
@@ -195,12 +221,12 @@ class Resolver:
         flags = O_OBJECT if follow else O_OBJECT_NOFOLLOW
         magic_links = not resolve & RESOLVE_NO_MAGICLINKS
         limited = resolve & ~RESOLVE_NO_MAGICLINKS  # which the kernel alone can tell
-        fd = probe_openat2(start, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
+        fd = self._found(start, path, flags, resolve | RESOLVE_NO_MAGICLINKS)
         if fd < 0:
-            if not limited and (fd == -errno.ELOOP or (fd in _MISSED and _passes_link(start, path))):
-                fd = walk(tid, start, path, follow=follow, magic_links=magic_links)
+            if not limited and (fd == -errno.ELOOP or (fd in _MISSED and self._passes_link(start, path))):
+                fd = walk(tid, start, path, follow=follow, magic_links=magic_links, stalls=self._stalls)
             if fd < 0:
-                raise NaturalFailure(_reason(start, path, flags, resolve, -fd))
+                raise NaturalFailure(self._reason(start, path, flags, resolve, -fd))
             self._opened.append(fd)
             return self._named(tid, start, path, fd, follow=follow)
         self._opened.append(fd)
@@ -208,7 +234,7 @@ class Resolver:
         if self._is_own(found.path):
             if limited:
                 raise NaturalFailure(errno.ELOOP)
-            fd = walk(tid, start, path, follow=follow, magic_links=magic_links)
+            fd = walk(tid, start, path, follow=follow, magic_links=magic_links, stalls=self._stalls)
             if fd < 0:
                 raise NaturalFailure(-fd)
             self._opened.append(fd)
@@ -258,7 +284,10 @@ class Resolver:
         if name in (b".", b".."):
             return Found(directory.path, -1, directory.fd, name, trailing)
         prefix = directory.path if directory.path != "/" else ""
-        return Found(f"{prefix}/{os.fsdecode(name)}", -1, directory.fd, name, trailing, directory.named)
+        full = f"{prefix}/{os.fsdecode(name)}"
+        if self._stalls is not None and self._stalls.at(full):
+            raise MayStall
+        return Found(full, -1, directory.fd, name, trailing, directory.named)
 
     def place_to_create(self, tid: int, start: int, path: bytes, *, follow: bool, resolve: int = 0) -> Found:
         """Where open(2) would create *path*, which does not exist: through dangling links.
@@ -298,13 +327,18 @@ class Resolver:
 
         Raises:
             Stranger: it is the inside of a process that is not of the session.
+            MayStall: it is of a file system that may not answer.
         """
         try:
             path = self.descriptors.name(fd)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
+            if self._stalls is not None:  # of which one it is part cannot be told without touching it
+                raise MayStall from None
             path = long_name(fd)
+        if self._stalls is not None and self._stalls.at(path):
+            raise MayStall
         if path.endswith(DELETED) and os.fstat(fd).st_nlink == 0:
             return Found(path[: -len(DELETED)], fd, named=False)
         if path[:1] != "/":
@@ -336,18 +370,38 @@ class Resolver:
         return path.startswith(self._own) and (path == self._own or path.startswith(self._own_below))
 
     def _directory(self, tid: int, start: int, path: bytes, resolve: int) -> Found:
-        fd = probe_openat2(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
+        fd = self._found(start, path, O_DIRECTORY_OBJECT, resolve | RESOLVE_NO_MAGICLINKS)
         if fd >= 0:
             self._opened.append(fd)
             found = self.describe(fd, walked=False)
             if not self._is_own(found.path):
                 return found
-        elif fd != -errno.ELOOP and (fd not in _MISSED or not _passes_link(start, path)):
+        elif fd != -errno.ELOOP and (fd not in _MISSED or not self._passes_link(start, path)):
             raise NaturalFailure(-fd)
         found = self.object(tid, start, path, follow=True, resolve=resolve)
         if not stat.S_ISDIR(os.fstat(found.fd).st_mode):
             raise NaturalFailure(errno.ENOTDIR)
         return found
+
+    def _found(self, start: int, path: bytes, flags: int, resolve: int) -> int:
+        """As `probe_openat2`; raises MayStall where that may have to wait."""
+        fd = self._probe(start, path, flags, resolve)
+        if fd == -errno.EAGAIN and self._stalls is not None:
+            raise MayStall
+        return fd
+
+    def _passes_link(self, start: int, path: bytes) -> bool:
+        """Whether a symbolic link is on the way, such as /proc/self: what is missing may be the caller's."""
+        return self._found(start, path, O_OBJECT, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
+
+    def _reason(self, start: int, path: bytes, flags: int, resolve: int, number: int) -> int:
+        """The errno: ELOOP is EXDEV where it means a magic link, below a root of the caller's."""
+        if number == errno.ELOOP and resolve & _SCOPED:
+            fd = self._found(start, path, flags, resolve)
+            if fd < 0:
+                return -fd
+            os.close(fd)
+        return number
 
 
 def in_existing_place(found: Found) -> Found:
@@ -369,18 +423,3 @@ def in_existing_place(found: Found) -> Found:
 
 _MISSED = (-errno.ENOENT, -errno.ENOTDIR)
 """What comes of looking for the caller's own in the worker's directory of /proc."""
-
-
-def _passes_link(start: int, path: bytes) -> bool:
-    """Whether a symbolic link is on the way, such as /proc/self: what is missing may be the caller's."""
-    return probe_openat2(start, path, O_OBJECT, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
-
-
-def _reason(start: int, path: bytes, flags: int, resolve: int, number: int) -> int:
-    """The errno: ELOOP is EXDEV where it means a magic link, below a root of the caller's."""
-    if number == errno.ELOOP and resolve & _SCOPED:
-        fd = probe_openat2(start, path, flags, resolve)
-        if fd < 0:
-            return -fd
-        os.close(fd)
-    return number

@@ -20,14 +20,14 @@ import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sydd.kernel import credentials, pidfd, sockets
-from sydd.kernel.memory import Writer
+from sydd.kernel.memory import Reader, Writer
 from sydd.policy.access import Access
 from sydd.policy.address import Address, AddressKind
 from sydd.supervisor import answer as answers
 from sydd.supervisor.ancillary import Ancillary
 from sydd.supervisor.answer import LATER, Answer, Kind
 from sydd.supervisor.delivery import CHUNK, Delivery, Source, raises_signal
-from sydd.supervisor.failure import NaturalFailure, Stranger
+from sydd.supervisor.failure import MayStall, NaturalFailure, Stranger
 from sydd.supervisor.messages import (
     MOST_PARTS,
     NARROW,
@@ -44,7 +44,6 @@ from sydd.supervisor.sockaddr import pack_sockaddr, parse_sockaddr
 
 if TYPE_CHECKING:
     from sydd.kernel.credentials import Credentials
-    from sydd.kernel.memory import Reader
     from sydd.kernel.sockets import About
     from sydd.supervisor.addressjudge import AddressJudge
     from sydd.supervisor.blocking import WaitingRoom
@@ -120,6 +119,7 @@ class Sends:
         self._reader = reader
         self._waiting = waiting
         self._writer = Writer(_COUNT.size)
+        self._of_rest = Reader()  # of what is read when something was sent, by who may wait
         self._resolver = judge.resolver
 
     def answer(self, notification: Notification, row: Row) -> Answer:
@@ -177,10 +177,10 @@ class Sends:
                 answer = self._one(each, message, told)
             except NaturalFailure as failure:
                 answer = answers.error(failure.errno)
-            except Asking:
+            except (Asking, MayStall):
                 if not sent:
                     raise
-                break  # about the message that comes first in the next call
+                break  # it comes first in the next call
             if answer.kind is not Kind.VALUE:
                 return answers.value(sent) if sent and answer.kind is Kind.ERROR else answer
             credentials.restore()
@@ -228,7 +228,7 @@ class Sends:
                     return refused
             self._judge.make_sure(call.notification, confines=to.address is not None)
             # A process that becomes the caller may not be able to read its memory.
-            source = None if call.whose is not None else Source(self._reader, tid, message)
+            source = None if call.whose is not None else Source(self._of_rest, tid, message)
             streams = not call.goes_whole
             delivery = Delivery(call.fd, call.flags, to.raw, ancillary, data, source, streams=streams)
             return self._send(call, message, to, delivery, told)

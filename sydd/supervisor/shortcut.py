@@ -42,6 +42,7 @@ from sydd.syscalls.row import Operation
 if TYPE_CHECKING:
     from sydd.plan.coverage import Coverage
     from sydd.policy.matcher import Matcher
+    from sydd.supervisor.stalls import Stalls
 
 LIFETIME = 1.0
 """Seconds after which everything is forgotten: what processes outside the session rename is not seen."""
@@ -118,9 +119,11 @@ class Shortcuts:
     Args:
         matcher: the policy.
         coverage: what the kernel holds.
+        stalls: what may keep waiting who touches it.
     """
 
-    def __init__(self, matcher: Matcher, coverage: Coverage) -> None:
+    def __init__(self, matcher: Matcher, coverage: Coverage, stalls: Stalls) -> None:
+        self._stalls = stalls
         self._matcher = matcher
         self._readlink = LinkReader().read
         self._coverage = coverage
@@ -182,6 +185,9 @@ class Shortcuts:
         old_start, new_start = (b"" if path[:1] == b"/" else _start(tid, dirfd) for dirfd, path in (old, new))
         if old_start is None or new_start is None:
             self.forget()
+            return False
+        if self._stalls.some and not self._place(old_start, old[1]).kinds:
+            self.forget()  # not to be looked at here
             return False
         try:
             link = old[1] if not old_start else _link(tid, old[0]) + b"/" + old[1]
@@ -251,6 +257,7 @@ class Shortcuts:
         if now > self._expires:
             self.forget()
             self._expires = now + LIFETIME
+            self._stalls.look()
 
     def _stays(self, where: bytes) -> bool:
         """Whether the last component is no link, or one to a name in the same directory."""
@@ -268,25 +275,29 @@ class Shortcuts:
         if base and not head:
             directory = os.fsdecode(base)
             return _NOWHERE if directory.endswith(" (deleted)") else self._of_directory(directory)
+        if self._stalls.some and self._stalls.at(os.fsdecode(base)):
+            return _NOWHERE
         start = AT_FDCWD
         if base:
             start = probe_openat2(AT_FDCWD, base, _O_DIRECTORY, 0)
             if start < 0:  # deleted, or renamed meanwhile
                 return None
         try:
-            fd = _nearest(start, head)
+            fd = self._nearest(start, head)
         finally:
             if base:
                 os.close(start)
         if fd < 0:
             return None
         try:
-            return self._of_directory(os.readlink(f"/proc/self/fd/{fd}"))
+            return self._of_directory(_name(fd))
         finally:
             os.close(fd)
 
     def _of_directory(self, directory: str) -> _Directory:
         if directory == "/proc" or directory.startswith("/proc/") or directory == "/":
+            return _NOWHERE
+        if self._stalls.some and self._stalls.at(directory):
             return _NOWHERE
         matcher, coverage = self._matcher, self._coverage
         plain = 0
@@ -301,24 +312,29 @@ class Shortcuts:
         says = tuple(matcher.uniform(access, directory) for access in singles(int(FILE_ACCESSES)))
         return _Directory(plain, None if None in says else says)
 
+    def _nearest(self, start: int, head: bytes) -> int:
+        """The directory *head*, or the nearest one above it that exists; a descriptor or a negative errno.
 
-def _nearest(start: int, head: bytes) -> int:
-    """The directory *head*, or the nearest one above it that exists; a descriptor or a negative errno.
+        What is true of everything below that one stays true of *head* when it is made: compilers look for
+        each header in directories that are not there, and tar(1) makes a directory when the first file in it
+        fails.
+        """
+        probe = self._stalls.probe
+        fd = probe(start, head, _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
+        missing = fd
+        while missing == -errno.ENOENT:
+            head, slash, name = head.rstrip(b"/").rpartition(b"/")
+            if name in _SPECIAL:
+                return -errno.ENOENT
+            fd = missing = probe(start, head or slash or b".", _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
+            if fd >= 0 and not (self._stalls.some and self._stalls.at(_name(fd))) and _exists(name, fd):
+                os.close(fd)  # a link that leads nowhere now
+                return -errno.ENOENT
+        return fd
 
-    What is true of everything below that one stays true of *head* when it is made: compilers look for each
-    header in directories that are not there, and tar(1) makes a directory when the first file in it fails.
-    """
-    fd = probe_openat2(start, head, _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
-    missing = fd
-    while missing == -errno.ENOENT:
-        head, slash, name = head.rstrip(b"/").rpartition(b"/")
-        if name in _SPECIAL:
-            return -errno.ENOENT
-        fd = missing = probe_openat2(start, head or slash or b".", _O_DIRECTORY, RESOLVE_NO_MAGICLINKS)
-        if fd >= 0 and _exists(name, fd):  # a link that leads nowhere now
-            os.close(fd)
-            return -errno.ENOENT
-    return fd
+
+def _name(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")
 
 
 def _exists(name: bytes, directory: int) -> bool:

@@ -34,13 +34,14 @@ from sydd.kernel import seccomp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STAGE, _INSTALLING = 2048, 2049
-_RESULT = 2056
-_PENDING = 2080
+_STATE = 2048
 _EVENTS = 4096
 _LATENCIES = _EVENTS + 8 * 1024
 _SEATS = 16384
 _SEAT_SIZE = 128
+_STATE_SIZE = 48
+# Of what is known of a request; in a seat it follows the notification, of 80 bytes.
+_STAGE, _INSTALLING, _RESULT, _PENDING = 0, 1, 8, 32
 _CALLS = _SEATS + 512 * _SEAT_SIZE
 
 SEATS = 512
@@ -119,6 +120,7 @@ class Slot:
         self._fd = fd
         self._map = mmap.mmap(fd, SIZE)
         self._memory = memoryview(self._map)
+        self._state = _STATE
         self.buffer = self._memory[: seccomp.NOTIF.size]
         self.receive = seccomp.receiver(self.buffer)
         self.events = self._words(_EVENTS, 1024)
@@ -134,39 +136,43 @@ class Slot:
 
     # Of the request that is held.
 
+    def sit(self, seat: int) -> None:
+        """In this process the request that is held is the one in *seat*."""
+        self._state = _SEATS + seat * _SEAT_SIZE + seccomp.NOTIF.size
+
     def begin(self) -> None:
         """Nothing of the next request was done; the last one was answered."""
-        self._memory[_STAGE] = Stage.NOTHING
-        self._memory[_INSTALLING] = 0
-        _Pending.pack_into(self._memory, _PENDING, 0, 0)
+        self._memory[self._state + _STAGE] = Stage.NOTHING
+        self._memory[self._state + _INSTALLING] = 0
+        _Pending.pack_into(self._memory, self._state + _PENDING, 0, 0)
 
     def undone(self) -> None:
         """What was about to be done was not done."""
-        self._memory[_STAGE] = Stage.NOTHING
+        self._memory[self._state + _STAGE] = Stage.NOTHING
 
     def performing(self) -> None:
         """What may not be done twice is about to be done."""
-        self._memory[_STAGE] = Stage.PERFORMING
+        self._memory[self._state + _STAGE] = Stage.PERFORMING
 
     def performed(self, kind: int, value: int) -> None:
         """It was done, with this answer."""
-        _Result.pack_into(self._memory, _RESULT, kind, value, 0)
-        self._memory[_STAGE] = Stage.PERFORMED
+        _Result.pack_into(self._memory, self._state + _RESULT, kind, value, 0)
+        self._memory[self._state + _STAGE] = Stage.PERFORMED
 
     def opened(self, device: int, inode: int) -> None:
         """A file was made and opened, whose descriptor the caller has not yet."""
-        _Result.pack_into(self._memory, _RESULT, 0, device, inode)
-        self._memory[_STAGE] = Stage.OPENED
+        _Result.pack_into(self._memory, self._state + _RESULT, 0, device, inode)
+        self._memory[self._state + _STAGE] = Stage.OPENED
 
     def installing(self) -> None:
         """A marked descriptor is about to be put into the caller's table."""
-        self._memory[_INSTALLING] = 1
+        self._memory[self._state + _INSTALLING] = 1
 
     def result(self) -> Result:
         """What was stored of the request that is held."""
-        kind, value, inode = _Result.unpack_from(self._memory, _RESULT)
-        stage = Stage(self._memory[_STAGE])
-        return Result(stage, kind, value, inode, bool(self._memory[_INSTALLING]))
+        kind, value, inode = _Result.unpack_from(self._memory, self._state + _RESULT)
+        stage = Stage(self._memory[self._state + _STAGE])
+        return Result(stage, kind, value, inode, bool(self._memory[self._state + _INSTALLING]))
 
     # Events that the request has caused: each is counted once, also when its worker dies while it counts.
 
@@ -179,13 +185,14 @@ class Slot:
         Returns:
             False when this request was counted before.
         """
-        known, value = _Pending.unpack_from(self._memory, _PENDING)
+        pending = self._state + _PENDING
+        known, value = _Pending.unpack_from(self._memory, pending)
         if known == number:
             self.events[number] = value
             return False
         value = self.events[number] + 1
-        _Pending.pack_into(self._memory, _PENDING, 0, value)
-        self._memory[_PENDING : _PENDING + 8] = number.to_bytes(8, "little")
+        _Pending.pack_into(self._memory, pending, 0, value)
+        self._memory[pending : pending + 8] = number.to_bytes(8, "little")
         self.events[number] = value
         return True
 
@@ -201,6 +208,8 @@ class Slot:
         for seat in range(SEATS):
             start = _SEATS + seat * _SEAT_SIZE
             if not any(self._memory[start : start + 8]):
+                state = start + len(notification)
+                self._memory[state : state + _STATE_SIZE] = bytes(_STATE_SIZE)
                 # The cookie last: it says that there is one.
                 self._memory[start + 8 : start + len(notification)] = notification[8:]
                 self._memory[start : start + 8] = notification[:8]
@@ -208,11 +217,13 @@ class Slot:
         return -1
 
     def resume_seat(self, seat: int) -> None:
-        """The call in *seat* is taken the whole way again: hold it."""
+        """The call in *seat* is gone on with from where it was left, mostly the beginning: hold it."""
         if seat >= 0:
             self.begin()
             start = _SEATS + seat * _SEAT_SIZE
-            self.buffer[:] = self._memory[start : start + seccomp.NOTIF.size]
+            state = start + seccomp.NOTIF.size
+            self.buffer[:] = self._memory[start:state]
+            self._memory[self._state : self._state + _STATE_SIZE] = self._memory[state : state + _STATE_SIZE]
 
     def leave_seat(self, seat: int) -> None:
         """The call in *seat* was answered, or its caller has gone; -1 is none."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sydd.kernel import credentials, seccomp
@@ -16,7 +18,7 @@ from sydd.supervisor import answer as answers
 from sydd.supervisor.addressjudge import AddressJudge, Answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
 from sydd.supervisor.blocking import WaitingRoom
-from sydd.supervisor.failure import CallerGone, NaturalFailure, Stranger
+from sydd.supervisor.failure import CallerGone, MayStall, NaturalFailure, Stranger
 from sydd.supervisor.gain import freed_device, gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
@@ -26,16 +28,19 @@ from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import Notification
 from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
 from sydd.supervisor.processes import ABOUT_PROCESSES, Processes
-from sydd.supervisor.questions import Asking, Questions
+from sydd.supervisor.questions import Asking, Parked, Questions
 from sydd.supervisor.quick import QuickWays
 from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.refusal import natural_errno, refusal_errno
+from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import Request, read_request, unread
 from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import granted, rights_at_most
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
 from sydd.supervisor.socketcalls import about_addresses
 from sydd.supervisor.sockets import descriptor_errno, refuses_family
+from sydd.supervisor.stalls import Stalls
+from sydd.supervisor.standin import DENIED, GONE, PARKED, Above, DistantJournal, StandIns
 from sydd.supervisor.succession import at_most_once, not_twice, storing
 from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
@@ -65,6 +70,9 @@ class Stages:
     def __init__(
         self, context: Context, listener: int, journal: Journal, clients: Clients | None = None
     ) -> None:
+        self._above: Above | None = None
+        self._noting = context.note
+        context = replace(context, note=self._note)
         self._context, self._restrict = context, context.plan.restrict
         self._matcher = context.matcher
         self._listener = listener
@@ -73,7 +81,10 @@ class Stages:
         self._reader = Reader()
         self._resolver = Resolver(context.terminals)
         self._slot = context.slot
+        self._replies = Replies(listener, context.slot)
         self._waiting = WaitingRoom(listener, context.slot, context.forked)
+        self._stand_ins = StandIns(listener, context.slot, context.forked, self._hear, self._unanswered)
+        self._stalls = Stalls(_directory_of(context.command), self._heed)
         self._processes = Processes(context, listener, self._reader)
         self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
@@ -100,7 +111,7 @@ class Stages:
         self._arch = AUDIT_ARCH[context.plan.arch]
         self._shortcuts: Shortcuts | None = None
         self._quick: dict[int, Way] = {}
-        self._find_short_ways()
+        self._heed()
         self._launching = True
         self._restricted = Access(0)
         for entry in context.plan.accesses:
@@ -126,7 +137,9 @@ class Stages:
 
     def end(self) -> None:
         """Let go of what is kept between requests."""
+        self._stand_ins.close()
         self._waiting.close()
+        self._stalls.close()
         self._processes.close()
         if self._addresses is not None:
             self._addresses.close()
@@ -141,12 +154,88 @@ class Stages:
             return
         # Only what the kernel holds can take the short way.
         if self._context.plan.landlock is not None:
-            self._shortcuts = Shortcuts(self._matcher, self._coverage)
+            self._shortcuts = Shortcuts(self._matcher, self._coverage, self._stalls)
         if not self._auditing:
             looked_at = self._restrict.own_namespaces or self._restrict.keeps_identity
             ways = QuickWays(self._listener, self._matcher, self._reader, self._resolver.descriptors)
             rows = self._context.rows[self._arch]
             self._quick = ways.by_number(rows, self._shortcuts, looked_at=looked_at)
+
+    def _heed(self) -> None:
+        """Touch nothing that may stall: there is something of the kind now, or nothing any more."""
+        stalls = self._stalls
+        self._reader.guard = stalls.before_reading if stalls.with_memory else None
+        self._lookups.heed(stalls.before_writing if stalls.with_memory else None)
+        self._resolver.heed(stalls if stalls.some else None)
+        self._find_short_ways()
+
+    def _note(self, *what: Any) -> None:
+        """See `Context.note`."""
+        if self._above is None:
+            self._noting(*what)
+        else:
+            self._above.note(*what)
+
+    def _leave_to_stand_in(self, notification: Notification, row: Row) -> Answer:
+        """Have a request taken the whole way by a process that may wait."""
+        if self._shortcuts is not None and row.operation in CHANGING:
+            self._shortcuts.forget()
+        try:
+            self._stand_ins.begin(notification, lambda above, seat: self._stand_in(notification, above, seat))
+        except OSError as failure:
+            return answers.error(failure.errno or errno.EAGAIN)
+        return LATER
+
+    def _stand_in(self, notification: Notification, above: Above, seat: int) -> None:
+        """In a process of its own, take one request the whole way, and answer it."""
+        self._above = above
+        self._stalls.close()
+        self._resolver.take_over()
+        if self._addresses is not None:
+            self._addresses.take_over()
+        self._journal = DistantJournal(above)
+        self._recorder.tell(self._journal)
+        approved = self._questions.approved
+        self._questions.elsewhere = lambda request, verdict, allow: above.ask(
+            request, verdict, allow, approved
+        )
+        self._waiting.in_place = True
+        self._perform_it = perform_among_others  # of whom the worker is one
+        if self._slot is not None:
+            self._slot.sit(seat)
+        self._replies.send(notification, self.answer(notification))
+
+    def _hear(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
+        """What a stand-in wants to be done, by its worker."""
+        if self._slot is not None:
+            self._slot.begin()
+        if kind == "note":
+            self._noting(*what)
+            self.recall(what[0], what[1:])
+        elif kind == "repeat":
+            return self._journal.repeat(*what)
+        elif kind == "event":
+            key, event = what
+            self._journal.add(key, replace(event, sequence=self._journal.next_sequence))
+        elif kind == "trouble":
+            self._journal.trouble(*what)
+        elif kind == "ask":
+            request, verdict, allow, approved = what
+            try:
+                self._questions.ask(request, verdict, allow)
+            except Asking as asking:
+                self._questions.park(notification, asking, approved, seat)
+                return PARKED
+            except CallerGone:
+                return GONE
+            return DENIED
+        return None
+
+    def _unanswered(self, notification: Notification) -> None:
+        """A stand-in has ended without an answer: nothing goes ahead."""
+        row = self._rows[notification.arch].get(notification.number)
+        self._journal.trouble(f"{row.name if row else 'a call'} was denied: its stand-in has ended")
+        self._replies.send(notification, answers.error(errno.EACCES))
 
     def answer(self, notification: Notification) -> Answer:
         """Take one notification through the stages.
@@ -157,13 +246,19 @@ class Stages:
         row = self._rows[notification.arch].get(notification.number)
         if row is None:
             return answers.error(errno.ENOSYS)
+        if time.monotonic() >= self._stalls.next_look:
+            self._stalls.look()
         try:
             if row.narrow:
                 return self._judged(*narrowed(notification, row, self._reader))
             return self._judged(notification, row)
+        except Parked:
+            return LATER
         except Asking as asking:
             self._questions.park(notification, asking)
             return LATER
+        except MayStall:
+            return self._leave_to_stand_in(notification, row)
         except CallerGone:
             return answers.error(errno.ESRCH)
         except NaturalFailure as failure:  # of arguments that cannot be told; others have been dealt with
@@ -386,6 +481,14 @@ class Stages:
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
+
+
+def _directory_of(command: int) -> str:
+    """The work directory: that of the command."""
+    try:
+        return os.readlink(f"/proc/{command}/cwd")
+    except OSError:
+        return os.getcwd()
 
 
 def _translated(number: int | None) -> int:

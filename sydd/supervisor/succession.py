@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sydd.kernel import seccomp
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import Answer, Kind
-from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.failure import CallerGone, MayStall, NaturalFailure
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import ID, decode, unpack
 from sydd.supervisor.openflags import O_TMPFILE_BIT
@@ -143,6 +143,8 @@ class Succession:
         seat_of = {unpack(data)[ID]: seat for seat, data in self._seated.items()}
         seat = seat_of.get(fields[ID], -1)
         if any(held) and seat not in self._theirs and seccomp.id_valid(self._listener, fields[ID]):
+            if self._slot.result().stage is Stage.NOTHING:
+                self._slot.resume_seat(seat)  # what a stand-in did stands there
             yield decode(fields)
         # Also what was stored of a request that was answered: the next one is received over it.
         self._slot.begin()
@@ -180,7 +182,7 @@ class Succession:
             return _finish(
                 self._slot.result(), notification.tid, descriptors, lambda: again(notification), reopen
             )
-        except (NaturalFailure, CallerGone, Changed, MayBlock, OSError):
+        except (NaturalFailure, CallerGone, Changed, MayBlock, MayStall, OSError):
             return answers.error(errno.EINTR)
 
 

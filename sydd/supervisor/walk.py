@@ -13,20 +13,33 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from sydd.kernel.credentials import of_task
 from sydd.kernel.paths import RESOLVE_NO_MAGICLINKS, probe_openat2
-from sydd.supervisor.failure import Stranger
+from sydd.supervisor.failure import MayStall, Stranger
 from sydd.supervisor.procfs import in_session, process_of
 
 O_STEP = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+if TYPE_CHECKING:
+    from sydd.supervisor.stalls import Stalls
+
 AT_FDCWD = -100
 MAXIMUM_LINKS = 40
 MAGIC = (b"fd", b"ns", b"map_files")
 MAGIC_NAMES = (b"cwd", b"root", b"exe")
 
 
-def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool = True) -> int:
+def walk(
+    tid: int,
+    start: int,
+    path: bytes,
+    *,
+    follow: bool,
+    magic_links: bool = True,
+    stalls: Stalls | None = None,
+) -> int:
     """Resolve *path* for the thread *tid*.
 
     Args:
@@ -35,12 +48,14 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool =
         path: what to resolve.
         follow: whether a symbolic link as the last component is followed.
         magic_links: whether magic links are followed; else one is ELOOP, as with RESOLVE_NO_MAGICLINKS.
+        stalls: what is not to be touched; None where nothing is.
 
     Returns:
         An O_PATH descriptor that the caller of this owns, or a negative errno.
 
     Raises:
         Stranger: the way leads through a process outside the session.
+        MayStall: it leads over a file system that may not answer.
     """
     here = _root() if path[:1] == b"/" else os.dup(start)
     pending = [name for name in reversed(path.split(b"/")) if name]
@@ -50,6 +65,7 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool =
         while pending:
             name = pending.pop()
             last = not pending
+            _heed(stalls, here, name)
             step = _step(tid, here, name)
             if step < 0:
                 return step
@@ -67,7 +83,7 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool =
             if magic and not magic_links:
                 return -errno.ELOOP
             if magic:
-                where = os.readlink(f"/proc/self/fd/{here}")
+                where = _name(here)
                 if not in_session(process_of(where)):
                     raise Stranger(f"{where}/{os.fsdecode(name)}")
                 step = probe_openat2(here, name, os.O_PATH | os.O_CLOEXEC, 0)
@@ -75,6 +91,7 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool =
                     return step
                 os.close(here)
                 here = step
+                _heed(stalls, here)
                 continue
             must_be_directory = must_be_directory or (last and target.endswith(b"/"))
             pending.extend(part for part in reversed(target.split(b"/")) if part)
@@ -88,6 +105,19 @@ def walk(tid: int, start: int, path: bytes, *, follow: bool, magic_links: bool =
     finally:
         if here >= 0:
             os.close(here)
+
+
+def _heed(stalls: Stalls | None, directory: int, name: bytes = b"") -> None:
+    """Look whether the entry, or the directory itself, may be looked at."""
+    if stalls is None:
+        return
+    with suppress(OSError):  # a name that is too long
+        if stalls.at(os.path.join(_name(directory), os.fsdecode(name)).rstrip("/")):
+            raise MayStall
+
+
+def _name(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")
 
 
 def _root() -> int:
@@ -104,7 +134,7 @@ def _step(tid: int, here: int, name: bytes) -> int:
 
 def _is_proc_root(fd: int) -> bool:
     """Whether *fd* is the root of a procfs: its inode is 1 there (PROC_ROOT_INO), and its name says so."""
-    return os.fstat(fd).st_ino == 1 and os.readlink(f"/proc/self/fd/{fd}") == "/proc"
+    return os.fstat(fd).st_ino == 1 and _name(fd) == "/proc"
 
 
 def _is_magic(directory: int, name: bytes) -> bool:

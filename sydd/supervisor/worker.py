@@ -19,9 +19,9 @@ from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
 from sydd.supervisor.answer import CONTINUE, Kind
+from sydd.supervisor.failure import MayStall
 from sydd.supervisor.notification import ARCH, ID, NUMBER, decode, unpack
 from sydd.supervisor.questions import NONE_APPROVED
-from sydd.supervisor.reply import Replies
 from sydd.supervisor.stages import Stages
 from sydd.supervisor.statistics import Counters, clock
 from sydd.supervisor.succession import Succession
@@ -65,7 +65,6 @@ class Worker(Stages):
     ) -> None:
         super().__init__(context, listener, journal, clients)
         self._receive_ends = receive_ends
-        self._replies = Replies(listener, context.slot)
         self._succeeds = succeeds
         self._counters = None if self._slot is None else Counters(self._slot, self._arch)
         self._turn = Turn()
@@ -172,9 +171,9 @@ class Worker(Stages):
         slot, listener = self._slot, self._listener
         buffer = bytearray(seccomp.NOTIF.size) if slot is None else slot.buffer
         receive: Callable[[int, Any], None] = seccomp.receive if slot is None else slot.receive
-        turn, questions = self._turn, self._questions.open
+        turn, questions, stand_ins = self._turn, self._questions.open, self._stand_ins.open
         while True:
-            if questions:
+            if questions or stand_ins:
                 if not self._attend():
                     continue
             elif not self._receive_ends and self._hung_up(None):
@@ -204,7 +203,10 @@ class Worker(Stages):
         if self._waiting:
             self._waiting.sweep()
         way = self._quick.get(fields[NUMBER])
-        quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
+        try:
+            quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
+        except MayStall:
+            quick = None  # as the whole way finds, too
         if quick is CONTINUE:
             self._replies.go_on(fields[ID])
             if counters:
@@ -218,10 +220,12 @@ class Worker(Stages):
             counters.slot.begin()
 
     def _attend(self) -> bool:
-        """While somebody is asked: wait, answer who has waited; whether there is something to receive."""
-        ready = self._questions.wait()
+        """While calls wait: wait, answer who has waited; whether there is something to receive."""
+        ready = self._questions.wait(self._stand_ins.channels())
         self._turn.busy = True
         self._turn.catch_up()
+        self._stand_ins.attend(ready)
+        self._stand_ins.sweep()
         for due in self._questions.due():
             self._questions.permit(due.approved)
             if self._slot is not None:
@@ -231,7 +235,7 @@ class Worker(Stages):
                 self._slot.leave_seat(due.seat)
         self._questions.permit(NONE_APPROVED)
         self._turn.busy = False
-        return ready
+        return self._listener in ready
 
     def _hung_up(self, timeout: int | None) -> bool:
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in self._poll.poll(timeout))
