@@ -47,11 +47,17 @@ class Replies:
     Args:
         listener: its descriptor; stays the caller's to close.
         slot: what a successor has to know is written there; None for a worker without.
+
+    Attributes:
+        at_once: whether a descriptor and the answer may go in one call (SECCOMP_ADDFD_FLAG_SEND). The caller
+            counts as answered before it has the descriptor; if this process is killed in between, as a stand-in
+            is when its caller has been answered, the call returns 0.
     """
 
     def __init__(self, listener: int, slot: Slot | None = None) -> None:
         self._listener = listener
         self._slot = slot
+        self.at_once = True
 
     def send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""
@@ -85,7 +91,8 @@ class Replies:
         # Of what is open for writing our copy is closed before the caller goes on: else a program that it has
         # just written would be busy (ETXTBSY), or a FIFO still have a writer, after its own close.
         writable = answer.flags & O_ACCMODE
-        how = 0 if writable else seccomp.ADDFD_FLAG_SEND
+        at_once = self.at_once and not writable
+        how = seccomp.ADDFD_FLAG_SEND if at_once else 0
         number = error = 0
         slot = self._slot if writable else None
         if slot is not None:
@@ -102,7 +109,7 @@ class Replies:
                 slot.performed(*((Kind.ERROR, error) if error else (Kind.VALUE, number)))
                 unmark(answer.value)
             os.close(answer.value)
-        if writable or error:
+        if error or not at_once:
             seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))
 
     def _kill(self, notification: Notification) -> None:

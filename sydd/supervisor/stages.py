@@ -200,15 +200,23 @@ class Stages:
             request, verdict, allow, approved
         )
         self._waiting.in_place = True
+        self._replies.at_once = False
         self._perform_it = perform_among_others  # of whom the worker is one
         if self._slot is not None:
             self._slot.sit(seat)
         self._replies.send(notification, self.answer(notification))
 
     def _hear(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
-        """What a stand-in wants to be done, by its worker."""
+        """Do what a stand-in wants to be done by its worker; what it is told."""
         if self._slot is not None:
             self._slot.begin()
+        try:
+            return self._heard(notification, seat, kind, what)
+        except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build
+            self._journal.trouble(f"a stand-in was not heard: {type(failure).__name__}: {failure}")
+            return GONE
+
+    def _heard(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
         if kind == "note":
             self._noting(*what)
             self.recall(what[0], what[1:])

@@ -125,7 +125,7 @@ class _StandIn:
 
     Attributes:
         notification: its request.
-        process: its pidfd.
+        process: its pidfd; -1 when it ended at once.
         channel: to it.
         seat: where the request is put down for a successor of the worker; -1 for nowhere.
         parked: whether the request waits for an answer to a question instead.
@@ -199,7 +199,15 @@ class StandIns:
             raise
         if pid:
             theirs.close()
-            self.open[notification.id] = _StandIn(notification, pidfd.pidfd_open(pid), ours, seat)
+            known = self.open.pop(notification.id, None)
+            if known is not None:  # it has left the request to a question, which was answered meanwhile
+                self._forget(known)
+            process = -1
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # it has ended, and was collected by the session's reaper
+                process = pidfd.pidfd_open(pid)
+            self.open[notification.id] = _StandIn(notification, process, ours, seat)
             return
         try:
             ours.close()
@@ -263,8 +271,11 @@ class StandIns:
         self._ending.wait()
 
     def _let_go(self, cookie: int) -> None:
-        each = self.open.pop(cookie)
+        self._forget(self.open.pop(cookie))
+
+    def _forget(self, each: _StandIn) -> None:
         each.channel.close()
-        self._ending.add(each.process)
+        if each.process >= 0:
+            self._ending.add(each.process)
         if self._slot is not None and not each.parked:
             self._slot.leave_seat(each.seat)

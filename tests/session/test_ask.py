@@ -17,6 +17,7 @@ from sydd.policy.policy import Mode
 from sydd.session.running import Running
 from sydd.supervisor.event import Event
 from tests.session.driven import Ended, Talk, drive
+from tests.support.fuse import mounted
 
 PATIENCE = 20
 """Seconds after which a question that was waited for will not come."""
@@ -121,6 +122,25 @@ def test_an_answer(engine: Engine, cwd: str) -> None:
 
     ended = asked("tell(open('asked/one').read() + ' ' + read('asked/one'))", driver, cwd, engine)
     assert ended.value == ["asked/one EACCES", (1, "allowed by root"), (2, "denied")]
+    assert decisions(ended) == [("allowed by root", "", 1), ("denied", "EACCES", 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_stand_in_asks(engine: Engine, cwd: str) -> None:
+    """Of a file on a file system that may not answer; who is asked, and answers, sees no difference."""
+
+    def driver(running: Running, talk: Talk, desk: Desk) -> list[Any]:
+        number, event = desk.questions.get(timeout=PATIENCE)
+        assert (event.path, event.access) == (f"{cwd}/asked/data", "read")
+        assert running.decide(number, allow=True, by="root")
+        other, _ = desk.questions.get(timeout=PATIENCE)
+        assert running.decide(other, allow=False)
+        return [talk.hear(), number, other]
+
+    with mounted(f"{cwd}/asked", b"", b"there"):
+        ended = asked("tell(open('asked/data').read() + ' ' + read('asked/data'))", driver, cwd, engine)
+    assert ended.value == ["there EACCES", 1, 2]
     assert decisions(ended) == [("allowed by root", "", 1), ("denied", "EACCES", 1)]
 
 
