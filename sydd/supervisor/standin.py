@@ -203,9 +203,7 @@ class StandIns:
             if known is not None:  # it has left the request to a question, which was answered meanwhile
                 self._forget(known)
             process = -1
-            with contextlib.suppress(
-                ProcessLookupError
-            ):  # it has ended, and was collected by the session's reaper
+            with contextlib.suppress(ProcessLookupError):  # ended, and collected by the session's reaper
                 process = pidfd.pidfd_open(pid)
             self.open[notification.id] = _StandIn(notification, process, ours, seat)
             return
