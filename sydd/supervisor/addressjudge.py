@@ -20,10 +20,10 @@ from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import KILL, Answer
 from sydd.supervisor.bound import Bound
 from sydd.supervisor.failure import CallerGone, NaturalFailure
+from sydd.supervisor.found import Found
 from sydd.supervisor.notification import Notification
 from sydd.supervisor.refusal import refusal_errno
 from sydd.supervisor.request import AT_FDCWD, Request
-from sydd.supervisor.resolve import Found
 from sydd.supervisor.target import Demand
 from sydd.supervisor.verdict import Verdict
 from sydd.syscalls.row import Operation, Row

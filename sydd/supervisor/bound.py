@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sydd.kernel.sockdiag import Diagnosis
     from sydd.policy.address import Address
-    from sydd.supervisor.resolve import Found
+    from sydd.supervisor.found import Found
 
 MAXIMUM = 4096
 """Sockets remembered of each kind; the oldest are forgotten first."""

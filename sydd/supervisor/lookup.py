@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from sydd.kernel.credentials import Credentials
     from sydd.kernel.memory import Guard
+    from sydd.supervisor.found import Found
     from sydd.supervisor.request import Request
-    from sydd.supervisor.resolve import Found
     from sydd.supervisor.target import Target
     from sydd.syscalls.row import Row
 

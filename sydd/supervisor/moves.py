@@ -28,8 +28,8 @@ from sydd.supervisor.rights import MAKE_DIR, REFER, REMOVE_DIR
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
+    from sydd.supervisor.found import Found
     from sydd.supervisor.request import Request
-    from sydd.supervisor.resolve import Found
     from sydd.supervisor.target import Target
 
 

@@ -32,8 +32,8 @@ from sydd.syscalls.rows import FLAG_REQUESTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sydd.supervisor.found import Found
     from sydd.supervisor.request import Request
-    from sydd.supervisor.resolve import Found
     from sydd.supervisor.target import Target
 
 

@@ -92,13 +92,6 @@ class Asking(Exception):  # noqa: N818  # no mistake: the call waits for an answ
         self.question = question
 
 
-class Parked(Asking):
-    """A call waits for an answer already, and not for this process's."""
-
-    def __init__(self) -> None:
-        Exception.__init__(self)
-
-
 @dataclass(slots=True)
 class _Parked:
     """A call that waits, and what had been permitted to it before."""
@@ -284,14 +277,7 @@ class Questions:
         approved: Approved | None = None,
         seat: int | None = None,
     ) -> None:
-        """Let a call wait.
-
-        Args:
-            notification: the call.
-            asking: for what.
-            approved: what had been permitted to it; None for what is permitted now.
-            seat: where it is put down already; None for nowhere.
-        """
+        """Let a call wait, which has been *approved* something (None: what is now), and may have a *seat*."""
         if seat is None:
             seat = -1 if self._slot is None else self._slot.take_seat()
         approved = self.approved if approved is None else approved

@@ -21,8 +21,8 @@ from sydd.supervisor.request import AT_REMOVEDIR
 from sydd.syscalls.row import Operation
 
 if TYPE_CHECKING:
+    from sydd.supervisor.found import Found
     from sydd.supervisor.request import Request
-    from sydd.supervisor.resolve import Found
     from sydd.supervisor.target import Target
 
 

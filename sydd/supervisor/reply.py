@@ -50,8 +50,8 @@ class Replies:
 
     Attributes:
         at_once: whether a descriptor and the answer may go in one call (SECCOMP_ADDFD_FLAG_SEND). The caller
-            counts as answered before it has the descriptor; a process that is killed in between, as a stand-in
-            is whose caller has been answered, leaves it a call that returns 0.
+            counts as answered before it has the descriptor. A process that is killed in between, as stand-ins
+            are once their caller was answered, leaves it a call that returns 0.
     """
 
     def __init__(self, listener: int, slot: Slot | None = None) -> None:

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from sydd.kernel.sockets import About
     from sydd.supervisor.addressjudge import AddressJudge
     from sydd.supervisor.blocking import WaitingRoom
+    from sydd.supervisor.found import Found
     from sydd.supervisor.notification import Notification
-    from sydd.supervisor.resolve import Found
     from sydd.syscalls.row import Row
 
 _SHORTEST_LIMIT: Final = 1 << 17

@@ -23,8 +23,9 @@ from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import DONE, LATER, Answer
 from sydd.supervisor.arguments import as_int, read_bytes
 from sydd.supervisor.failure import NaturalFailure, Stranger
+from sydd.supervisor.found import Found
 from sydd.supervisor.request import AT_FDCWD
-from sydd.supervisor.resolve import Found, in_existing_place
+from sydd.supervisor.resolve import in_existing_place
 from sydd.supervisor.sends import Sends
 from sydd.supervisor.sockaddr import LONGEST, pack_sockaddr, parse_sockaddr
 from sydd.supervisor.unixname import alike_below, bind_name

@@ -5,245 +5,46 @@ from __future__ import annotations
 import errno
 import os
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, seccomp
-from sydd.kernel.landlock import FsRight
-from sydd.kernel.memory import Reader
 from sydd.kernel.names import RENAME_EXCHANGE
-from sydd.plan.plan import Enforcement, Engine
 from sydd.policy.access import Access, Action
 from sydd.supervisor import answer as answers
-from sydd.supervisor.addressjudge import AddressJudge, Answers
 from sydd.supervisor.answer import CONTINUE, KILL, LATER, LEFT, Answer
-from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone, MayStall, NaturalFailure, Stranger
+from sydd.supervisor.found import Found
 from sydd.supervisor.gain import freed_device, gains, gives_identity, same_action
 from sydd.supervisor.identity import keeps
 from sydd.supervisor.idmap import in_own_ids
-from sydd.supervisor.lookup import LOOK_UPS, LookUps, looks_by
-from sydd.supervisor.moves import moves_directory, perform_among_others
+from sydd.supervisor.lookup import LOOK_UPS, looks_by
+from sydd.supervisor.moves import moves_directory
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import Notification
-from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock, perform
-from sydd.supervisor.processes import ABOUT_PROCESSES, Processes
-from sydd.supervisor.questions import Asking, Parked, Questions
-from sydd.supervisor.quick import QuickWays
-from sydd.supervisor.recorder import Recorder
+from sydd.supervisor.parts import Parts
+from sydd.supervisor.perform import CREATING, PERFORMED, Changed, MayBlock
+from sydd.supervisor.processes import ABOUT_PROCESSES
+from sydd.supervisor.questions import Asking
 from sydd.supervisor.refusal import natural_errno, refusal_errno
-from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import Request, read_request, unread
-from sydd.supervisor.resolve import Found, Resolver
 from sydd.supervisor.rights import granted, rights_at_most
-from sydd.supervisor.shortcut import CHANGING, Shortcuts
-from sydd.supervisor.socketcalls import about_addresses
+from sydd.supervisor.shortcut import CHANGING
 from sydd.supervisor.sockets import descriptor_errno, refuses_family
-from sydd.supervisor.stalls import Stalls
-from sydd.supervisor.standin import DENIED, GONE, PARKED, Above, DistantJournal, StandIns
-from sydd.supervisor.succession import at_most_once, not_twice, storing
+from sydd.supervisor.standin import Parked
+from sydd.supervisor.succession import at_most_once, not_twice
 from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
-from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
-    from sydd.supervisor.context import Context
-    from sydd.supervisor.journal import Journal
-    from sydd.supervisor.questions import Clients
-    from sydd.supervisor.quick import Way
+    pass
 
 RETRIES = 8
 """How often a request is resolved anew when names change under it, before the caller gets ESTALE."""
 
 
-class Stages:
-    """Takes notifications of one session through the stages, one at a time.
-
-    Args:
-        context: the session.
-        listener: descriptor from seccomp(2); stays the caller's to close.
-        journal: where events go.
-        clients: who is asked where a rule says `ask`; None for nobody, which denies.
-    """
-
-    def __init__(
-        self, context: Context, listener: int, journal: Journal, clients: Clients | None = None
-    ) -> None:
-        self._above: Above | None = None
-        self._noting = context.note
-        context = replace(context, note=self._note)
-        self._context, self._restrict = context, context.plan.restrict
-        self._matcher = context.matcher
-        self._listener = listener
-        self._journal = journal
-        self._rows = context.rows
-        self._reader = Reader()
-        self._resolver = Resolver(context.terminals)
-        self._slot = context.slot
-        self._replies = Replies(listener, context.slot)
-        self._waiting = WaitingRoom(listener, context.slot, context.forked)
-        self._stand_ins = StandIns(listener, context.slot, context.forked, self._hear, self._unanswered)
-        self._stalls = Stalls(_directory_of(context.command), self._heed)
-        self._processes = Processes(context, listener, self._reader)
-        self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
-        self._coverage = context.plan.coverage()
-        self._perform_it = perform if context.plan.landlock is None else perform_among_others
-        ruleset = context.plan.landlock
-        self._guards_devices = ruleset is not None and FsRight.IOCTL_DEV in ruleset.handled
-        self._auditing = context.plan.engine is Engine.AUDIT
-        self._stops_nothing = self._auditing  # what no rule speaks of neither
-        self._recorder = Recorder(context, listener, journal)
-        self._questions = Questions(listener, self._recorder, clients, context)
-        self._addresses: AddressJudge | None = None
-        self._about_addresses: Answers = {}
-        if context.plan.sockets is not None:
-            confined = self._processes.is_confined
-            judge = AddressJudge(context, listener, self._resolver, self._recorder, self._questions, confined)
-            calls = about_addresses(judge, self._reader, self._waiting)
-            self._about_addresses = {
-                operation: storing(self._slot, call) for operation, call in calls.items()
-            }
-            self._addresses = judge
-        # All processes of a session begin with the worker's credentials, but for CAP_SYS_PTRACE, by which
-        # it sees into them; a call that may change those is notified.
-        self._one_identity = True
-        self._arch = AUDIT_ARCH[context.plan.arch]
-        self._shortcuts: Shortcuts | None = None
-        self._quick: dict[int, Way] = {}
-        self._heed()
-        self._launching = True
-        self._restricted = Access(0)
-        for entry in context.plan.accesses:
-            if entry.enforcement is not Enforcement.FREE:
-                self._restricted |= entry.access
-
-    def recall(self, kind: str, values: tuple[Any, ...]) -> None:
-        """Take one note of a worker that has died, in whose place this one serves."""
-        if kind == "launched":
-            self._launching = False
-        elif kind == "identities":
-            self._one_identity = False
-            self._find_short_ways()
-        elif kind == "moved":
-            self._coverage.forget(*values)
-        elif kind in ("port", "sender", "name"):
-            if self._addresses is not None:
-                self._addresses.recall(kind, values)
-        elif kind == "asked":
-            self._questions.recall(*values)
-        elif kind in ("entered", "adopting", "ipc"):
-            self._processes.recall(kind, values)
-
-    def end(self) -> None:
-        """Let go of what is kept between requests."""
-        self._stand_ins.close()
-        self._waiting.close()
-        self._stalls.close()
-        self._processes.close()
-        if self._addresses is not None:
-            self._addresses.close()
-        self._resolver.end()
-        self._questions.close()
-
-    def _find_short_ways(self) -> None:
-        """Set up what is quick under the policy that holds."""
-        self._shortcuts, self._quick = None, {}
-        if not self._one_identity:
-            # Names are looked up, and acted on, with the worker's credentials there.
-            return
-        # Only what the kernel holds can take the short way.
-        if self._context.plan.landlock is not None:
-            self._shortcuts = Shortcuts(self._matcher, self._coverage, self._stalls)
-        if not self._auditing:
-            looked_at = self._restrict.own_namespaces or self._restrict.keeps_identity
-            ways = QuickWays(self._listener, self._matcher, self._reader, self._resolver.descriptors)
-            rows = self._context.rows[self._arch]
-            self._quick = ways.by_number(rows, self._shortcuts, looked_at=looked_at)
-
-    def _heed(self) -> None:
-        """Touch nothing that may stall: there is something of the kind now, or nothing any more."""
-        stalls = self._stalls
-        self._reader.guard = stalls.before_reading if stalls.with_memory else None
-        self._lookups.heed(stalls.before_writing if stalls.with_memory else None)
-        self._resolver.heed(stalls if stalls.some else None)
-        self._find_short_ways()
-
-    def _note(self, *what: Any) -> None:
-        """See `Context.note`."""
-        if self._above is None:
-            self._noting(*what)
-        else:
-            self._above.note(*what)
-
-    def _leave_to_stand_in(self, notification: Notification, row: Row) -> Answer:
-        """Have a request taken the whole way by a process that may wait."""
-        if self._shortcuts is not None and row.operation in CHANGING:
-            self._shortcuts.forget()
-        try:
-            self._stand_ins.begin(notification, lambda above, seat: self._stand_in(notification, above, seat))
-        except OSError as failure:
-            return answers.error(failure.errno or errno.EAGAIN)
-        return LATER
-
-    def _stand_in(self, notification: Notification, above: Above, seat: int) -> None:
-        """In a process of its own, take one request the whole way, and answer it."""
-        self._above = above
-        self._stalls.close()
-        self._resolver.take_over()
-        if self._addresses is not None:
-            self._addresses.take_over()
-        self._journal = DistantJournal(above)
-        self._recorder.tell(self._journal)
-        approved = self._questions.approved
-        self._questions.elsewhere = lambda request, verdict, allow: above.ask(
-            request, verdict, allow, approved
-        )
-        self._waiting.in_place = True
-        self._replies.at_once = False
-        self._perform_it = perform_among_others  # of whom the worker is one
-        if self._slot is not None:
-            self._slot.sit(seat)
-        self._replies.send(notification, self.answer(notification))
-
-    def _hear(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
-        """Do what a stand-in wants to be done by its worker; what it is told."""
-        if self._slot is not None:
-            self._slot.begin()
-        try:
-            return self._heard(notification, seat, kind, what)
-        except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build
-            self._journal.trouble(f"a stand-in was not heard: {type(failure).__name__}: {failure}")
-            return GONE
-
-    def _heard(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
-        if kind == "note":
-            self._noting(*what)
-            self.recall(what[0], what[1:])
-        elif kind == "repeat":
-            return self._journal.repeat(*what)
-        elif kind == "event":
-            key, event = what
-            self._journal.add(key, replace(event, sequence=self._journal.next_sequence))
-        elif kind == "trouble":
-            self._journal.trouble(*what)
-        elif kind == "ask":
-            request, verdict, allow, approved = what
-            try:
-                self._questions.ask(request, verdict, allow)
-            except Asking as asking:
-                self._questions.park(notification, asking, approved, seat)
-                return PARKED
-            except CallerGone:
-                return GONE
-            return DENIED
-        return None
-
-    def _unanswered(self, notification: Notification) -> None:
-        """A stand-in has ended without an answer: nothing goes ahead."""
-        row = self._rows[notification.arch].get(notification.number)
-        self._journal.trouble(f"{row.name if row else 'a call'} was denied: its stand-in has ended")
-        self._replies.send(notification, answers.error(errno.EACCES))
+class Stages(Parts):
+    """Takes notifications of one session through the stages, one at a time."""
 
     def answer(self, notification: Notification) -> Answer:
         """Take one notification through the stages.
@@ -489,14 +290,6 @@ class Stages:
         if action is Action.KILL:
             return KILL
         return answers.error(row.errno or errno.EACCES)
-
-
-def _directory_of(command: int) -> str:
-    """The work directory: that of the command."""
-    try:
-        return os.readlink(f"/proc/{command}/cwd")
-    except OSError:
-        return os.getcwd()
 
 
 def _translated(number: int | None) -> int:

@@ -27,7 +27,7 @@ from sydd.supervisor.blocking import MAXIMUM_WAITING, Ending
 from sydd.supervisor.failure import CallerGone
 from sydd.supervisor.journal import Journal
 from sydd.supervisor.procfs import above_all, supervise_below
-from sydd.supervisor.questions import Parked
+from sydd.supervisor.questions import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -45,6 +45,13 @@ _LONGEST = 1 << 20
 
 DENIED, PARKED, GONE = "denied", "parked", "gone"
 """What comes of a question."""
+
+
+class Parked(Asking):
+    """A call waits for an answer already, and not for this process's."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
 
 
 class Above:

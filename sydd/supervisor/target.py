@@ -15,6 +15,7 @@ from sydd.kernel.names import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sydd.kernel.paths import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from sydd.policy.access import Access
 from sydd.supervisor.failure import NaturalFailure
+from sydd.supervisor.found import Found
 from sydd.supervisor.openflags import O_ACCMODE, O_TMPFILE_BIT
 from sydd.supervisor.refusal import NO_NAMES, no_rename
 from sydd.supervisor.request import (
@@ -24,7 +25,7 @@ from sydd.supervisor.request import (
     AT_SYMLINK_NOFOLLOW,
     Request,
 )
-from sydd.supervisor.resolve import Found, in_existing_place
+from sydd.supervisor.resolve import in_existing_place
 from sydd.supervisor.rights import (
     EXECUTE,
     MAKE_BY_TYPE,

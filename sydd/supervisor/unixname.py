@@ -21,7 +21,7 @@ from sydd.supervisor.rights import MAKE_BY_TYPE
 
 if TYPE_CHECKING:
     from sydd.policy.matcher import Matcher
-    from sydd.supervisor.resolve import Found
+    from sydd.supervisor.found import Found
 
 _MAKE_SOCK = MAKE_BY_TYPE[0o140000]
 _FAMILY = (1).to_bytes(2, "little")  # AF_UNIX; both machines are little-endian
