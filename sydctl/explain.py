@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from sydd.plan.coverage import Coverage
     from sydd.policy.access import Access
     from sydd.session.prepare import Prepared
+    from sydd.supervisor.found import Found
     from sydd.supervisor.request import Request
-    from sydd.supervisor.resolve import Found, Resolver
+    from sydd.supervisor.resolve import Resolver
     from sydd.supervisor.target import Demand
 
 EXIT_DENIED = 1
