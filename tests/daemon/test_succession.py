@@ -27,7 +27,7 @@ from tests.daemon.test_worker import identity
 from tests.support.workers import Session
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PERFORM = "sydd.supervisor.stages.perform"
+PERFORM = "sydd.supervisor.parts.perform"
 PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
