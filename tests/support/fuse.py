@@ -127,7 +127,10 @@ class _Server:
                 if word == "answer":
                     self._held.clear()
             if self._device in ready:
-                request = os.read(self._device, 1 << 17)
+                try:
+                    request = os.read(self._device, 1 << 17)
+                except BlockingIOError:  # who asked was killed meanwhile
+                    continue
                 name = _NAMES.get(_IN.unpack_from(request)[1], "")
                 if name in self._holds:
                     self._held.append(request)
@@ -181,7 +184,7 @@ def main() -> None:
     """Mount, say so, and serve until standard input ends: PATH PAGE DATA, contents in hexadecimal."""
     path, page, data = sys.argv[1:]
     try:
-        device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        device = os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         _say(f"/dev/fuse: {error.strerror}")
         return
