@@ -112,7 +112,7 @@ def _live(channel: Channel) -> NoReturn:
     """Be the zygote."""
     try:
         identity.shed((channel.fileno(),))
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever has ended is collected
+        signal.signal(signal.SIGCHLD, _collect)
         poll = select.poll()
         poll.register(channel.fileno(), select.POLLIN)
         if not poll.poll(QUIET):
@@ -129,8 +129,17 @@ def _live(channel: Channel) -> NoReturn:
         os._exit(0)
 
 
+def _collect(_number: int, _frame: object) -> None:
+    """Collect whoever has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _fork(channel: Channel, message: dict[str, Any], descriptors: FdSet) -> None:
     """Fork as main has said, and answer it."""
+    # Until there is a pidfd nobody is collected, so that the number is no other process's.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     try:
         pid = os.fork()
         if not pid:
@@ -145,3 +154,5 @@ def _fork(channel: Channel, message: dict[str, Any], descriptors: FdSet) -> None
             channel.send({"id": message["id"], "pid": pid}, [handle.fileno()])
     except OSError as error:
         channel.send({"id": message["id"], "errno": error.errno})
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))

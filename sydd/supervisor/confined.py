@@ -76,6 +76,6 @@ class SelfConfined:
 
 
 def _is_in(known: dict[int, int], pid: int) -> bool:
-    """Whether the process that has this number now is known."""
+    """Whether the process that has this number now is known, or may be: when it began cannot be told."""
     began = known.get(pid)
-    return began is not None and began == began_at(pid)
+    return began is not None and (not began or began_at(pid) in (began, 0))

@@ -122,6 +122,18 @@ def test_a_zygote_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> 
             assert run.wait()["status"] == 0
 
 
+def test_a_zygote_collects_by_itself(daemon: Daemon) -> None:
+    """The kernel would give the number of a process away before there is a pidfd of it."""
+    with daemon.client() as client:
+        with client.run("permissive", ["true"]) as run:
+            assert run.wait()["status"] == 0
+        (zygote,) = children(daemon.pid)
+        until(lambda: not children(zygote), "whoever has ended is collected")
+    status = Path(f"/proc/{zygote}/status").read_text("ascii").splitlines()
+    (ignored,) = (int(line.split()[1], 16) for line in status if line.startswith("SigIgn:"))
+    assert not ignored >> signal.SIGCHLD - 1 & 1
+
+
 @pytest.mark.root
 @pytest.mark.slow
 def test_zygotes_that_are_killed_all_the_time(daemon: Daemon, person: Person) -> None:

@@ -37,3 +37,10 @@ def test_who_got_the_number_afterwards_is_not(command: int) -> None:
     confined = SelfConfined(command, lambda *_: None, own_namespaces=False)
     confined.recall("entered", command, began_at(command) - 1)
     assert not confined.holds(command)
+
+
+def test_when_in_doubt_it_is(command: int) -> None:
+    """Where it could not be told when the process began, as without a descriptor to spare."""
+    confined = SelfConfined(command, lambda *_: None, own_namespaces=False)
+    confined.recall("entered", command, 0)
+    assert confined.holds(command)
