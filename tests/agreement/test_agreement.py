@@ -93,9 +93,10 @@ def explained(ready: Prepared, call: Call, old: str, new: str) -> list[Explanati
 
 
 def decided(explanations: list[Explanation]) -> Explanation | None:
-    """The one that decides: the first denial, else the first warning; None when all is allowed silently."""
-    denied = [item for item in explanations if item.action not in ("allow", "warn")]
-    return next(iter(denied or [item for item in explanations if item.action == "warn"]), None)
+    """The one that decides: the first denial, else question, else warning; None when all is allowed."""
+    ordered = [item for item in explanations if item.action not in ("allow", "warn", "ask")]
+    ordered += [item for action in ("ask", "warn") for item in explanations if item.action == action]
+    return next(iter(ordered), None)
 
 
 @settings(
