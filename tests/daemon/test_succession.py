@@ -24,6 +24,7 @@ from sydd.supervisor.perform import perform
 from sydd.supervisor.slot import Slot
 from tests.daemon.people import Person
 from tests.daemon.test_worker import identity
+from tests.support.fuse import mounted
 from tests.support.workers import Session
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -239,6 +240,39 @@ def test_a_waiting_open_survives(person: Person, work: str) -> None:
         os.write(fd, b"here")
         os.close(fd)
         assert os.read(read, 100) == b"opened b'here'\n"
+        assert session.end() == 0
+
+
+STALLED = """
+import os, sys
+print("ready", flush=True)
+sys.stdin.readline()
+print(open(sys.argv[1]).read().strip(), flush=True)
+"""
+
+
+@pytest.mark.root
+def test_a_stand_in_survives(person: Person, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a file system in place of a worker answers also when that has died; nobody else waits."""
+    monkeypatch.setattr("sydd.supervisor.stalls.LOOK_SECONDS", 0.0)  # it is mounted when the session runs
+    remote = f"{person.home}/remote"
+    os.mkdir(remote)
+    with (
+        Session(identity(person), work, engine="supervisor") as session,
+        commanded(session, *PYTHON, STALLED, f"{remote}/data") as (write, read),
+        mounted(remote, b"", b"the data") as fuse,
+    ):
+        assert os.read(read, 100) == b"ready\n"
+        slot = Slot(session.child.slot.fileno())
+        fuse.hold("LOOKUP")
+        os.write(write, b"\n")
+        assert fuse.held() == "LOOKUP"
+        for _ in range(2):
+            session.kill()
+            session.until(functools.partial(_went_on, session, session.replaced, 0))
+            assert len(list(slot.seated())) == 1
+        fuse.answer()
+        assert os.read(read, 100) == b"the data\n"
         assert session.end() == 0
 
 
