@@ -8,7 +8,7 @@ it that Landlock lets move no directory. What follows from that is another reque
 That domain also hides from the thread what other processes have in /proc. No name there can be moved, so the
 worker hears the kernel's reason by itself.
 
-Without Landlock nobody but the worker renames anything in the session, one after the other.
+Without Landlock nobody but the worker moves directories in the session, one after the other.
 """
 
 from __future__ import annotations
@@ -51,6 +51,19 @@ def perform_among_others(request: Request, target: Target) -> Answer:
     if any(_is_in_proc(demand.found) for demand in target.demands):
         return perform(request, target)
     return _move_file(request, target)
+
+
+def perform_beside(request: Request, target: Target) -> Answer:
+    """As `perform`, by another process than the worker where that renames one after the other.
+
+    No directory is moved (EXDEV): the worker may just have judged that there is a file.
+
+    Raises:
+        Changed, MayBlock: as there.
+    """
+    if request.row.operation is Operation.RENAME and moves_directory(request, target):
+        return error(errno.EXDEV)
+    return perform_among_others(request, target)
 
 
 def _move_file(request: Request, target: Target) -> Answer:

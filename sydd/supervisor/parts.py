@@ -18,7 +18,7 @@ from sydd.supervisor.answer import LATER, Answer
 from sydd.supervisor.blocking import WaitingRoom
 from sydd.supervisor.failure import CallerGone
 from sydd.supervisor.lookup import LookUps
-from sydd.supervisor.moves import perform_among_others
+from sydd.supervisor.moves import perform_among_others, perform_beside
 from sydd.supervisor.notification import Notification
 from sydd.supervisor.perform import perform
 from sydd.supervisor.processes import Processes
@@ -186,7 +186,8 @@ class Parts(ABC):
         )
         self._waiting.in_place = True
         self._replies.at_once = False
-        self._perform_it = perform_among_others  # of whom the worker is one
+        if self._context.plan.landlock is None:
+            self._perform_it = perform_beside
         if self._slot is not None:
             self._slot.sit(seat)
         self._replies.send(notification, self.answer(notification))

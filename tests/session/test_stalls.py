@@ -6,6 +6,7 @@ FUSE, served by the test: under a path that is looked up, and under the page of 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -42,6 +43,7 @@ calls = {
     "page-open": lambda: at_page(lambda page: told(libc.open(page, os.O_RDONLY))),
     "page-denied": lambda: at_page(lambda page: told(libc.open(page, os.O_WRONLY))),
     "page-mkdir": lambda: at_page(lambda page: told(libc.mkdir(page, 0o700))),
+    "page-rename": lambda: at_page(lambda page: told(libc.rename(page, b"moved"))),
     "page-chmod": lambda: at_page(lambda page: told(libc.chmod(page, 0o600))),
     "path-open": lambda: lambda: open(where + "/data").read().strip(),
     "path-stat": lambda: lambda: str(os.stat(where + "/data").st_size),
@@ -113,7 +115,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """One for each engine."""
     root = os.path.realpath(tempfile.mkdtemp(prefix="stall-"))
     try:
-        for name in ("work", "remote"):
+        for name in ("work", "remote", "work/directory"):
             os.mkdir(f"{root}/{name}")
         for name in ("work/mine", "victim"):
             with open(f"{root}/{name}", "w", encoding="ascii"):
@@ -123,6 +125,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
             "page-open": f"{root}/work/mine",
             "page-denied": f"{root}/victim",
             "page-mkdir": "new",
+            "page-rename": "directory",
             "page-chmod": "mine",
         }.get(request.node.callspec.params.get("what", ""), "mine")
         with mounted(f"{root}/remote", page.encode().ljust(4096, b"\0"), b"the data\n") as fuse:
@@ -197,6 +200,23 @@ def test_only_the_caller_waits(stage: Stage, what: str) -> None:
         os.rmdir(f"{stage.work}/new")
     with stage.start(what, confined=False) as process:
         say(process, "go")
+        assert hear(process) == f"result {result}"
+        say(process, "wait")
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["page-rename"])
+def test_directories_are_moved_by_one_alone(stage: Stage, what: str) -> None:
+    """Without Landlock by the worker: what it judged to be a file must not become a directory meanwhile."""
+    result = "done" if stage.engine == "hybrid" else os.strerror(errno.EXDEV)
+    with stage.start(what) as process:
+        stage.fuse.hold("READ")
+        say(process, "go")
+        assert stage.fuse.held() == "READ"
+        say(process, "work")
+        assert hear(process) == "worked"
+        stage.fuse.answer()
         assert hear(process) == f"result {result}"
         say(process, "wait")
         assert process.wait(PATIENCE) == 0
