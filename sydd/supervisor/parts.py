@@ -185,7 +185,6 @@ class Parts(ABC):
             request, verdict, allow, approved
         )
         self._waiting.in_place = True
-        self._replies.at_once = False
         if self._context.plan.landlock is None:
             self._perform_it = perform_beside
         if self._slot is not None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, seccomp
 from sydd.supervisor.answer import Answer, Kind
-from sydd.supervisor.openflags import O_ACCMODE
 
 if TYPE_CHECKING:
     from sydd.supervisor.notification import Notification
@@ -47,17 +46,11 @@ class Replies:
     Args:
         listener: its descriptor; stays the caller's to close.
         slot: what a successor has to know is written there; None for a worker without.
-
-    Attributes:
-        at_once: whether a descriptor and the answer may go in one call (SECCOMP_ADDFD_FLAG_SEND). The caller
-            counts as answered before it has the descriptor. A process that is killed in between, as stand-ins
-            are once their caller was answered, leaves it a call that returns 0.
     """
 
     def __init__(self, listener: int, slot: Slot | None = None) -> None:
         self._listener = listener
         self._slot = slot
-        self.at_once = True
 
     def send(self, notification: Notification, answer: Answer) -> None:
         """Answer; a caller that has gone in the meantime is no error."""
@@ -88,18 +81,17 @@ class Replies:
 
     def _install(self, cookie: int, answer: Answer) -> None:
         """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
-        # Of what is open for writing our copy is closed before the caller goes on: else a program that it has
-        # just written would be busy (ETXTBSY), or a FIFO still have a writer, after its own close.
-        writable = answer.flags & O_ACCMODE
-        at_once = self.at_once and not writable
-        how = seccomp.ADDFD_FLAG_SEND if at_once else 0
+        # Not both in one call (SECCOMP_ADDFD_FLAG_SEND): there the caller counts as answered before it has the
+        # descriptor, and a worker that is killed in between leaves it an open that returns 0, its own stdin.
+        # And our copy is closed before the caller goes on: else a program that it has just written would be
+        # busy (ETXTBSY), or a FIFO still have a writer, after its own close.
         number = error = 0
-        slot = self._slot if writable else None
+        slot = self._slot
         if slot is not None:
             mark(answer.value)
             slot.installing()
         try:
-            number = seccomp.add_fd(self._listener, cookie, answer.value, how, 0, answer.flags & os.O_CLOEXEC)
+            number = seccomp.add_fd(self._listener, cookie, answer.value, 0, 0, answer.flags & os.O_CLOEXEC)
         except OSError as failure:
             if failure.errno == errno.ENOENT:
                 return
@@ -109,8 +101,7 @@ class Replies:
                 slot.performed(*((Kind.ERROR, error) if error else (Kind.VALUE, number)))
                 unmark(answer.value)
             os.close(answer.value)
-        if error or not at_once:
-            seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))
+        seccomp.send(self._listener, _RESPONSE(cookie, number, -error, 0))
 
     def _kill(self, notification: Notification) -> None:
         """End the whole process that asked, then let the call fail: it does not return from it."""
