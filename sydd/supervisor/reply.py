@@ -81,8 +81,8 @@ class Replies:
 
     def _install(self, cookie: int, answer: Answer) -> None:
         """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
-        # Not both in one call (SECCOMP_ADDFD_FLAG_SEND): there the caller counts as answered before it has the
-        # descriptor, and a worker that is killed in between leaves it an open that returns 0, its own stdin.
+        # Not both in one call (SECCOMP_ADDFD_FLAG_SEND): there the caller counts as answered before it has
+        # the descriptor. A worker that is killed in between leaves it an open that returns 0, its own stdin.
         # And our copy is closed before the caller goes on: else a program that it has just written would be
         # busy (ETXTBSY), or a FIFO still have a writer, after its own close.
         number = error = 0
