@@ -1,8 +1,9 @@
 """Which session a process is in: what it may ask of the daemon depends on that.
 
 A process of a session is below its keeper (the sydctl that launched it, or the daemon's own), which is the
-subreaper of all that lose their parent; or it is the worker, which connects on behalf of who called. Both are
-held by pidfds here, so a number that the kernel has given to somebody else means nothing.
+subreaper of all that lose their parent; or it is the worker, which connects on behalf of who called, or a
+process that the worker has forked for a call that may wait. Both are held by pidfds here, so a number that
+the kernel has given to somebody else means nothing. What a worker that died has left is this process's.
 """
 
 from __future__ import annotations
@@ -55,17 +56,16 @@ def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> tu
         The session's name, empty when it is in none; and whether it is the command itself, the eldest.
 
     Raises:
-        UnknownProcessError: it has ended, or it may be in a session whose keeper has, or the way to its
-            session is too long, or changes while it is read.
+        UnknownProcessError: it has ended, or it may be in a session whose keeper or worker has, or the way
+            to its session is too long, or changes while it is read.
     """
     sessions = list(sessions)
     parents = {roots.parent: roots for roots in sessions if roots.parent and roots.parent != pid}
     commands = {roots.command: roots for roots in sessions if roots.command}
-    for roots in sessions:
-        if pid == roots.worker:
-            return roots.session, False
+    workers = {roots.worker: roots for roots in sessions if roots.worker}
+    known = workers | parents | commands
     own = _with_parents(pid)
-    found = next(filter(None, (commands.get(above) or parents.get(above) for above in own)), None)
+    found = next((known[above] for above in own if above in known), None)
     eldest = pid in commands
     filters = filter_count(pid)
     if handle < 0 or not is_alive(handle):
@@ -75,6 +75,8 @@ def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> tu
     # A session of root's may have processes of everybody.
     if filters and any(roots.owner in (0, uid) and roots.lost for roots in sessions):
         raise UnknownProcessError("it may be in a session that has lost its keeper")
+    if os.getpid() in own and os.getpid() != 1:  # whom all descend from
+        raise UnknownProcessError("it is what a worker has left")
     return "", False
 
 

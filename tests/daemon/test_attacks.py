@@ -164,6 +164,25 @@ def _is_sleep(deepest: list[int], top: int) -> bool:
         return file.read() == "sleep\n"
 
 
+def test_who_waits_for_a_worker_is_inside() -> None:
+    """It may have connected for a caller, with whose ids; also when the worker has died meanwhile."""
+    script = "sh -c 'echo $$; exec sleep 100' & wait"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as worker:
+        assert worker.stdout is not None
+        waiting = int(worker.stdout.readline())
+        handle = pidfd_open(waiting)
+        try:
+            assert session_of(waiting, 1000, handle, [Roots("one", 0, worker.pid, 0, 0, lost=False)]) == (
+                "one",
+                False,
+            )
+            with pytest.raises(UnknownProcessError, match="a worker has left"):
+                session_of(waiting, 1000, handle, [Roots("one", 0, 0, 0, 0, lost=False)])
+        finally:
+            os.close(handle)
+            os.killpg(worker.pid, signal.SIGKILL)
+
+
 def test_who_has_ended_is_not_outside() -> None:
     """A connection that its maker handed on before it ended says nothing of who has it now."""
     roots = [Roots("one", 1, 0, os.getpid(), 0, lost=False)]
