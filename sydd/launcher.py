@@ -61,6 +61,7 @@ class Launch:
         umask: file mode creation mask, or -1 to keep it.
         capabilities: those that may be kept, bit N for capability N; -1 for all.
         limits: (resource, soft, hard) as setrlimit(2) takes them.
+        mark: by which its processes are known, see `sydd.daemon.mark`; 0 for none.
         namespaces: CLONE_NEW* of those that it gets, a network namespace among them; 0 for none.
         signals: signal mask for the command.
         ignored_signals: signals that the command finds ignored.
@@ -78,6 +79,7 @@ class Launch:
         "ignored_signals",
         "keep",
         "limits",
+        "mark",
         "namespaces",
         "program",
         "ruleset",
@@ -97,6 +99,7 @@ class Launch:
         self.umask = -1
         self.capabilities = -1
         self.limits: Sequence[tuple[int, int, int]] = ()
+        self.mark = 0
         self.namespaces = 0
         self.signals: Iterable[int] = ()
         self.default_signals: Sequence[int] = ()
@@ -187,6 +190,10 @@ def _prepare(launch: Launch) -> None:
         os.chdir(launch.directory)
     for which, soft, hard in launch.limits:
         resource.setrlimit(which, (soft, hard))
+    if launch.mark:
+        _, hard = resource.getrlimit(resource.RLIMIT_RSS)
+        if hard == resource.RLIM_INFINITY or hard >= launch.mark:  # lowered by whoever is above: no mark
+            resource.setrlimit(resource.RLIMIT_RSS, (launch.mark, hard))
     if launch.umask >= 0:
         os.umask(launch.umask)
     # A handler of the process that forked this one would run here, in that one's code, as soon as a signal

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sydd.daemon.cgroups import Cgroups, NoCgroupsError, SessionCgroup
-from sydd.daemon.ending import processes_below
 from sydd.kernel.pidfd import pidfd_open
 from sydd.policy.sessionlimits import SessionLimits
+from sydd.session.members import members
 
 ROUNDS = 20
 """How often processes that were forked meanwhile are looked for."""
@@ -151,7 +151,7 @@ class Bounds:
 def _enter_rest(group: SessionCgroup, keeper: int) -> None:
     """Move what the command has forked before it was in the group; what it forks now is born there."""
     for _ in range(ROUNDS):
-        outside = set(processes_below(keeper)) - set(group.processes())
+        outside = set(members(keeper)) - set(group.processes())
         if not outside:
             return
         for pid in outside:

@@ -1,7 +1,8 @@
 """Ending the processes of a session, and removing what it leaves.
 
 Its processes are those below its keeper, which is their subreaper: also who lost its parent is found there.
-Each is held by a pidfd before it is looked at, so that none is hit that has a dead one's number.
+Where the keeper was killed, they are known by their mark. Each is held by a pidfd before it is looked at, so
+that none is hit that has a dead one's number.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sydd.daemon.errand import run_errand
+from sydd.daemon.mark import is_marked
 from sydd.daemon.spec import SessionSpec, private_prefix
 from sydd.kernel.pidfd import exit_status, knows_exit_status, pidfd_open, pidfd_send_signal
-from sydd.session.members import filter_count
+from sydd.session.members import filter_count, members
 from sydd.session.temporary import remove_tree
 from sydd.session.tree import descendants
-from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
+from sydd.supervisor.procfs import LONGEST_CHAIN, owner_of, parent_of, processes
 
 ROUNDS = 200
 """How often the processes are looked through; what still forks then is told and left."""
@@ -30,74 +33,105 @@ PAUSE = 0.01
 """Seconds between two looks, which the killed take to go."""
 
 
-def processes_below(keeper: int, *, inside: bool = False) -> list[int]:
-    """The processes of the session of a keeper: those below it that have a filter more than it has.
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Where the processes of a session are found.
 
-    Args:
-        keeper: a process that lives.
-        inside: whether it is a process of the session itself, whose keeper has gone.
+    Below the keeper, while that lives: they have a filter more than it has. Afterwards they are the command,
+    those that have the session's mark, those that this daemon was left by the keeper that it had forked, and
+    what is below all of these.
+
+    Attributes:
+        keeper: a process that lives; 0 when it has ended.
+        command: likewise.
+        owner: user id of the session's owner; a session of root's may have processes of everybody.
+        mark: of the session; 0 for none.
+        daemon: pid of this daemon where its children with filters are the session's; else 0. Only a process
+            whose keeper was killed becomes its child, and then its session is ended.
     """
-    filters = filter_count(keeper) - inside
-    return [pid for pid in descendants(keeper) if filter_count(pid) > filters]
 
+    keeper: int
+    command: int
+    owner: int
+    mark: int = 0
+    daemon: int = 0
 
-def signal_below(keeper: int, number: int, *, inside: bool = False) -> int:
-    """Send a signal to every process of the session of a keeper.
+    def find(self) -> list[int]:
+        """All of them, parents first."""
+        if self.keeper:
+            return members(self.keeper)
+        roots = {pid for pid in processes() if self._is_root(pid)}
+        return list(dict.fromkeys(pid for root in sorted(roots) for pid in (root, *descendants(root))))
 
-    Args:
-        keeper: a process that lives.
-        number: of the signal.
-        inside: as for `processes_below`.
+    def has(self, pid: int) -> bool:
+        """Whether a process is one of them, now."""
+        filters = filter_count(pid)
+        if self.keeper:
+            return filters > filter_count(self.keeper) and self.keeper in _above(pid)
+        return filters > 0 and any(self._is_root(above) for above in (pid, *_above(pid)))
 
-    Returns:
-        How many got it.
-    """
-    reached = 0
-    filters = filter_count(keeper) - inside
-    for pid in descendants(keeper):
-        try:
-            handle = pidfd_open(pid)
-        except OSError:
-            continue
-        try:
-            # Looked at again: only now the number is surely its own.
-            if filter_count(pid) > filters and _is_below(pid, keeper):
-                pidfd_send_signal(handle, number)
-                reached += 1
-        except (ProcessLookupError, PermissionError):
-            continue
-        finally:
-            os.close(handle)
-    return reached
-
-
-def _is_below(pid: int, keeper: int) -> bool:
-    for _ in range(LONGEST_CHAIN):
-        pid = parent_of(pid)
-        if pid == keeper:
+    def _is_root(self, pid: int) -> bool:
+        if pid == self.command:
             return True
-        if pid <= 1:
-            break
-    return False
+        if is_marked(pid, self.mark):
+            return self._is_owners(pid) and filter_count(pid) > 0
+        return (
+            self.daemon > 0
+            and parent_of(pid) == self.daemon
+            and self._is_owners(pid)
+            and filter_count(pid) > filter_count(self.daemon)
+        )
+
+    def _is_owners(self, pid: int) -> bool:
+        return not self.owner or owner_of(pid) == self.owner
+
+    def signal(self, number: int) -> int:
+        """Send a signal to every one.
+
+        Args:
+            number: of the signal.
+
+        Returns:
+            How many got it.
+        """
+        reached = 0
+        for pid in self.find():
+            try:
+                handle = pidfd_open(pid)
+            except OSError:
+                continue
+            try:
+                # Looked at again: only now the number is surely its own.
+                if self.has(pid):
+                    pidfd_send_signal(handle, number)
+                    reached += 1
+            except (ProcessLookupError, PermissionError):
+                continue
+            finally:
+                os.close(handle)
+        return reached
+
+    async def end(self) -> int:
+        """SIGKILL every one until none is left.
+
+        Returns:
+            How many there were.
+        """
+        hit = 0
+        for _ in range(ROUNDS):
+            hit = max(hit, self.signal(signal.SIGKILL))
+            if not any(_lives(pid) for pid in self.find()):
+                break
+            await asyncio.sleep(PAUSE)
+        return hit
 
 
-async def end_below(keeper: int, *, inside: bool = False) -> int:
-    """SIGKILL every process of the session of a keeper until none is left.
-
-    Args:
-        keeper: a process that lives.
-        inside: as for `processes_below`.
-
-    Returns:
-        How many there were.
-    """
-    hit = 0
-    for _ in range(ROUNDS):
-        hit = max(hit, signal_below(keeper, signal.SIGKILL, inside=inside))
-        if not any(_lives(pid) for pid in processes_below(keeper, inside=inside)):
-            break
-        await asyncio.sleep(PAUSE)
-    return hit
+def _above(pid: int) -> list[int]:
+    """Parent, its parent, and so on, but not the first process."""
+    found: list[int] = []
+    while len(found) < LONGEST_CHAIN and (pid := parent_of(pid)) > 1:
+        found.append(pid)
+    return found
 
 
 def _lives(pid: int) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import Any
 
 from sydd.daemon.bounds import Bounds
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
+from sydd.daemon.ending import Members
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.link import Link
@@ -41,6 +43,13 @@ class Kept(Supervised):
         super().__init__(spec, hub, store, fork)
         self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._keeper: Link | None = None
+        self._emptied = False  # whether the keeper has seen the last process go
+
+    def members(self) -> Members:
+        """Where its processes are found."""
+        roots = self.roots()
+        mark, daemon = int(self.about.get("mark", 0)), os.getpid() if self.spec.origin == "run" else 0
+        return Members(roots.parent, roots.command, roots.owner, mark, daemon)
 
     def _keep(self, channel: Channel) -> None:
         """Listen to a keeper, in the place of one whose worker has died before the command was there."""
@@ -70,6 +79,8 @@ class Kept(Supervised):
                 error = map_ids(int(message["pid"]), descriptors, self.spec.identity)
                 if self._keeper is not None:
                     self._keeper.post({"type": "mapped", "error": error})
+            elif kind == "empty":
+                self._emptied = True
             elif kind == "failed":
                 self._resolve("started", SessionFailedError(str(message["message"])))
         except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
@@ -78,6 +89,13 @@ class Kept(Supervised):
     def _keeper_gone(self, _reason: str) -> None:
         self._resolve("started", SessionFailedError("the keeper died"))
         self._resolve("keeper")
+        if self.state.parent and not self._emptied and not self._ending:
+            self._spawn(self._unkept())
+
+    async def _unkept(self) -> None:
+        """The keeper was killed: what it leaves is ended, once it is somebody else's."""
+        await self._until_dead(self._held.fileno("parent"))
+        await self.end("the process that kept its command was killed")
 
     def _watch_parent(self) -> None:
         fd = self._held.fileno("parent")

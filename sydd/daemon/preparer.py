@@ -4,8 +4,8 @@ Where the daemon starts the command, it then becomes the command itself. What it
 `type`:
 
 - `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines, `limits`:
-  of the session as a whole, `private_network`, `tmp`: the private directory; descriptor, where somebody else
-  starts the command: launch spec): a command can be started now.
+  of the session as a whole, `private_network`, `tmp`: the private directory, `mark`: of its processes;
+  descriptor, where somebody else starts the command: launch spec): a command can be started now.
 - `state` (descriptor: for the session's workers).
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot.
 
@@ -210,6 +210,7 @@ def _tell(spec: SessionSpec, state: State, channel: Channel) -> None:
             "limits": prepared.policy.session_limits.whole(),
             "private_network": state.launch.private_network,
             "tmp": prepared.place.tmp,
+            "mark": state.launch.mark,
         },
         launch,
     )

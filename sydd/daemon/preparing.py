@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sydd
+from sydd.daemon import mark
 from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.daemon.spec import private_prefix
 from sydd.kernel.reason import reason
@@ -141,7 +142,7 @@ def prepare_session(spec: SessionSpec) -> State:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
         prepared = _prepare(spec, Place(directory, home_directory(environment), tmp, spec.identity.user))
-        launch = LaunchSpec.of(prepared, grouped=spec.grouped)
+        launch = LaunchSpec.of(prepared, grouped=spec.grouped)._replace(mark=mark.new())
         if spec.origin == "run" and spec.umask is not None and launch.umask < 0:
             launch = launch._replace(umask=spec.umask)  # else it is that of who starts the command
         return State(prepared, launch)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import collected_status, end_below, interrupt, signal_below
+from sydd.daemon.ending import collected_status
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
@@ -280,13 +280,13 @@ class Session(Kept):
         Returns:
             How many got it.
         """
-        parent = self.roots().parent
+        begun = bool(self.state.parent)
         if number != signal.SIGKILL:
-            return signal_below(parent, number) if parent else 0
+            return self.members().signal(number) if begun else 0
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
-        reached = await end_below(parent) if parent else 0
+        reached = await self.members().end() if begun else 0
         if self.state.phase == "created":
             await self.end("killed")
         self.tell("killed", f"processes killed: {reached}", count=reached)
@@ -336,13 +336,8 @@ class Session(Kept):
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
-        roots = self.roots()
-        if roots.parent and self._held.has("listener"):
-            await end_below(roots.parent)
-        elif roots.command:
-            # Without its keeper; what had lost its parent before is found by the control group alone.
-            await end_below(roots.command, inside=True)
-            interrupt(self._held.fileno("command"))
+        if self.state.parent and self._held.has("listener"):
+            await self.members().end()
 
     def _watch_time(self) -> None:
         self.bounds.watch_time(time.monotonic() - self.state.began, lambda text: self._spawn(self.end(text)))

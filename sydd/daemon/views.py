@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, cast
 
-from sydd.daemon.ending import processes_below
+from sydd.daemon.ending import Members
 from sydd.daemon.errand import ErrandError, run_errand
 from sydd.daemon.hub import Record
 from sydd.daemon.insiders import read_argv
@@ -96,20 +96,20 @@ async def processes(session: Session) -> list[ProcessEntry]:
 
     Reading arguments reads the process's memory, which may be mapped from a file system that does not answer.
     """
-    parent = session.roots().parent
-    if not parent:
+    if not session.state.parent:
         return []
+    found = session.members()
     try:
-        return cast("list[ProcessEntry]", await run_errand(lambda: _look(parent), session.spec.identity))
+        return cast("list[ProcessEntry]", await run_errand(lambda: _look(found), session.spec.identity))
     except ErrandError as error:
         session.journal.trouble(f"its processes could not be looked at: {error}")
         return []
 
 
-def _look(parent: int) -> list[ProcessEntry]:
+def _look(found: Members) -> list[ProcessEntry]:
     return [
         {"pid": pid, "parent": parent_of(pid), "command": _command(pid), "argv": read_argv(pid)}
-        for pid in processes_below(parent)[:MAXIMUM_PROCESSES]
+        for pid in found.find()[:MAXIMUM_PROCESSES]
     ]
 
 

@@ -90,6 +90,7 @@ class LaunchSpec(NamedTuple):
         private_network: whether the command gets a network namespace.
         user_namespace: whether that takes a user namespace.
         datagrams: whether it may inherit sockets that send to another address with each message.
+        mark: by which the daemon knows the session's processes; 0 for none.
     """
 
     program: bytes
@@ -105,6 +106,7 @@ class LaunchSpec(NamedTuple):
     private_network: bool
     user_namespace: bool
     datagrams: bool
+    mark: int = 0
 
     @classmethod
     def of(cls, prepared: Prepared, *, grouped: bool = False) -> LaunchSpec:
@@ -311,6 +313,7 @@ def _launch(spec: LaunchSpec, argv: Sequence[str], mask: Iterable[int], ignored:
         launch.namespaces = namespaces.CLONE_NEWNET | own_user
     launch.umask = spec.umask
     launch.limits = spec.limits
+    launch.mark = spec.mark
     launch.signals = mask
     # Python ignores these two; a command that inherits that would not die of a closed pipe.
     launch.ignored_signals = ignored

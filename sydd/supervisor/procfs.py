@@ -151,9 +151,23 @@ def parent_of(pid: int) -> int:
     return _stat_field(pid, 1)
 
 
+def owner_of(pid: int) -> int:
+    """The real user id of a process; -1 when it has gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith(b"Uid:")), -1)
+    except OSError:
+        return -1
+
+
 def began_at(pid: int) -> int:
     """When the process began, in clock ticks since boot; 0 when it has gone."""
     return _stat_field(pid, 19)
+
+
+def memory_limit(pid: int) -> int:
+    """The soft limit on resident memory, in bytes; 0 when the process has gone."""
+    return _stat_field(pid, 22)
 
 
 def _stat_field(pid: int, number: int) -> int:

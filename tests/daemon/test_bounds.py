@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 
 import pytest
 
 from sydd.daemon.access import hindrance
+from sydd.daemon.insiders import read_argv
+from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import FIRST_UID, Person
 from tests.support.daemon import Daemon, children, kinds_of_descriptors, running, until
 
@@ -65,6 +68,47 @@ def test_a_launch_that_is_killed_takes_its_session_along(daemon: Daemon, person:
         process.wait()
         until(lambda: not client.list_sessions(), "the session has ended")
         until(lambda: not os.path.exists(f"/proc/{session['pid']}"), "the command has ended")
+
+
+LOST = "(setsid sleep $0 & setsid env -i sleep $0 &) ; echo on; exec sleep $0"
+"""Leaves two processes without a parent, which make no call, one of them without an environment."""
+
+
+def _sleeping(seconds: str) -> list[int]:
+    """The processes that sleep so long."""
+    return [pid for pid in _marked(seconds) if read_argv(pid) == ["sleep", seconds]]
+
+
+def test_kill_ends_what_a_killed_launch_has_left(daemon: Daemon, person: Person) -> None:
+    """Both of its processes killed at once: nobody is above its processes any more, and all are found."""
+    seconds = str(100_000 + os.getpid())
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", LOST, seconds], daemon.socket)
+    with process, daemon.client() as client:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        until(lambda: len(_sleeping(seconds)) == 3, "all are there")
+        (session,) = client.list_sessions()
+        for pid in (process.pid, *children(process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        assert client.kill_session(session["session"]) == 3
+        assert _sleeping(seconds) == []
+        until(lambda: not client.list_sessions(), "the session has ended")
+
+
+def test_a_keeper_that_is_killed_takes_its_session_along(daemon: Daemon) -> None:
+    """Its processes become the daemon's, which ends them, and says why the session ended."""
+    seconds = str(200_000 + os.getpid())
+    with daemon.client() as client, client.run("permissive", ["sh", "-c", LOST, seconds]) as run:
+        until(lambda: len(_sleeping(seconds)) == 3, "all are there")
+        (session,) = client.list_sessions()
+        keeper = parent_of(session["pid"])
+        assert keeper > 1
+        os.kill(keeper, signal.SIGKILL)
+        outcome = run.wait()
+        assert outcome["failure"] == "the process that kept its command was killed"
+        assert outcome["status"] != 0
+        assert _sleeping(seconds) == []
 
 
 def test_a_user_has_only_so_many_sessions(person: Person) -> None:
