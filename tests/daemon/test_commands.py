@@ -106,10 +106,8 @@ def test_the_umask_is_the_callers(shell: Shell) -> None:
 
 def test_signals_are_passed_on(shell: Shell) -> None:
     """To every process of the session."""
-    process = shell.person.sydctl(
-        ["run", "-q", "build", "--", "sh", "-c", "trap 'echo got; exit 7' TERM; (echo ready; exec sleep 60) & wait"],
-        shell.socket,
-    )
+    script = "trap 'echo got; exit 7' TERM; (echo ready; exec sleep 60) & wait"
+    process = shell.person.sydctl(["run", "-q", "build", "--", "sh", "-c", script], shell.socket)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
