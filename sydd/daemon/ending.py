@@ -111,19 +111,24 @@ class Members:
                 os.close(handle)
         return reached
 
-    async def end(self) -> int:
-        """SIGKILL every one until none is left.
 
-        Returns:
-            How many there were.
-        """
-        hit = 0
-        for _ in range(ROUNDS):
-            hit = max(hit, self.signal(signal.SIGKILL))
-            if not any(_lives(pid) for pid in self.find()):
-                break
-            await asyncio.sleep(PAUSE)
-        return hit
+async def end_all(where: Callable[[], Members]) -> int:
+    """SIGKILL every process of a session until none is left.
+
+    Args:
+        where: they are found now; a keeper may end meanwhile.
+
+    Returns:
+        How many there were.
+    """
+    hit = 0
+    for _ in range(ROUNDS):
+        found = where()
+        hit = max(hit, found.signal(signal.SIGKILL))
+        if not any(_lives(pid) for pid in found.find()) and where() == found:
+            break
+        await asyncio.sleep(PAUSE)
+    return hit
 
 
 def _above(pid: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import collected_status
+from sydd.daemon.ending import collected_status, end_all
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
@@ -286,7 +286,7 @@ class Session(Kept):
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
-        reached = await self.members().end() if begun else 0
+        reached = await end_all(self.members) if begun else 0
         if self.state.phase == "created":
             await self.end("killed")
         self.tell("killed", f"processes killed: {reached}", count=reached)
@@ -337,7 +337,7 @@ class Session(Kept):
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
         if self.state.parent and self._held.has("listener"):
-            await self.members().end()
+            await end_all(self.members)
 
     def _watch_time(self) -> None:
         self.bounds.watch_time(time.monotonic() - self.state.began, lambda text: self._spawn(self.end(text)))
