@@ -134,12 +134,17 @@ def _wait(client: Client, session: str, journal: Journal, mask: set[signal.Signa
 
     signals = Client(client.path)
 
+    pending: list[int] = []
+
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        # Who is told may have ended, or the daemon may be away: then there is nothing to pass on to.
-        try:
-            signals.kill_session(session, number)
-        except (ControlError, UnavailableError):
-            return
+        pending.append(number)
+        if len(pending) > 1:
+            return  # in the middle of a call, to which this one is a visitor: passed on after it
+        while pending:
+            # Who is told may have ended, or the daemon may be away: then there is nothing to pass on to.
+            with contextlib.suppress(ControlError, UnavailableError):
+                signals.kill_session(session, pending[0])
+            del pending[0]
 
     before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -136,7 +136,7 @@ class Session(Kept):
         self._ending = True
         self._stop_timer()
         self.bounds.forget_time()
-        for link in (self._link, self._keeper):
+        for link in (self._link, self._keeper, self._preparing, self._preparer):
             if link is not None:
                 link.close()
         if self._info is not None:

@@ -316,6 +316,7 @@ class Supervised(Preparing):
             await self._prepare()  # first: it has the most to do
             if not number or self.spec.origin == "run":
                 self._adopt(await spawn(self._fork, self.spec))
+                self._inform()  # who prepares may have been quicker than the fork
             try:
                 await self._wait_for("prepared", PREPARE, prepared)
             except WorkerDiedError:

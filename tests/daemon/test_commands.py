@@ -115,6 +115,19 @@ def test_signals_are_passed_on(shell: Shell) -> None:
     assert process.returncode == 7
 
 
+def test_two_signals_at_once_are_passed_on(shell: Shell) -> None:
+    """The second comes while the first is on its way."""
+    script = "trap : TERM HUP; echo ready; while read line; do :; done; exit 7"
+    process = shell.person.sydctl(["run", "-q", "build", "--", "sh", "-c", script], shell.socket)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(20):
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGHUP)
+    process.communicate("", timeout=30)
+    assert process.returncode == 7
+
+
 def test_looking(shell: Shell) -> None:
     """ps, inspect, log and status tell one and the same."""
     with session(shell, "touch /etc/never; exec sleep 60") as name:
