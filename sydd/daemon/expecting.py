@@ -57,6 +57,7 @@ class Expecting:
             future.set_result(None)
         else:
             future.set_exception(error)
+            future.exception()  # asyncio would complain where nobody waits for this one any more
         return True
 
     def _fail_waiting(self, error: SessionFailedError) -> bool:

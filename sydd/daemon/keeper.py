@@ -4,7 +4,8 @@ It has nothing else to do, so that it outlives the worker, and main, and takes l
 preparer, which prepares the session and then becomes the command. What it says to main, each with `type`:
 
 - `started` (`pid`, `keeper`; descriptors: pidfds of the command and of the keeper).
-- `failed` (`message`): the command cannot be started; the keeper ends.
+- `failed` (`message`, `died`: whether because a process of the session was killed): the command cannot be
+  started; the keeper ends.
 - `status` (`status`: exit status, 128 + N when signal N ended it): the command has ended.
 - `map` (`pid`; descriptor: a pidfd of it): the owner's ids are to be mapped in the user namespace of what
   will be the command; answered by `mapped` (`error`: an errno, or 0).
@@ -104,10 +105,15 @@ def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel)
             keeper.kill()
             raise
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
+        died = isinstance(error, _DiedError | BrokenPipeError | ConnectionResetError)
         for channel in (worker, main):
-            _tell(channel, {"type": "failed", "message": reason(error)})
+            _tell(channel, {"type": "failed", "message": reason(error), "died": died})
         os._exit(1)
     os._exit(0)
+
+
+class _DiedError(LaunchError):
+    """A process of the session was killed before its command was there."""
 
 
 def _tell(channel: Channel, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -146,12 +152,12 @@ class _Keeper:
         with channel:
             ready, _, _ = select.select([channel.fileno(), self._main.fileno(), worker.fileno()], [], [])
             if channel.fileno() not in ready:
-                raise LaunchError("the session has ended before its command was there")
+                wanted = self._main.fileno() not in ready
+                error = _DiedError if wanted else LaunchError
+                raise error("the session has ended before its command was there")
             network = preparer.Network.read(channel)
             if network is None:
-                raise LaunchError(
-                    "what was to be the command ended before it was supervised; it has said why"
-                )
+                raise self._ended_early("what was to be the command")
             listener = take_listener(
                 channel,
                 self._command,
@@ -161,14 +167,14 @@ class _Keeper:
             )
             capabilities.limit(1 << KILL if root else 0)  # a network was set up before
             if listener < 0:
-                raise LaunchError("the launcher ended before it was supervised; it has said why")
+                raise self._ended_early("the launcher")
             try:
                 worker.send({"type": "listener", "command": self._command}, [listener])
             finally:
                 os.close(listener)
             select.select([worker], [], [])
             if worker.receive() is None:
-                raise LaunchError("the worker died")
+                raise _DiedError("the worker died")
             own = os.getpid()
             with FdSet() as handles:
                 for pid in (self._command, own):
@@ -176,6 +182,17 @@ class _Keeper:
                 _tell(self._main, {"type": "started", "pid": self._command, "keeper": own}, list(handles))
             let_go(channel)
         worker.close()
+
+    def _ended_early(self, who: str) -> LaunchError:
+        """Why there is no command: what was to be it has ended.
+
+        Args:
+            who: what it was.
+        """
+        _, status = os.waitpid(self._command, 0)
+        if os.WIFSIGNALED(status):
+            return _DiedError(f"{who} was killed before it was supervised")
+        return LaunchError(f"{who} ended before it was supervised; it has said why")
 
     def _have_mapped(self, pid: int) -> None:
         """Have main map the owner's ids in the user namespace of a process.

@@ -43,6 +43,7 @@ class Kept(Supervised):
         super().__init__(spec, hub, store, fork)
         self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._keeper: Link | None = None
+        self._excused = False  # whether the keeper has said why there is no command
         self._emptied = False  # whether the keeper has seen the last process go
 
     def members(self) -> Members:
@@ -55,6 +56,7 @@ class Kept(Supervised):
         """Listen to a keeper, in the place of one whose worker has died before the command was there."""
         if self._keeper is not None:
             self._keeper.close()
+        self._died = self._excused = False
         self._keeper = Link(channel, self._from_keeper, self._keeper_gone)
         self._store.put(self.spec.id, "keeper", self._keeper.fileno())
 
@@ -82,12 +84,22 @@ class Kept(Supervised):
             elif kind == "empty":
                 self._emptied = True
             elif kind == "failed":
-                self._resolve("started", SessionFailedError(str(message["message"])))
+                self._excused = True
+                self._died = self._died or bool(message.get("died"))
+                self._not_started(SessionFailedError(str(message["message"])))
         except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
-            self._resolve("started", SessionFailedError(f"the keeper said what is no message: {error}"))
+            self._not_started(SessionFailedError(f"the keeper said what is no message: {error}"))
+
+    def _not_started(self, error: SessionFailedError) -> None:
+        """Tell who waits for the command that it will not be there."""
+        if not self.state.parent:
+            self._resolve("started", error)
+            self._resolve("serving", error)
 
     def _keeper_gone(self, _reason: str) -> None:
-        self._resolve("started", SessionFailedError("the keeper died"))
+        if not self.state.parent and not self._excused:
+            self._died = True
+        self._not_started(SessionFailedError("the keeper died before the command was there"))
         self._resolve("keeper")
         if self.state.parent and not self._emptied and not self._ending:
             self._spawn(self._unkept())

@@ -26,7 +26,7 @@ LINGER = 5
 
 
 class WorkerDiedError(SessionFailedError):
-    """Who prepared the session died before it was: it may be prepared again."""
+    """A process that begins the session died before anything was executed: it may be begun again."""
 
 
 class Preparing(Expecting):
@@ -58,6 +58,7 @@ class Preparing(Expecting):
         self._launch: FileDescriptor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._died = False  # whether one of the processes that begin it has, before the command was there
 
     async def end(self, failure: str = "") -> None:
         """End the session; see `Session`."""
@@ -110,6 +111,7 @@ class Preparing(Expecting):
         if self._held.has("state") or self._ending:
             return
         error = WorkerDiedError(f"the process that prepares the session died: {reason}")
+        self._died = True
         if not self._resolve("prepared", error):
             self._spawn(self.end(error.message))
 

@@ -22,6 +22,7 @@ from sydd.daemon.changes import Changes
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub, Lost, Subscription
 from sydd.daemon.insiders import stays
+from sydd.daemon.preparation import WorkerDiedError
 from sydd.daemon.profiles import Profiles
 from sydd.daemon.quota import QuotaExceededError
 from sydd.daemon.registry import Registry
@@ -57,6 +58,9 @@ from sydd.wire.values import (
     Started,
 )
 from sydd.wire.values import Session as SessionEntry
+
+BEGINNINGS = 5
+"""Sessions that are begun for one command, where processes of them are killed before it is there."""
 
 LISTENER = "anon_inode:seccomp notify"
 """What /proc calls a seccomp listener."""
@@ -239,11 +243,17 @@ class Service(Changes):
 
     async def run(self, peer: Peer, request: SessionRequest, descriptors: Sequence[int]) -> Started:
         """Start a command in a new session."""
-        session, _ = await self._create(peer, request, "run")
-        try:
-            pid, handle = await session.run(list(request.argv), descriptors)
-        except SessionFailedError as error:
-            raise Failed(error.message) from None
+        for left in reversed(range(BEGINNINGS)):
+            session, _ = await self._create(peer, request, "run")
+            try:
+                pid, handle = await session.run(list(request.argv), descriptors)
+            except WorkerDiedError as error:
+                if not left:
+                    raise Failed(error.message) from None
+            except SessionFailedError as error:
+                raise Failed(error.message) from None
+            else:
+                break
         return {"session": session.spec.id, "pid": pid, "pidfd": handle.steal()}
 
     # Sessions are looked at

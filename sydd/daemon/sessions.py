@@ -18,7 +18,7 @@ from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
 from sydd.daemon.kept import Kept
 from sydd.daemon.link import Link
-from sydd.daemon.preparation import LINGER
+from sydd.daemon.preparation import LINGER, WorkerDiedError
 from sydd.daemon.spawn import Fork
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
@@ -248,17 +248,17 @@ class Session(Kept):
             Its pid, and a pidfd of it.
 
         Raises:
+            WorkerDiedError: a process that begins it has died, and nothing was executed.
             SessionFailedError: it cannot be started.
         """
         async with self._beginning:
             self._stop_timer()
             try:
-                if self._ending or self._preparing is None or self._preparing.ended:
-                    raise SessionFailedError("the process that prepared the session died")
+                preparing = self._beginner()
                 started = self._expect("started")
                 serving = self._expect("serving")
                 message = {"type": "start", "argv": list(argv), "numbers": list(range(len(descriptors)))}
-                self._preparing.post(message, descriptors)
+                preparing.post(message, descriptors)
                 self.state.phase = "running"
                 await self._wait_for("serving", SERVE, serving)
                 await self._wait_for("started", SERVE, started)
@@ -266,11 +266,36 @@ class Session(Kept):
                 handle = duplicate(self._held.fileno("command"))
             except (OSError, ValueError, SessionFailedError) as error:
                 message_ = f"the command cannot be started: {reason(error)}"
+                again = await self._begun_in_vain()
                 await self.end(message_)
-                raise SessionFailedError(message_) from None
+                raise (WorkerDiedError if again else SessionFailedError)(message_) from None
             self._watch_time()
             self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
             return self.state.command, handle
+
+    def _beginner(self) -> Link:
+        """The link to who will be the command.
+
+        Raises:
+            SessionFailedError: one of those who begin it has died, or the session has ended meanwhile.
+        """
+        links = (self._preparing, self._link, self._keeper)
+        if self._ending or self._preparing is None or any(link is None or link.ended for link in links):
+            raise SessionFailedError(self.state.failure or "a process that begins the session died")
+        return self._preparing
+
+    async def _begun_in_vain(self) -> bool:
+        """Whether a process that begins it has died, and the command was not let go.
+
+        The keeper says that it lets the command go before it does: where it has ended and has not said so,
+        nobody will.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while self._keeper is not None and not self._keeper.ended:
+                    with contextlib.suppress(SessionFailedError):  # what the others say fails this, too
+                        await self._wait_for("keeper", LINGER)
+        return self._died and (self._keeper is None or self._keeper.ended) and not self.state.parent
 
     # What it is asked
 

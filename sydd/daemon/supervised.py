@@ -43,6 +43,8 @@ BRIEF = 0.2
 """Seconds: a worker that lives no longer and answers nothing has died in vain."""
 
 
+_NO_WORKER = "the worker died before the command was there"
+
 ASK_SECONDS = 60
 """Seconds after which a question is denied, where the worker says nothing else."""
 
@@ -252,6 +254,8 @@ class Supervised(Preparing):
         if self._ending:
             return
         if self._worker_done or (self.state.phase == "running" and not self._is_served_for()):
+            if not self._worker_done:
+                self._resolve("serving", WorkerDiedError(_NO_WORKER))
             await self._over()
             return
         if self.state.phase == "created":
@@ -287,7 +291,8 @@ class Supervised(Preparing):
         self._deaths += 1
         try:
             if self.spec.origin == "run":
-                error = WorkerDiedError("the worker died before the command was there")
+                error = WorkerDiedError(_NO_WORKER)
+                self._died = True
                 prepared = self._waiting.get("prepared")
                 if self._again or (
                     prepared is not None and not (prepared.done() and prepared.exception() is None)

@@ -80,6 +80,7 @@ class Zygote:
             theirs.close()
         if self._link is not None:
             self._link.close()
+            self._gone("")  # a closed link does not say so any more
         self._link = Link(ours, self._hear, self._gone)
         return self._link
 

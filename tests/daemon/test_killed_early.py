@@ -1,0 +1,88 @@
+"""Processes of a session that are killed when everything is prepared, and its command is not there yet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KILLS = """
+import asyncio, os, signal, sys
+from sydd.control.backend import SessionRequest
+from sydd.control.peer import Peer
+from sydd.daemon.config import LimitsTable
+from sydd.daemon.hub import Hub
+from sydd.daemon.profiles import Profiles
+from sydd.daemon.quota import Quota
+from sydd.daemon.registry import Registry, collect_children
+from sydd.daemon.service import Service
+from sydd.daemon.sessions import Session
+from sydd.daemon.store import Store
+from sydd.daemon.systemd import Manager
+from sydd.kernel import prctl
+from sydd.kernel.pidfd import pidfd_open
+from sydd.wire.errors import Failed
+from tests.support.daemon import children
+
+victim, directory, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
+run = Session.run
+
+async def killed(session, argv, descriptors):
+    global kills
+    if kills:
+        kills -= 1
+        worker = session.state.worker
+        (keeper,) = children(worker)
+        (preparer,) = children(keeper)
+        os.kill({"worker": worker, "keeper": keeper, "preparer": preparer}[victim], signal.SIGKILL)
+    return await run(session, argv, descriptors)
+
+async def main():
+    prctl.set_child_subreaper()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, collect_children)
+    Session.run = killed
+    hub = Hub()
+    registry = Registry(hub, Store(Manager("")), Quota(LimitsTable()))
+    service = Service(registry, hub, Profiles(), socket="", limits={})
+    above = os.getppid()
+    peer = Peer(above, os.geteuid(), os.getegid(), tuple(os.getgroups()), pidfd_open(above))
+    request = SessionRequest("permissive", directory, ["sh", "-c", "echo x >> ran; exit 3"])
+    try:
+        started = await service.run(peer, request, [0, 1, 2])
+        outcome = await service.wait(peer, started["session"])
+        print(outcome["status"], outcome["failure"])
+    except Failed as error:
+        print(error.reason)
+    assert registry.living() == []
+    registry.close()
+
+asyncio.run(main())
+"""
+
+
+def _begin(victim: str, directory: Path, kills: int) -> str:
+    """What becomes of a command for which the same process of so many sessions is killed."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLS, victim, str(directory), str(kills)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=18,  # nobody waits for what has ended
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("victim", ["worker", "keeper", "preparer"])
+def test_a_command_is_begun_again(victim: str, tmp_path: Path) -> None:
+    """It runs once, and who wants it does not notice."""
+    assert _begin(victim, tmp_path, 2) == "3 \n"
+    assert (tmp_path / "ran").read_text("ascii") == "x\n"
+
+
+def test_not_for_ever(tmp_path: Path) -> None:
+    """An error in the end, and nothing was executed."""
+    assert _begin("keeper", tmp_path, 99).startswith("the command cannot be started: ")
+    assert list(tmp_path.iterdir()) == []
