@@ -104,6 +104,30 @@ class Kept(Supervised):
         if self.state.parent and not self._emptied and not self._ending:
             self._spawn(self._unkept())
 
+    def _beginner(self) -> Link:
+        """The link to who will be the command.
+
+        Raises:
+            SessionFailedError: one of those who begin it has died, or the session has ended meanwhile.
+        """
+        links = (self._preparing, self._link, self._keeper)
+        if self._ending or self._preparing is None or any(link is None or link.ended for link in links):
+            raise SessionFailedError(self.state.failure or "a process that begins the session died")
+        return self._preparing
+
+    async def _begun_in_vain(self) -> bool:
+        """Whether a process that begins it has died, and the command was not let go.
+
+        The keeper says that it lets the command go before it does: where it has ended and has not said so,
+        nobody will.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while self._keeper is not None and not self._keeper.ended:
+                    with contextlib.suppress(SessionFailedError):  # what the others say fails this, too
+                        await self._wait_for("keeper", LINGER)
+        return self._died and (self._keeper is None or self._keeper.ended) and not self.state.parent
+
     async def _unkept(self) -> None:
         """The keeper was killed: what it leaves is ended, once it is somebody else's."""
         await self._until_dead(self._held.fileno("parent"))

@@ -25,6 +25,9 @@ LINGER = 5
 """Seconds that a process of the session's may live on after it was to end."""
 
 
+ENDED = "the session has ended"
+
+
 class WorkerDiedError(SessionFailedError):
     """A process that begins the session died before anything was executed: it may be begun again."""
 
@@ -77,9 +80,13 @@ class Preparing(Expecting):
 
         Raises:
             OSError: it cannot be forked.
+            SessionFailedError: the session has ended meanwhile.
         """
         if self.spec.origin == "launch":
             self._preparer = await prepare(self._fork, self.spec)
+            if self._ending:  # it finds that nobody listens
+                self._preparer.close()
+                raise SessionFailedError(self.state.failure or ENDED)
             self._listen_to_preparer(self._preparer.channel)
 
     def _listen_to_preparer(self, channel: Channel) -> None:
@@ -108,8 +115,8 @@ class Preparing(Expecting):
     def _preparer_gone(self, reason: str) -> None:
         """Who prepared the session has ended, or is the command by now."""
         self._resolve("preparer")
-        if self._held.has("state") or self._ending:
-            return
+        if self._preparing is None or self._held.has("state") or self._ending:
+            return  # nobody wants anything of it any more
         error = WorkerDiedError(f"the process that prepares the session died: {reason}")
         self._died = True
         if not self._resolve("prepared", error):

@@ -18,7 +18,7 @@ from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.hub import Hub
 from sydd.daemon.kept import Kept
 from sydd.daemon.link import Link
-from sydd.daemon.preparation import LINGER, WorkerDiedError
+from sydd.daemon.preparation import ENDED, LINGER, WorkerDiedError
 from sydd.daemon.spawn import Fork
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
@@ -273,30 +273,6 @@ class Session(Kept):
             self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
             return self.state.command, handle
 
-    def _beginner(self) -> Link:
-        """The link to who will be the command.
-
-        Raises:
-            SessionFailedError: one of those who begin it has died, or the session has ended meanwhile.
-        """
-        links = (self._preparing, self._link, self._keeper)
-        if self._ending or self._preparing is None or any(link is None or link.ended for link in links):
-            raise SessionFailedError(self.state.failure or "a process that begins the session died")
-        return self._preparing
-
-    async def _begun_in_vain(self) -> bool:
-        """Whether a process that begins it has died, and the command was not let go.
-
-        The keeper says that it lets the command go before it does: where it has ended and has not said so,
-        nobody will.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
-                while self._keeper is not None and not self._keeper.ended:
-                    with contextlib.suppress(SessionFailedError):  # what the others say fails this, too
-                        await self._wait_for("keeper", LINGER)
-        return self._died and (self._keeper is None or self._keeper.ended) and not self.state.parent
-
     # What it is asked
 
     async def signal(self, number: int) -> int:
@@ -379,7 +355,7 @@ class Session(Kept):
                 link.close()
         self._link = None
         self._unwatch_parent()
-        self._fail_waiting(SessionFailedError(self.state.failure or "the session has ended"))
+        self._fail_waiting(SessionFailedError(self.state.failure or ENDED))
         if self._launch is not None:
             self._launch.close()
         if self._info is not None:

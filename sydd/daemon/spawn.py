@@ -59,6 +59,14 @@ class Child:
     notes: FileDescriptor
     others: tuple[Channel, Channel] | None = None
 
+    def dismiss(self) -> None:
+        """Have it end, and those that it has forked, and close everything."""
+        with contextlib.suppress(OSError):
+            self.channel.send({"type": "end"})
+        for channel in self.others or ():
+            channel.close()
+        self.close()
+
     def close(self) -> None:
         """Close all but the others'; a second time is fine."""
         self.pidfd.close()

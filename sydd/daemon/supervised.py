@@ -18,7 +18,7 @@ from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots, is_alive
 from sydd.daemon.journal import SessionJournal
 from sydd.daemon.link import Link, LinkBrokenError
-from sydd.daemon.preparation import Preparing, WorkerDiedError
+from sydd.daemon.preparation import ENDED, Preparing, WorkerDiedError
 from sydd.daemon.questions import Questions
 from sydd.daemon.spawn import Child, Fork, Held, respawn, spawn
 from sydd.daemon.spec import SessionSpec
@@ -174,6 +174,14 @@ class Supervised(Preparing):
     # Its worker
 
     def _adopt(self, child: Child) -> None:
+        """Listen to a new worker.
+
+        Raises:
+            SessionFailedError: the session has ended meanwhile; the worker, too.
+        """
+        if self._ending:
+            child.dismiss()
+            raise SessionFailedError(self.state.failure or ENDED)
         self._adopted = time.monotonic()
         self._again = False
         self.state.worker = child.pid

@@ -1,4 +1,4 @@
-"""Processes of a session that are killed when everything is prepared, and its command is not there yet."""
+"""Processes of a session that are killed before its command is there."""
 
 from __future__ import annotations
 
@@ -27,11 +27,18 @@ from sydd.wire.errors import Failed
 from tests.support.daemon import children
 
 victim, directory, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
-run = Session.run
+run, adopt = Session.run, Session._adopt
+
+def killed_early(session, child):
+    global kills
+    adopt(session, child)
+    if kills and victim == "the worker at once":
+        kills -= 1
+        os.kill(session.state.worker, signal.SIGKILL)
 
 async def killed(session, argv, descriptors):
     global kills
-    if kills:
+    if kills and victim != "the worker at once":
         kills -= 1
         worker = session.state.worker
         (keeper,) = children(worker)
@@ -42,7 +49,7 @@ async def killed(session, argv, descriptors):
 async def main():
     prctl.set_child_subreaper()
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, collect_children)
-    Session.run = killed
+    Session.run, Session._adopt = killed, killed_early
     hub = Hub()
     registry = Registry(hub, Store(Manager("")), Quota(LimitsTable()))
     service = Service(registry, hub, Profiles(), socket="", limits={})
@@ -75,9 +82,9 @@ def _begin(victim: str, directory: Path, kills: int) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("victim", ["worker", "keeper", "preparer"])
+@pytest.mark.parametrize("victim", ["worker", "keeper", "preparer", "the worker at once"])
 def test_a_command_is_begun_again(victim: str, tmp_path: Path) -> None:
-    """It runs once, and who wants it does not notice."""
+    """It runs once, and who wants it does not notice; what was prepared already, or is just being."""
     assert _begin(victim, tmp_path, 2) == "3 \n"
     assert (tmp_path / "ran").read_text("ascii") == "x\n"
 
