@@ -248,10 +248,10 @@ def daemons() -> None:
     def first() -> None:
         os.setsid()
         mother = os.getpid()
+        handle = os.pidfd_open(mother)
         if os.fork():
             os._exit(0)
-        while os.getppid() == mother:
-            time.sleep(0.001)
+        select.select([handle], [], [])
         write("by the daemon")
         os.write(writer, f"{os.getsid(0) == mother} {os.getppid() != mother}".encode())
 
@@ -325,8 +325,9 @@ def names_of_threads() -> None:
     raw("subreaper", "prctl", 36, 1)
 
     def leave_a_child() -> None:
+        handle = os.pidfd_open(os.getpid())
         if not os.fork():
-            time.sleep(0.05)
+            select.select([handle], [], [])
             os._exit(3)
 
     ended(child(leave_a_child))
