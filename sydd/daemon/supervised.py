@@ -335,6 +335,7 @@ class Supervised(Preparing):
             except WorkerDiedError:
                 self._again = True
                 await self._end_preparer()
+                self._held.drop("state")  # if it came to that, it is of a directory that goes now
                 if self.spec.origin == "run":
                     await self._discard_worker()
                 await self._remove_directory()
