@@ -190,17 +190,21 @@ class Preparing(Expecting):
 
     async def _until_dead(self, fd: int) -> None:
         """Wait until the process of a pidfd has ended; SIGKILL it when it takes its time."""
+        if not await self._ends(fd, LINGER):
+            interrupt(fd)
+            await self._ends(fd, LINGER)
+
+    async def _ends(self, fd: int, seconds: float) -> bool:
+        """Whether the process of a pidfd has ended, or does so within some seconds."""
         if fd < 0 or not is_alive(fd):
-            return
+            return True
         dead = self._loop.create_future()
         self._loop.add_reader(fd, _settle, dead)
         try:
-            await asyncio.wait([dead], timeout=LINGER)
-            if not dead.done():
-                interrupt(fd)
-                await asyncio.wait([dead], timeout=LINGER)
+            await asyncio.wait([dead], timeout=seconds)
         finally:
             self._loop.remove_reader(fd)
+        return dead.done()
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -169,6 +169,8 @@ class Serving:
             self._context.note("mode", message["mode"])
         elif kind == "decision":
             self._worker.decide(int(message["question"]), allow=bool(message["allow"]))
+        elif kind == "finish":
+            self._worker.finish()
         elif kind == "questions":
             self._worker.put_questions_again()
         elif kind == "check":

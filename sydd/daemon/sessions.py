@@ -29,6 +29,9 @@ from sydd.kernel.reason import reason
 
 EXIT_FAILED = 125
 
+FINISH = 2
+"""Seconds that those who are not found may take to make a call, by which they are."""
+
 ATTACH = 60
 """Seconds after which a session that nobody attaches to is ended."""
 
@@ -288,6 +291,7 @@ class Session(Kept):
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
         reached = await end_all(self.members) if begun else 0
+        self._finish()
         if self.state.phase == "created":
             await self.end("killed")
         self.tell("killed", f"processes killed: {reached}", count=reached)
@@ -333,12 +337,21 @@ class Session(Kept):
         finally:
             await self._give_up()
 
+    def _finish(self) -> bool:
+        """Have the worker end who is left, when it makes a call; whether there is anybody, and a worker."""
+        if self._link is None or self._link.ended or not self._is_served_for():
+            return False
+        self._link.post({"type": "finish"})
+        return True
+
     async def _end_processes(self) -> None:
         if self._keeper is not None:
             self._keeper.post({"type": "kill"})
         self.bounds.kill()
         if self.state.parent and self._held.has("listener"):
             await end_all(self.members)
+            if self._finish():
+                await self._ends(self._held.fileno("worker"), FINISH)
 
     def _watch_time(self) -> None:
         self.bounds.watch_time(time.monotonic() - self.state.began, lambda text: self._spawn(self.end(text)))

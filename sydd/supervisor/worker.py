@@ -18,7 +18,7 @@ from sydd.plan.plan import Engine
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
-from sydd.supervisor.answer import CONTINUE, Kind
+from sydd.supervisor.answer import CONTINUE, KILL, Kind
 from sydd.supervisor.failure import MayStall
 from sydd.supervisor.notification import ARCH, ID, NUMBER, decode, unpack
 from sydd.supervisor.questions import NONE_APPROVED
@@ -70,6 +70,7 @@ class Worker(Stages):
         self._turn = Turn()
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
+        self._is_over = False
         self.handled = 0
 
     def replace_rules(self, rules: Sequence[BoundRule]) -> None:
@@ -126,6 +127,15 @@ class Worker(Stages):
 
         self._turn.between(change)
         self._questions.ask_again()
+
+    def finish(self) -> None:
+        """End every process that makes a call from now on, from any thread: the session is over."""
+
+        def change() -> None:
+            self._is_over = True
+            self._quick = {}
+
+        self._turn.between(change)
 
     def decide(self, question: int, *, allow: bool, remember: bool = False, by: str = "") -> bool:
         """Answer a question that `Clients.ask` put, from any thread; see `Questions.decide`."""
@@ -213,7 +223,7 @@ class Worker(Stages):
                 counters.count(fields, Kind.CONTINUE, started)
             return
         notification = decode(fields)
-        answer = quick or self.answer(notification)
+        answer = KILL if self._is_over else quick or self.answer(notification)
         self._replies.send(notification, answer)
         if counters:
             counters.count(fields, answer.kind, started)

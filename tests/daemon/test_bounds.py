@@ -79,6 +79,22 @@ def _sleeping(seconds: str) -> list[int]:
     return [pid for pid in _marked(seconds) if read_argv(pid) == ["sleep", seconds]]
 
 
+def _kill_at_once(pids: list[int]) -> None:
+    """Kill processes so that none sees another one's end, and does something about it."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        until(lambda pid=pid: _state_of(pid) == "T", "it has stopped")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _state_of(pid: int) -> str:
+    """State of a process, as proc_pid_stat(5) has it."""
+    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
 def test_kill_ends_what_a_killed_launch_has_left(daemon: Daemon, person: Person) -> None:
     """Both of its processes killed at once: nobody is above its processes any more, and all are found."""
     seconds = str(100_000 + os.getpid())
@@ -88,12 +104,31 @@ def test_kill_ends_what_a_killed_launch_has_left(daemon: Daemon, person: Person)
         assert process.stdout.readline() == "on\n"
         until(lambda: len(_sleeping(seconds)) == 3, "all are there")
         (session,) = client.list_sessions()
-        for pid in (process.pid, *children(process.pid)):
-            os.kill(pid, signal.SIGKILL)
+        _kill_at_once([process.pid, *children(process.pid)])
         process.wait()
         assert client.kill_session(session["session"]) == 3
         assert _sleeping(seconds) == []
         until(lambda: not client.list_sessions(), "the session has ended")
+
+
+def test_who_has_no_mark_ends_with_its_next_call(daemon: Daemon, person: Person) -> None:
+    """It is not found: its mark is given up, its parents have ended. Its worker knows it when it calls."""
+    word = f"unmarked-{os.getpid()}"
+    script = (
+        "ulimit -Sm unlimited; (setsid sh -c 'while sleep 0.05; do chmod 600 here; done' $0 &) ; "
+        "touch here; echo on; exec sleep 1000"
+    )
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", script, word], daemon.socket)
+    with process, daemon.client() as client:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        (session,) = client.list_sessions()
+        _kill_at_once([process.pid, *children(process.pid)])
+        process.wait()
+        until(lambda: len(_marked(word)) == 1, "the others have ended")
+        client.kill_session(session["session"])
+        until(lambda: not client.list_sessions(), "the session has ended")
+    assert _marked(word) == []
 
 
 def test_a_keeper_that_is_killed_takes_its_session_along(daemon: Daemon) -> None:
