@@ -31,17 +31,14 @@ from sydd.supervisor.slot import Slot
 SERVE = 20
 """Seconds that a worker may take to serve a listener that it was given."""
 
-
 PREPARE = 60
 """Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
 
 RESTARTS = 5
 """Workers of one session that may die one after the other and in vain; with one more the session is ended."""
 
-
 BRIEF = 0.2
 """Seconds: a worker that lives no longer and answers nothing has died in vain."""
-
 
 _NO_WORKER = "the worker died before the command was there"
 
