@@ -1,9 +1,10 @@
-"""How a fork of main begins and ends: it lets go of what was main's, and never returns into main's code."""
+"""How a process of a session's begins and ends: when main says so, and never in main's own code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sydd.daemon import identity
@@ -11,24 +12,33 @@ from sydd.daemon.channel import Channel, ChannelError
 from sydd.kernel.reason import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 EXIT_BROKEN = 70
 """Of a worker that could not go on: main puts another one in its place."""
 
 
-def live(channel: Channel, kept: Sequence[int], life: Callable[[], int]) -> NoReturn:
+def wait_to_begin(channel: Channel) -> None:
+    """Wait until main says that this process is to begin; where it wants nothing any more, this one ends.
+
+    Args:
+        channel: to main.
+    """
+    select.select([channel], [], [])
+    if channel.receive() is None:
+        os._exit(0)
+
+
+def live(channel: Channel, life: Callable[[], int]) -> NoReturn:
     """Live, and end; nothing of the process that forked this one runs on.
 
     Args:
         channel: to main, which is told when it goes wrong.
-        kept: further descriptors that are needed.
         life: becomes whose this process is to be, and lives; its result is the exit status.
     """
     status = EXIT_BROKEN
     try:
-        identity.shed((channel.fileno(), *kept))
         status = life()
     except OSError as error:
         message = f"a process of the session cannot go on: {reason(error)}"

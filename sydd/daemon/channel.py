@@ -65,6 +65,12 @@ class Channel:
         """Its descriptor, for poll and the like; -1 once it is closed."""
         return self._socket.fileno()
 
+    def move(self, fd: int) -> None:
+        """Be another descriptor of the same socket, which belongs to the channel from now on."""
+        self._socket.close()
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(False)
+
     def close(self) -> None:
         """Close it; a second time is fine."""
         self._socket.close()

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sydd.daemon import identity, preparer
 from sydd.daemon.channel import Channel, ChannelError
-from sydd.kernel import capabilities, pidfd, prctl
+from sydd.kernel import capabilities, pidfd
 from sydd.kernel.fd import FdSet
 from sydd.kernel.reason import reason
 from sydd.session.launching import LaunchError, let_go, take_listener
@@ -47,51 +47,32 @@ KILL = 5
 """CAP_KILL: root's sessions may have processes of other users."""
 
 
-def fork(main: Channel, preparers: Channel, spec: SessionSpec) -> tuple[int, Channel]:
-    """Fork the keeper from a worker that has just begun: it has little to copy.
+def keep(
+    spec: SessionSpec,
+    main: Channel,
+    worker: Channel,
+    preparers: socket.socket,
+    command: int,
+    *,
+    mains: bool,
+    problem: str,
+) -> NoReturn:
+    """Be the keeper, in a process of its own that is a subreaper.
 
     Args:
-        main: the keeper's channel to main; stays the caller's.
-        preparers: that of its child, which prepares the session and becomes the command; likewise.
         spec: the session.
-
-    Returns:
-        Its pid, and the channel to it.
-
-    Raises:
-        OSError: it cannot be forked.
+        main: channel to main.
+        worker: channel to the worker, its parent.
+        preparers: to its child, which prepares the session and becomes the command.
+        command: pid of that.
+        mains: whether main alone may look into what it has forked, so that it has to map ids there.
+        problem: why there is no such child; empty where there is.
     """
-    ours, theirs = Channel.pair()
-    try:
-        pid = os.fork()
-        if not pid:
-            try:
-                _keep(spec, main, theirs, preparers)
-            finally:
-                os._exit(1)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return pid, ours
-
-
-def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel) -> NoReturn:
-    """Be the keeper, but first fork the preparer: that one has the most to do."""
     root = not spec.identity.uid
-    mains = os.geteuid() == 0
     try:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        command = os.fork()
-        if not command:
-            try:
-                preparer.become_command(spec, preparers, theirs)
-            finally:
-                os._exit(1)
-        identity.shed((main.fileno(), worker.fileno(), ours.fileno()))
+        if problem:
+            raise LaunchError(problem)
         identity.become(spec.identity)
-        prctl.set_child_subreaper()
         if not root:
             capabilities.limit(0)
         waker, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -99,7 +80,7 @@ def _keep(spec: SessionSpec, main: Channel, worker: Channel, preparers: Channel)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         keeper = _Keeper(main, waker, command)
         try:
-            keeper.start(worker, ours, root=root, mains=mains)
+            keeper.start(worker, preparers, root=root, mains=mains)
             keeper.wait()
         except BaseException:
             keeper.kill()

@@ -13,9 +13,7 @@ MODULES: Final = (
     "ipaddress",
     "pickle",
     "pwd",
-    "sydd.daemon.keeper",
-    "sydd.daemon.preparer",
-    "sydd.daemon.worker",
+    "sydd.daemon.blank",
     "sydd.kernel.sockdiag",
     "sydd.plan.bpf",
     "sydd.plan.filter",
@@ -44,6 +42,7 @@ def everything() -> None:
     """
     for name in MODULES:
         importlib.import_module(name)
+    from sydd.daemon import rehearsal
     from sydd.kernel import landlock_calls
     from sydd.kernel.probe import probe
     from sydd.syscalls.table import rows_by_arch
@@ -52,6 +51,7 @@ def everything() -> None:
     probe()
     rows_by_arch(os.uname().machine)
     _warm_up()
+    rehearsal.sample()
 
 
 def rest() -> None:

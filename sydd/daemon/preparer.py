@@ -25,7 +25,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from sydd.daemon import identity, nofile
-from sydd.daemon.birth import live, tell_failure
+from sydd.daemon.birth import tell_failure
 from sydd.daemon.channel import Channel, ChannelError, document
 from sydd.daemon.preparing import PrepareError, prepare_session
 from sydd.kernel import capabilities, prctl
@@ -73,41 +73,39 @@ class Network(NamedTuple):
         return cls(*map(bool, data)) if len(data) == len(cls._fields) else None
 
 
-def begin(spec: SessionSpec, channel: Channel) -> NoReturn:
-    """Prepare a session for a command that somebody else starts; called in the child of a fork of main.
+def begin(spec: SessionSpec, channel: Channel) -> int:
+    """Prepare a session for a command that somebody else starts, in a process of its own; its exit status.
 
     Args:
         spec: the session.
         channel: to main.
+
+    Raises:
+        OSError, IdentityError: it cannot go on.
     """
-
-    def life() -> int:
-        _take_identity(spec)
-        return 1 if _prepare(spec, channel) is None else 0
-
-    live(channel, (), life)
+    _take_identity(spec)
+    return 1 if _prepare(spec, channel) is None else 0
 
 
-def become_command(spec: SessionSpec, channel: Channel, keeper: socket.socket) -> NoReturn:
-    """Prepare a session and become its command; called in the child of a fork of the keeper.
+def become_command(spec: SessionSpec, channel: Channel, keeper: int) -> NoReturn:
+    """Prepare a session and become its command, in a process of its own.
 
     Args:
         spec: the session.
         channel: to main.
-        keeper: to the keeper.
+        keeper: socket to the keeper; this process's.
     """
     users = os.geteuid() == spec.identity.uid
     try:
-        low = (channel.fileno(), keeper.fileno())
-        number, keepers = map(_lifted, low)
-        channel = Channel.of(number)
-        identity.shed((number, keepers))
+        channel.move(lifted(channel.fileno()))
+        low, keeper = keeper, lifted(keeper)
+        os.close(low)
         _take_identity(spec)
         nofile.restore()
         state = _prepare(spec, channel)
         if state is not None:
-            with socket.socket(fileno=keepers) as lifted:
-                _become(state.launch, channel, lifted, users=users)
+            with socket.socket(fileno=keeper) as keepers:
+                _become(state.launch, channel, keepers, users=users)
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
         tell_failure(channel, {"kind": "setup", "message": reason(error)})
     except BaseException as error:  # noqa: BLE001  # as in `live`
@@ -148,8 +146,12 @@ def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket, *, users:
     become(launch)
 
 
-def _lifted(fd: int) -> int:
-    """A duplicate that is in no number's way."""
+def lifted(fd: int) -> int:
+    """A duplicate that is in no number's way.
+
+    Raises:
+        OSError: EMFILE.
+    """
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH)
     except OSError as error:
@@ -169,10 +171,10 @@ def arrange(numbers: Sequence[int], descriptors: Sequence[int]) -> None:
     """
     if len(numbers) != len(descriptors) or not all(0 <= number < HIGH for number in numbers):
         raise ValueError(f"descriptors {list(numbers)}: {len(descriptors)} came")
-    lifted = [_lifted(fd) for fd in descriptors]
+    high = [lifted(fd) for fd in descriptors]
     for fd in descriptors:
         os.close(fd)
-    for number, fd in zip(numbers, lifted, strict=True):
+    for number, fd in zip(numbers, high, strict=True):
         os.dup2(fd, number)
         os.close(fd)
 

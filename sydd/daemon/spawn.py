@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sydd.daemon import preparer, worker
+from sydd.daemon import identity, preparer, worker
+from sydd.daemon.birth import live, wait_to_begin
 from sydd.daemon.channel import Channel
 from sydd.kernel.fd import FileDescriptor
 from sydd.supervisor import notes, slot
@@ -48,8 +48,8 @@ class Child:
         channel: main's side of the channel to it. Its end means that the worker has ended.
         slot: memfd of the request that it holds.
         notes: memfd of what it must not forget.
-        others: main's sides of the channels to the keeper that it has forked, which outlives it, and to that
-            one's preparer; None for none.
+        others: main's sides of the channels to the keeper below it, which outlives it, and to that one's
+            preparer; None for none.
     """
 
     pid: int
@@ -97,7 +97,7 @@ class Held:
 
 
 Fork = Callable[[Mapping[str, Any], "SessionSpec", Sequence[int]], Awaitable[tuple[int, FileDescriptor]]]
-"""Forks a process that does `obey` with these arguments; its pid, and a pidfd of it.
+"""Forks a process that does `obey` with these arguments, for "run" a `Blank`; its pid, and a pidfd of it.
 
 Raises OSError where it cannot: EAGAIN, ENOMEM, EMFILE. The descriptors stay the caller's.
 """
@@ -114,7 +114,7 @@ ATTEMPTS = 3
 async def prepare(fork: Fork, spec: SessionSpec) -> Process:
     """Fork the process that prepares a session, says `prepared` and `state`, or `failed`, and ends.
 
-    Not for one whose command the daemon starts: there the keeper forks it.
+    Not for one whose command the daemon starts: there it comes with the worker.
 
     Args:
         fork: how.
@@ -130,7 +130,7 @@ async def prepare(fork: Fork, spec: SessionSpec) -> Process:
 async def spawn(fork: Fork, spec: SessionSpec) -> Child:
     """Fork a worker, which waits for the session's state and for somebody to serve.
 
-    Where the daemon starts the command, the worker forks the keeper, and that the preparer.
+    Where the daemon starts the command, there are a keeper below it and a preparer below that, too.
 
     Args:
         fork: how.
@@ -143,8 +143,8 @@ async def spawn(fork: Fork, spec: SessionSpec) -> Child:
         held_slot = stack.enter_context(FileDescriptor(slot.create()))
         held_notes = stack.enter_context(FileDescriptor(notes.create()))
         kept = (held_slot.fileno(), held_notes.fileno())
-        count = 3 if spec.origin == "run" else 1
-        (ours, *others), pid, handle = await _forked(fork, {"type": "serve"}, spec, count, kept)
+        kind, count = ("run", 3) if spec.origin == "run" else ("serve", 1)
+        (ours, *others), pid, handle = await _forked(fork, {"type": kind}, spec, count, kept)
         stack.pop_all()
     return Child(pid, handle, ours, held_slot, held_notes, (others[0], others[1]) if others else None)
 
@@ -177,8 +177,8 @@ async def _forked(
 ) -> tuple[list[Channel], int, FileDescriptor]:
     """Have a process forked that gets the other sides of so many new channels, and further descriptors.
 
-    It begins when it is told to, by the first of these channels. So one that was forked by who has died since
-    does nothing, and another one can be forked.
+    It begins when it is told to by that channel, and each of a session's by its own. So what was forked by
+    who has died since does nothing, and can be forked again.
     """
     attempts = ATTEMPTS
     while True:
@@ -199,7 +199,9 @@ async def _forked(
                     raise
                 continue
             stack.callback(handle.close)
-            ours[0].send({"type": "begin"})
+            for channel in reversed(ours):  # a preparer has the most to do
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
+                    channel.send({"type": "begin"})
             stack.pop_all()
         return ours, pid, handle
 
@@ -208,20 +210,22 @@ def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
     """Be what a process was forked for; in the child of a fork.
 
     Args:
-        order: as `Fork` was given it.
+        order: as `Fork` was given it: not for "run".
         spec: likewise.
         descriptors: likewise, now this process's.
     """
-    count = int(order["channels"])
-    channel, *others = [Channel.of(fd) for fd in descriptors[:count]]
-    kept = descriptors[count:]
-    select.select([channel.fileno()], [], [])
-    if channel.receive() is None:
-        os._exit(0)
-    if order["type"] == "prepare":
-        preparer.begin(spec, channel)
-    if order["type"] == "go on":
-        held_slot, held_notes, listener, state = kept
-        command, parent = int(order["command"]), int(order["parent"])
-        worker.go_on(spec, channel, Held(listener, state, held_slot, held_notes, command, parent))
-    worker.begin(spec, channel, kept[0], kept[1], (others[0], others[1]) if others else None)
+    channel, kept = Channel.of(descriptors[0]), descriptors[1:]
+    wait_to_begin(channel)
+
+    def life() -> int:
+        identity.shed(descriptors)
+        if order["type"] == "prepare":
+            return preparer.begin(spec, channel)
+        held_slot, held_notes = kept[:2]
+        if order["type"] == "serve":
+            return worker.begin(spec, channel, held_slot, held_notes, None)
+        listener, state = kept[2:]
+        held = Held(listener, state, held_slot, held_notes, int(order["command"]), int(order["parent"]))
+        return worker.go_on(spec, channel, held)
+
+    live(channel, life)

@@ -27,10 +27,10 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from sydd.daemon import identity, keeper
-from sydd.daemon.birth import EXIT_BROKEN, live, tell_failure
+from sydd.daemon import identity
+from sydd.daemon.birth import EXIT_BROKEN
 from sydd.daemon.channel import Channel, ChannelError
 from sydd.daemon.outbox import Outbox
 from sydd.daemon.preparing import State
@@ -56,51 +56,37 @@ LAST_WORDS_SECONDS = 5
 
 
 def begin(
-    spec: SessionSpec, channel: Channel, slot: int, notes: int, others: tuple[Channel, Channel] | None
-) -> NoReturn:
-    """Be the worker of a new session; called in the child of a fork.
+    spec: SessionSpec, channel: Channel, slot: int, notes: int, child: tuple[int, Channel] | None
+) -> int:
+    """Be the worker of a new session, in a process of its own; its exit status.
 
     Args:
         spec: the session.
         channel: to main.
         slot: memfd of the request that is held.
         notes: memfd of what must not be forgotten.
-        others: the channels to main of the keeper and of the preparer, where the daemon starts the command;
-            the keeper is this process's child, and the preparer the keeper's.
+        child: pid of the keeper, and the channel to it; None where somebody else keeps the command.
+
+    Raises:
+        OSError, IdentityError, ChannelError: it cannot go on.
     """
-    child: tuple[int, Channel] | None = None
-    if others is not None:
-        try:
-            # Below this process: under Yama's restrictions only who is above may look into a command. Now:
-            # what this process writes to before would be copied for that one, too.
-            child = keeper.fork(*others, spec)
-        except OSError as error:
-            tell_failure(channel, {"kind": "setup", "message": f"no keeper: {error.strerror}"})
-            os._exit(EXIT_BROKEN)
-    kept = (slot, notes) if child is None else (slot, notes, child[1].fileno())
-
-    def life() -> int:
-        identity.become(spec.identity)
-        return _Process(spec, channel, slot, notes).begin(child)
-
-    live(channel, kept, life)
+    identity.become(spec.identity)
+    return _Process(spec, channel, slot, notes).begin(child)
 
 
-def go_on(spec: SessionSpec, channel: Channel, held: Held) -> NoReturn:
-    """Be the worker in place of one that has died; called in the child of a fork.
+def go_on(spec: SessionSpec, channel: Channel, held: Held) -> int:
+    """Be the worker in place of one that has died, in a process of its own; its exit status.
 
     Args:
         spec: the session.
         channel: to main.
         held: what main has of it.
+
+    Raises:
+        OSError, IdentityError, ChannelError: it cannot go on.
     """
-    kept = (held.slot, held.notes, held.state, held.listener)
-
-    def life() -> int:
-        identity.become(spec.identity)
-        return _Process(spec, channel, held.slot, held.notes).go_on(held)
-
-    live(channel, kept, life)
+    identity.become(spec.identity)
+    return _Process(spec, channel, held.slot, held.notes).go_on(held)
 
 
 class _Process:

@@ -4,8 +4,10 @@ Whoever is forked from a process shares its memory until one of them writes. Mai
 page that it changes after a fork is copied by main, and the old one is left to the fork alone. So main is
 forked once, when all that sessions need is imported; the zygote sleeps between its forks.
 
-Main says (`type`: "prepare", "serve" or "go on"; what `spawn.obey` takes; descriptors: what the session is to
-be, then those of the process) and is answered, by `id`: pid and a pidfd, or `errno`.
+Main says (`type`: "prepare", "serve", "go on" or "run"; what `spawn.obey` takes; descriptors: what the
+session is to be, then those of the process) and is answered, by `id`: pid and a pidfd, or `errno`.
+
+What "run" takes is forked ahead, once it was asked for: shortly after it there is what the next one takes.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import json
 import os
 import select
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sydd.daemon import identity, preload
 from sydd.daemon.birth import EXIT_BROKEN
+from sydd.daemon.blank import Blank
 from sydd.daemon.channel import Channel, document, read_document
 from sydd.daemon.link import Link
 from sydd.daemon.spawn import ForkerDiedError, obey
@@ -31,6 +34,10 @@ from sydd.kernel.fd import FdSet, FileDescriptor
 
 QUIET = 2000
 """Milliseconds without an order after which what is hardly ever needed is imported, too."""
+
+AHEAD = 15
+"""Milliseconds without an order after which processes are forked ahead: until then those of the last one have
+the processors."""
 
 
 class Zygote:
@@ -114,18 +121,7 @@ def _live(channel: Channel) -> NoReturn:
     try:
         identity.shed((channel.fileno(),))
         signal.signal(signal.SIGCHLD, _collect)
-        poll = select.poll()
-        poll.register(channel.fileno(), select.POLLIN)
-        if not poll.poll(QUIET):
-            preload.rest()
-        while True:
-            poll.poll()
-            received = channel.receive()
-            if received is None:
-                break
-            message, descriptors = received
-            with descriptors:
-                _fork(channel, message, descriptors)
+        _Forker(channel).work()
     finally:
         os._exit(0)
 
@@ -137,23 +133,102 @@ def _collect(_number: int, _frame: object) -> None:
             pass
 
 
-def _fork(channel: Channel, message: dict[str, Any], descriptors: FdSet) -> None:
-    """Fork as main has said, and answer it."""
-    # Until there is a pidfd nobody is collected, so that the number is no other process's.
+@contextlib.contextmanager
+def _nobody_collected() -> Iterator[None]:
+    """Until there is a pidfd of a process, so that its number is no other one's."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+
+class _Forker:
+    """The zygote's own side.
+
+    Args:
+        channel: to main.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._blank: Blank | None = None
+        self._wanted = False  # whether there is to be a blank one
+
+    def work(self) -> None:
+        """Fork as main says, until it has gone."""
+        if not self._idle(QUIET):
+            preload.rest()
+        while True:
+            if self._wanted and not self._idle(AHEAD):
+                self._wanted = False  # one that dies is no reason to fork another one
+                with contextlib.suppress(OSError), _nobody_collected():
+                    self._blank = Blank()
+            self._idle(None)
+            received = self._channel.receive()
+            if received is None:
+                break
+            message, descriptors = received
+            with descriptors:
+                try:
+                    with _nobody_collected():
+                        (self._run if message["type"] == "run" else self._fork)(message, descriptors)
+                except OSError as error:
+                    self._channel.send({"id": message["id"], "errno": error.errno})
+
+    def _idle(self, patience: int | None) -> bool:
+        """Wait for an order; whether there is one.
+
+        Args:
+            patience: milliseconds; None for ever.
+        """
+        while True:
+            poll = select.poll()
+            poll.register(self._channel.fileno(), select.POLLIN)
+            for fd in self._blank.filenos() if self._blank is not None else ():
+                poll.register(fd, 0)
+            ready = [fd for fd, _ in poll.poll(patience)]
+            if self._blank is not None and set(ready).intersection(self._blank.filenos()):
+                self._drop()  # one of them has ended: the others go, too
+            elif ready or patience is not None:
+                return bool(ready)
+
+    def _drop(self) -> None:
+        if self._blank is not None:
+            self._blank.close()
+            self._blank = None
+
+    def _answer(self, message: dict[str, Any], pid: int, handle: FileDescriptor) -> None:
+        self._channel.send({"id": message["id"], "pid": pid}, [handle.fileno()])
+
+    def _run(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        """Have a session's processes begin, those that are there if there are any."""
+        self._wanted = True
+        spec, *given = descriptors
+        while True:
+            ahead = self._blank is not None
+            self._blank = self._blank or Blank()
+            try:
+                self._blank.tell(spec, given[:3], given[3:])
+                self._answer(message, self._blank.pid, self._blank.pidfd)
+            except BrokenPipeError:
+                if not ahead:
+                    raise
+            else:
+                return
+            finally:
+                self._drop()
+
+    def _fork(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        """Fork as main has said."""
         pid = os.fork()
         if not pid:
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                channel.close()
+                self._channel.close()
                 spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
                 obey(message, spec, [descriptors.steal(at).steal() for at in range(1, len(descriptors))])
             finally:
                 os._exit(EXIT_BROKEN)
         with FileDescriptor(pidfd.pidfd_open(pid)) as handle:
-            channel.send({"id": message["id"], "pid": pid}, [handle.fileno()])
-    except OSError as error:
-        channel.send({"id": message["id"], "errno": error.errno})
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            self._answer(message, pid, handle)

@@ -21,7 +21,7 @@ import pytest
 from sydd.client import Client, NotRunningError
 from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, FakeManager, children, kinds_of_descriptors, running, until
+from tests.support.daemon import Daemon, FakeManager, children, forks, kinds_of_descriptors, running, until
 
 # Waits for lines of its caller's, so that a test can have something happen in between.
 SCRIPT = """
@@ -130,7 +130,7 @@ def test_a_zygote_collects_by_itself(daemon: Daemon) -> None:
         # What the session's processes leave is main's to collect.
         until(lambda: len(children(daemon.pid)) == 1, "all but the zygote are gone")
         (zygote,) = children(daemon.pid)
-        until(lambda: not children(zygote), "whoever has ended is collected")
+        until(lambda: not forks(daemon), "whoever has ended is collected")
     status = Path(f"/proc/{zygote}/status").read_text("ascii").splitlines()
     (ignored,) = (int(line.split()[1], 16) for line in status if line.startswith("SigIgn:"))
     assert not ignored >> signal.SIGCHLD - 1 & 1

@@ -246,7 +246,16 @@ def children(pid: int) -> list[int]:
 def forks(daemon: Daemon) -> list[int]:
     """The processes of a daemon's sessions: those below its zygote, and what has lost its parent."""
     zygote, *others = children(daemon.pid)
-    return [*children(zygote), *others]
+    return [*(pid for pid in children(zygote) if not is_blank(pid)), *others]
+
+
+def is_blank(pid: int) -> bool:
+    """Whether a child of a zygote, or of such a one, waits for a session: it has nothing but its channels."""
+    try:
+        kinds = kinds_of_descriptors(pid)
+    except (FileNotFoundError, PermissionError):
+        return False  # it has ended just now, or is a session's, which not even its owner may look into
+    return kinds["socket:[N]"] > 0 and not any(kind.startswith("/memfd:") for kind in kinds)
 
 
 def kinds_of_descriptors(pid: int) -> Counter[str]:

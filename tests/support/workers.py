@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -10,7 +11,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, cast
 
-from sydd.daemon.channel import Channel
+from sydd.daemon.blank import Blank
+from sydd.daemon.channel import Channel, document
 from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel import prctl
@@ -28,6 +30,14 @@ async def _fork(
     order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
 ) -> tuple[int, FileDescriptor]:
     """Fork from this process, so that what a test has changed of sydd is so in the worker, too."""
+    if order["type"] == "run":
+        blank = Blank()
+        said = document("sydd-spec", json.dumps(spec.as_json()).encode("ascii"))
+        blank.tell(said, descriptors[:3], descriptors[3:])
+        os.close(said)
+        handle = blank.pidfd.dup()
+        blank.close()
+        return blank.pid, handle
     pid = os.fork()
     if not pid:
         try:
@@ -158,9 +168,10 @@ class Session:
         """
         deadline = time.monotonic() + seconds
         while not ready():
-            channels = [] if self.has("ended") else [self.child.channel]
+            # A preparer first: when it fails, the keeper says only that it has gone.
+            channels = [self._preparer] if self._preparer else []
+            channels += [] if self.has("ended") else [self.child.channel]
             channels += [self._keeper] if self._keeper else []
-            channels += [self._preparer] if self._preparer else []
             found = select.select(channels, [], [], deadline - time.monotonic())[0]
             assert found, f"it did not come; there was {self.said}"
             for channel in found:
