@@ -103,29 +103,24 @@ def _open(request: Request, resolver: Resolver) -> Target:
     path = request.path
     if not path:
         raise NaturalFailure(errno.ENOENT)
-    tid = request.notification.tid
-    flags = request.flags
-    resolve = request.resolve
+    tid, flags, resolve = request.notification.tid, request.flags, request.resolve
     start = _start_of_open(request, resolver, path)
     if flags & os.O_PATH:
         found = resolver.object(tid, start, path, follow=not flags & os.O_NOFOLLOW, resolve=resolve)
         return Target((Demand(STAT, found),))
     creating = flags & os.O_CREAT
-    exclusive = creating and flags & os.O_EXCL
     mode = flags & O_ACCMODE
-    access = rights = 0
-    if mode != os.O_WRONLY:
-        access, rights = READ, READ_FILE
+    access, rights = (0, 0) if mode == os.O_WRONLY else (READ, READ_FILE)
     if mode != os.O_RDONLY:
         access |= MODIFY
         rights |= WRITE_FILE
-    follow = not (flags & os.O_NOFOLLOW or exclusive)
+    follow = not (flags & os.O_NOFOLLOW or (creating and flags & os.O_EXCL))
     try:
         found = resolver.object(tid, start, path, follow=follow, resolve=resolve)
     except NaturalFailure as failure:
-        if failure.errno != errno.ENOENT or not creating:
+        if not creating:
             raise
-        place = resolver.place_to_create(tid, start, path, follow=follow, resolve=resolve)
+        place = _place_of_open(request, resolver, start, failure, follow=follow)
         return Target((Demand(access | CREATE, place, rights, MAKE_REG),), creates=True)
     if found.anonymous:
         return Target((Demand(0, found),))
@@ -137,6 +132,25 @@ def _open(request: Request, resolver: Resolver) -> Target:
     if access == READ and stat.S_ISDIR(os.fstat(found.fd).st_mode):
         access, rights = LIST, READ_DIR
     return Target((Demand(access, found, rights),))
+
+
+def _place_of_open(
+    request: Request, resolver: Resolver, start: int, failure: NaturalFailure, *, follow: bool
+) -> Found:
+    """Where an open creates its file, as there is nothing; else *failure* is raised."""
+    missing = failure.errno == errno.ENOENT
+    if missing or failure.errno in (errno.ELOOP, errno.ENOTDIR):
+        tid, path = request.notification.tid, request.path or b""
+        try:
+            place = resolver.place_to_create(tid, start, path, follow=follow, resolve=request.resolve)
+        except NaturalFailure as other:
+            # A link whose target ends with a slash: that is told before it is followed any further.
+            if missing or other.errno == errno.EISDIR:
+                raise
+        else:
+            if missing:
+                return place
+    raise failure
 
 
 def _unnamed(directory: Found) -> Found:
@@ -186,11 +200,8 @@ def _object(request: Request, resolver: Resolver) -> Found:
         return _held(resolver, resolver.descriptor(tid, request.dirfd), operation)
     if not path:
         raise NaturalFailure(errno.ENOENT)
-    follow = row.follow
-    if request.flags & AT_SYMLINK_NOFOLLOW:
-        follow = False
-    elif request.flags & AT_SYMLINK_FOLLOW:
-        follow = True
+    flags = request.flags
+    follow = not flags & AT_SYMLINK_NOFOLLOW and (row.follow or bool(flags & AT_SYMLINK_FOLLOW))
     return resolver.object(tid, resolver.start(tid, request.dirfd, path), path, follow=follow)
 
 

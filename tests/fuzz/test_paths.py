@@ -127,6 +127,22 @@ FOUND: tuple[tuple[str, ...], ...] = (
         for path in (b"/proc/self/fd/", b"/proc/thread-self/fd", b"/proc/self/fdinfo", b"/proc/self")
         for mode in (2, 7, 8)
     ),
+    # What is to be made cannot be a directory, and the kernel sees that before it follows the next link.
+    (
+        *(
+            call("symlink", string(target), string(name))
+            for name, target in ((b"a", b"a/"), (b"b", b"c/"), (b"d", b"b"), (b"e", b"e"), (b"f", b"c/x/"))
+        ),
+        call("creat", string(b"c"), number(0o600)),
+        *(
+            call("open", string(name), number(os.O_CREAT), number(0o600))
+            for name in (b"a", b"b", b"d", b"e", b"f")
+        ),
+        *(
+            call("open", string(name), number(os.O_RDONLY), number(0o600))
+            for name in (b"a", b"b", b"d", b"e", b"f")
+        ),
+    ),
 )
 """What differed once."""
 
