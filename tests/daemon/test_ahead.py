@@ -16,13 +16,24 @@ NOTHING = {"/dev/null", "socket:[N]"}
 
 
 def waiting(daemon: Daemon) -> list[int]:
-    """Worker, keeper and preparer that wait for a session; none of them before all are there and wait."""
+    """Worker, keeper and preparer that wait for a session; none of them before all are there."""
     zygote = children(daemon.pid)[0]
     found = [pid for pid in children(zygote) if is_blank(pid)]
     for _ in range(2):
         found += [child for pid in found[-1:] for child in children(pid) if is_blank(child)]
-    ready = len(found) == 3 and all(set(kinds_of_descriptors(pid)) == NOTHING for pid in found)
-    return found if ready else []
+    return found if len(found) == 3 else []
+
+
+def waited_for(daemon: Daemon) -> list[int]:
+    """The same, as soon as they are there."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found[:] = waiting(daemon)
+        return bool(found)
+
+    until(look, "processes wait for the next session")
+    return found
 
 
 def run(daemon: Daemon) -> int:
@@ -50,20 +61,20 @@ def status(pid: int, field: str) -> str:
 def ready(daemon: Daemon) -> list[int]:
     """Those that wait after a command was run: worker, keeper, preparer."""
     run(daemon)
-    until(lambda: bool(waiting(daemon)), "processes wait for the next session")
-    return waiting(daemon)
+    return waited_for(daemon)
 
 
 def test_what_waits(daemon: Daemon, ready: list[int]) -> None:
     """It is nobody's yet, has nothing of main's, and is in no list; there is no more of it than for one."""
     for pid in ready:
         assert status(pid, "Uid").split() == status(daemon.pid, "Uid").split()
+        until(lambda pid=pid: set(kinds_of_descriptors(pid)) == NOTHING, "it has rehearsed")
         assert os.readlink(f"/proc/{pid}/cwd") == "/"
     with daemon.client() as client:
         assert client.list_sessions() == []
         assert client.health()["sessions"] == 0
-    assert forks(daemon) == []
-    zygote, *_ = children(daemon.pid)
+    until(lambda: forks(daemon) == [], "the last session's processes have gone")
+    (zygote,) = children(daemon.pid)
     assert children(zygote) == ready[:1]
 
 
@@ -97,8 +108,7 @@ def test_with_main(person: Person, number: signal.Signals) -> None:
     with running() as daemon:
         assert not waiting(daemon)  # nobody has asked for it
         run(daemon)
-        until(lambda: bool(waiting(daemon)), "processes wait for the next session")
-        ready = waiting(daemon)
+        ready = waited_for(daemon)
         os.kill(daemon.pid, number)
         until(lambda: not any(map(lives, ready)), "they end")
 

@@ -250,12 +250,12 @@ def forks(daemon: Daemon) -> list[int]:
 
 
 def is_blank(pid: int) -> bool:
-    """Whether a child of a zygote, or of such a one, waits for a session: it has nothing but its channels."""
+    """Whether a child of a zygote, or of such a one, waits for a session: it has channels, and no slot."""
     try:
         kinds = kinds_of_descriptors(pid)
     except (FileNotFoundError, PermissionError):
         return False  # it has ended just now, or is a session's, which not even its owner may look into
-    return kinds["socket:[N]"] > 0 and not any(kind.startswith("/memfd:") for kind in kinds)
+    return kinds["socket:[N]"] > 0 and not any(kind.startswith("/memfd:sydd-slot") for kind in kinds)
 
 
 def kinds_of_descriptors(pid: int) -> Counter[str]:
