@@ -117,6 +117,9 @@ class Preparing(Expecting):
         self._resolve("preparer")
         if self._preparing is None or self._held.has("state") or self._ending:
             return  # nobody wants anything of it any more
+        waiting = self._waiting.get("prepared")
+        if waiting is not None and waiting.done() and waiting.exception() is not None:
+            return  # it has said why before, to who has not come to hear it yet
         error = WorkerDiedError(f"the process that prepares the session died: {reason}")
         self._died = True
         if not self._resolve("prepared", error):

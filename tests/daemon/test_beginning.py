@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from sydd.daemon.channel import Channel, document
+from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import Identity, SessionSpec
@@ -16,40 +20,45 @@ from sydd.daemon.systemd import Manager
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
 
+SPEC = SessionSpec(
+    id="quick",
+    identity=Identity(os.getuid(), os.getgid(), (), "somebody", "/"),
+    profile="build",
+    sets={},
+    rules=(),
+    mode=None,
+    engine=None,
+    directory="/",
+    environment={},
+)
 
-def test_a_session_that_is_prepared_before_there_is_a_worker() -> None:
-    """The fork of a worker may take longer than all that its session's preparer has to do."""
-    spec = SessionSpec(
-        id="quick",
-        identity=Identity(os.getuid(), os.getgid(), (), "somebody", "/"),
-        profile="build",
-        sets={},
-        rules=(),
-        mode=None,
-        engine=None,
-        directory="/",
-        environment={},
-    )
 
-    async def heard() -> list[str]:
-        sides: dict[str, Channel] = {}
+async def begin(prepare: Callable[[Channel], None], until: Callable[[Session], bool]) -> list[str]:
+    """What a worker is told whose fork takes longer than all that the preparer has to do.
 
-        async def fork(
-            order: Mapping[str, Any], _: SessionSpec, descriptors: Sequence[int]
-        ) -> tuple[int, FileDescriptor]:
-            """Both sides are played here."""
-            sides[order["type"]] = Channel.of(os.dup(descriptors[0]))
-            if order["type"] == "serve":
-                launch, state = document("launch", b"{}"), document("state", b"{}")
-                sides["prepare"].send({"type": "prepared"}, [launch])
-                sides["prepare"].send({"type": "state"}, [state])
-                os.close(launch)
-                os.close(state)
-                while not session._held.has("state"):  # noqa: ASYNC110  # a session has no event for it
-                    await asyncio.sleep(0)
-            return os.getpid(), FileDescriptor(pidfd_open(os.getpid()))
+    Args:
+        prepare: plays the preparer.
+        until: whether main has heard all of it.
+    """
+    sides: dict[str, Channel] = {}
 
-        session = Session(spec, Hub(), Store(Manager("")), fork, None, lambda _: None)
+    async def fork(
+        order: Mapping[str, Any], _: SessionSpec, descriptors: Sequence[int]
+    ) -> tuple[int, FileDescriptor]:
+        sides[order["type"]] = Channel.of(os.dup(descriptors[0]))
+        if order["type"] == "serve":
+            assert sides["prepare"].receive() is not None  # that it may begin
+            prepare(sides["prepare"])
+            sides["prepare"].close()
+            while not until(session):  # noqa: ASYNC110  # a session has no event for it
+                await asyncio.sleep(0)
+        # Nobody is behind it: what there is has ended before anybody would end it.
+        ended.append(subprocess.Popen(["true"]))  # noqa: ASYNC220  # it does not take long
+        return ended[-1].pid, FileDescriptor(pidfd_open(ended[-1].pid))
+
+    ended: list[subprocess.Popen[bytes]] = []
+    session = Session(SPEC, Hub(), Store(Manager("")), fork, None, lambda _: None)
+    try:
         with FileDescriptor(pidfd_open(os.getpid())) as creator:
             launch = await session.prepare(creator.fileno())
         assert launch is not None
@@ -61,9 +70,35 @@ def test_a_session_that_is_prepared_before_there_is_a_worker() -> None:
             message, descriptors = received
             descriptors.close()
             told.append(message["type"])
+        return told
+    finally:
         session.leave()
         for side in sides.values():
             side.close()
-        return told
+        for process in ended:
+            process.wait()
 
-    assert asyncio.run(heard()) == ["begin", "state"]
+
+def test_a_session_that_is_prepared_before_there_is_a_worker() -> None:
+    """The worker is given the state then."""
+
+    def prepare(channel: Channel) -> None:
+        for kind in ("prepared", "state"):
+            held = document(kind, b"{}")
+            channel.send({"type": kind}, [held])
+            os.close(held)
+
+    assert asyncio.run(begin(prepare, lambda session: session._held.has("state"))) == ["begin", "state"]
+
+
+def test_a_session_that_fails_before_there_is_a_worker() -> None:
+    """Who waits hears why, and not that the preparer has ended."""
+
+    def prepare(channel: Channel) -> None:
+        channel.send({"type": "failed", "kind": "policy", "message": "no profile"})
+
+    def has_ended(session: Session) -> bool:
+        return session._preparing is None or session._preparing.ended
+
+    with pytest.raises(SessionFailedError, match="no profile"):
+        asyncio.run(begin(prepare, has_ended))
