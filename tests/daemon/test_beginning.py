@@ -52,7 +52,7 @@ async def begin(prepare: Callable[[Channel], None], until: Callable[[Session], b
             sides["prepare"].close()
             while not until(session):  # noqa: ASYNC110  # a session has no event for it
                 await asyncio.sleep(0)
-            for _ in range(100):  # whatever main makes of it
+            for _turn in range(100):  # whatever main makes of it
                 await asyncio.sleep(0)
         # Nobody is behind it: what there is has ended before anybody would end it.
         ended.append(subprocess.Popen(["true"]))  # noqa: ASYNC220  # it does not take long
