@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
@@ -32,7 +33,7 @@ class WorkerDiedError(SessionFailedError):
     """A process that begins the session died before anything was executed: it may be begun again."""
 
 
-class Preparing(Expecting):
+class Preparing(Expecting, ABC):
     """What of a session is about its beginning.
 
     Args:
@@ -63,17 +64,17 @@ class Preparing(Expecting):
         self._ending = False
         self._died = False  # whether one of the processes that begin it has, before the command was there
 
+    @abstractmethod
     async def end(self, failure: str = "") -> None:
         """End the session; see `Session`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _give_up(self) -> None:
         """Let go of everything, though the end went wrong half-way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trouble(self, message: str) -> None:
         """Tell of a mistake of sydd's own."""
-        raise NotImplementedError
 
     async def _prepare(self) -> None:
         """Fork the process that prepares the session; that of a command of the daemon's is there already.
@@ -144,9 +145,9 @@ class Preparing(Expecting):
             if preparer is not None:
                 preparer.close()
 
+    @abstractmethod
     def _dismiss_keeper(self) -> None:
         """Have a keeper end what it keeps."""
-        raise NotImplementedError
 
     def _inform(self) -> None:
         """Give the worker what the preparer wrote down."""

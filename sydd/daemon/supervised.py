@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
+from abc import abstractmethod
 from typing import Any
 
 from sydd.daemon.channel import Channel
@@ -87,9 +88,9 @@ class Supervised(Preparing):
     def _trouble(self, message: str) -> None:
         self.journal.trouble(message)
 
+    @abstractmethod
     async def _over(self) -> None:
         """The session's last process has gone."""
-        raise NotImplementedError
 
     def tell(self, kind: str, message: str, **data: Any) -> None:
         """Tell the owner's subscribers.
@@ -192,9 +193,9 @@ class Supervised(Preparing):
             self._keep(keeper)
             self._listen_to_preparer(preparer)
 
+    @abstractmethod
     def _keep(self, channel: Channel) -> None:
         """Listen to a keeper."""
-        raise NotImplementedError
 
     def _from_worker(self, message: dict[str, Any], descriptors: FdSet) -> None:
         try:

@@ -44,6 +44,42 @@ LINGER = 0.2
 """Seconds that processes which are killed may take to end before nobody waits for them any more."""
 
 
+def fork_to_wait(slot: Slot | None, waiting: int) -> tuple[int, int]:
+    """Fork a process that answers the request that is held, in the worker's place.
+
+    Args:
+        slot: where the request gets a seat; None for a worker without successor.
+        waiting: how many such processes there are.
+
+    Returns:
+        Its pid, 0 in the process itself; and its seat, -1 for none.
+
+    Raises:
+        OSError: EAGAIN when there are too many already, or what keeps it from being made.
+    """
+    if waiting >= MAXIMUM_WAITING:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    seat = -1
+    if slot is not None:
+        seat = slot.take_seat()
+        if seat < 0:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    try:
+        return os.fork(), seat
+    except OSError:
+        if slot is not None:
+            slot.leave_seat(seat)
+        raise
+
+
+def handle_of(pid: int) -> int:
+    """A pidfd of a process that was just forked; -1 when it has ended, and a reaper was quicker."""
+    try:
+        return pidfd.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+
+
 class Ending:
     """Processes that were killed and are collected once they have ended: a file system may keep them."""
 
@@ -97,7 +133,7 @@ class WaitingRoom:
         self._listener = listener
         self._slot = slot
         self._forked = forked
-        self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat, -1 for none
+        self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat; -1 for none, or gone
         self._ending = Ending()
         self.in_place = False
 
@@ -207,16 +243,9 @@ class WaitingRoom:
             self._do(call)
             return
         self.sweep()
-        if len(self._processes) >= MAXIMUM_WAITING:
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        seat = -1
-        if self._slot is not None:
-            seat = self._slot.take_seat()
-            if seat < 0:
-                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        pid = os.fork()
+        pid, seat = fork_to_wait(self._slot, len(self._processes))
         if pid:
-            self._processes[notification.id] = (pidfd.pidfd_open(pid), seat)
+            self._processes[notification.id] = (handle_of(pid), seat)
             return
         try:
             self._forked()
@@ -272,7 +301,7 @@ class WaitingRoom:
         """End the processes whose callers have gone, and let go of those that are done."""
         for cookie, (process, seat) in list(self._processes.items()):
             if not seccomp.id_valid(self._listener, cookie):
-                if process >= 0:  # else another worker's, which sees for itself that its caller has gone
+                if process >= 0:  # else another worker's, which looks for itself, or one that has ended
                     self._ending.add(process)
                 if self._slot is not None:
                     self._slot.leave_seat(seat)

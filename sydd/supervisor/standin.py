@@ -22,8 +22,8 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sydd.kernel import pidfd, prctl, seccomp
-from sydd.supervisor.blocking import MAXIMUM_WAITING, Ending
+from sydd.kernel import prctl, seccomp
+from sydd.supervisor.blocking import Ending, fork_to_wait, handle_of
 from sydd.supervisor.failure import CallerGone
 from sydd.supervisor.journal import Journal
 from sydd.supervisor.procfs import above_all, supervise_below
@@ -187,32 +187,20 @@ class StandIns:
             OSError: EAGAIN when there are too many already, or what keeps it from being made.
         """
         self.sweep()
-        if len(self.open) >= MAXIMUM_WAITING:
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        seat = -1
-        if self._slot is not None:
-            seat = self._slot.take_seat()
-            if seat < 0:
-                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         worker, top = os.getpid(), above_all()
         try:
-            pid = os.fork()
+            pid, seat = fork_to_wait(self._slot, len(self.open))
         except OSError:
             ours.close()
             theirs.close()
-            if self._slot is not None:
-                self._slot.leave_seat(seat)
             raise
         if pid:
             theirs.close()
             known = self.open.pop(notification.id, None)
             if known is not None:  # it has left the request to a question, which was answered meanwhile
                 self._forget(known)
-            process = -1
-            with contextlib.suppress(ProcessLookupError):  # ended, and collected by the session's reaper
-                process = pidfd.pidfd_open(pid)
-            self.open[notification.id] = _StandIn(notification, process, ours, seat)
+            self.open[notification.id] = _StandIn(notification, handle_of(pid), ours, seat)
             return
         try:
             ours.close()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.daemon.people import FIRST_UID, Person
-from tests.support.daemon import Daemon, running
+from tests.support.daemon import Daemon, FakeManager, running
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +41,15 @@ def person() -> Iterator[Person]:
 def other() -> Iterator[Person]:
     """Somebody else."""
     yield from _person(FIRST_UID + 1)
+
+
+@pytest.fixture
+def manager() -> Iterator[FakeManager]:
+    """A service manager."""
+    with tempfile.TemporaryDirectory(prefix="manager-") as directory:
+        os.chmod(directory, 0o755)
+        keeping = FakeManager(directory)
+        try:
+            yield keeping
+        finally:
+            keeping.close()

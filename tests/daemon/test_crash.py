@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -29,18 +28,6 @@ touch /etc/first; echo one; read line
 touch /etc/second; cat /etc/hostname > copy; echo two; read line
 touch /etc/third; test -s copy && echo three
 """
-
-
-@pytest.fixture
-def manager() -> Iterator[FakeManager]:
-    """A service manager."""
-    with tempfile.TemporaryDirectory(prefix="manager-") as directory:
-        os.chmod(directory, 0o755)
-        keeping = FakeManager(directory)
-        try:
-            yield keeping
-        finally:
-            keeping.close()
 
 
 def _worker(client: Client) -> int:

@@ -45,18 +45,6 @@ def next_version() -> Iterator[str]:
         yield directory
 
 
-@pytest.fixture
-def manager() -> Iterator[FakeManager]:
-    """A service manager."""
-    with tempfile.TemporaryDirectory(prefix="manager-") as directory:
-        os.chmod(directory, 0o755)
-        keeping = FakeManager(directory)
-        try:
-            yield keeping
-        finally:
-            keeping.close()
-
-
 def _version(daemon: Daemon) -> str:
     with daemon.client() as client:
         return client.info()["version"]

@@ -185,7 +185,6 @@ def test_a_bad_profile(person: Person) -> None:
     (said,) = caught.value.args
     assert (said["kind"], said["line"], said["column"]) == ("policy", 2, 12)
     assert "wriet" in said["message"]
-    Session.reap()
     assert [name for name in os.listdir(person.home) if name.startswith("sydd-")] == []
 
 

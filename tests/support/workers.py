@@ -17,6 +17,7 @@ from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel import prctl
 from sydd.kernel.fd import FdSet, FileDescriptor
+from tests.support.leaks import children
 
 PATIENCE = 40
 """Seconds after which something that was waited for will not come."""
@@ -99,6 +100,7 @@ class Session:
         self._handle: FileDescriptor | None = None
         self._state: FileDescriptor | None = None
         self._asked = 0
+        self._before = children().keys()
         prctl.set_child_subreaper()
         self.child: Child = _at_once(spawn(_fork, self.spec))
         assert self.child.others
@@ -126,14 +128,13 @@ class Session:
         self.reap()
         prctl.set_child_subreaper(on=False)
 
-    @staticmethod
-    def reap() -> None:
-        """Wait for every child: worker, keeper, and what they left."""
+    def reap(self) -> None:
+        """Wait for every child that has come: worker, keeper, and what they left."""
         deadline = time.monotonic() + PATIENCE
-        with contextlib.suppress(ChildProcessError):
-            while time.monotonic() < deadline:
-                if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                    select.select([], [], [], 0.005)
+        while (ours := children().keys() - self._before) and time.monotonic() < deadline:
+            for pid in ours:
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+            select.select([], [], [], 0.005)
 
     # What is said
 
