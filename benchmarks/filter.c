@@ -19,8 +19,9 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "timing.h"
 
 #define BATCH 50
 #define WARM_UP 10 /* untimed operations of each batch: what another process left in the caches is gone */
@@ -110,21 +111,6 @@ static void load(const char *file)
     struct sock_fprog program = {.len = (unsigned short)((size_t)size / sizeof code[0]), .filter = code};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
         die(file);
-}
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return 1e9 * (double)time.tv_sec + (double)time.tv_nsec;
-}
-
-static int compare(const void *one, const void *other)
-{
-    double difference = *(const double *)one - *(const double *)other;
-
-    return (difference > 0) - (difference < 0);
 }
 
 static double batch(void (*operation)(void))

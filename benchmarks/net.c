@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "timing.h"
 
 #define BATCH 50
 #define SIZE 64
@@ -145,21 +146,6 @@ static void sendto_recv_udp(int i)
     if (sendto(datagrams[0], data, SIZE, 0, &receiver_name.any, size) != SIZE ||
         recv(datagrams[1], data, SIZE, 0) != SIZE)
         die("sendto and recv of a datagram");
-}
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return 1e9 * (double)time.tv_sec + (double)time.tv_nsec;
-}
-
-static int compare(const void *one, const void *other)
-{
-    double difference = *(const double *)one - *(const double *)other;
-
-    return (difference > 0) - (difference < 0);
 }
 
 /* Nanoseconds for one call, done `count` times (a multiple of BATCH) in batches: the median of the batches, which

@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "timing.h"
 
 /* Few enough that the files of one batch stay in one block of the directory. */
 #define BATCH 50
@@ -101,14 +102,6 @@ static void move(int i)
 {
     if (i % 2 ? rename("moved", "existing") : rename("existing", "moved"))
         die("rename");
-}
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return 1e9 * (double)time.tv_sec + (double)time.tv_nsec;
 }
 
 /* Nanoseconds for one call, done `count` times (a multiple of BATCH, which is even) in batches. */
