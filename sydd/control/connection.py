@@ -17,15 +17,13 @@ from typing import Protocol
 from sydd.control.call import HungUpError, error_reply
 from sydd.control.frame import encode
 from sydd.control.limits import Limits
-from sydd.control.peer import Peer
+from sydd.control.peer import Peer, Piece, receive
 from sydd.control.readiness import Readiness
 from sydd.kernel import prompt
 from sydd.kernel.fd import FdSet
 from sydd.wire.errors import BadFrame, LimitReached
 
 _PIECE = 16 << 10
-_MOST_DESCRIPTORS = 253
-"""SCM_MAX_FD: with room for them all, none is lost unseen."""
 _FORGIVEN = 1 << 20
 """Bytes of calls a second that do not count against a connection's turn."""
 
@@ -37,10 +35,12 @@ class Frame:
     Attributes:
         data: without the NUL.
         descriptors: that came with it, owned.
+        writer: pid of the process that wrote all of it; 0 when it was written by several, or is not known.
     """
 
     data: bytes
     descriptors: FdSet
+    writer: int
 
     def close(self) -> None:
         """Close the descriptors, whatever they are; a second time is fine."""
@@ -118,6 +118,7 @@ class Connection:
         self._running: Frame | None = None
         self._begun = bytearray()
         self._begun_descriptors: list[int] = []
+        self._begun_by = 0
         self._half_closed = False
         self._writable: asyncio.Future[None] | None = None
         self._spent = 0.0
@@ -212,20 +213,18 @@ class Connection:
         if self.closed:
             return
         try:
-            data, descriptors, flags, _ = socket.recv_fds(
-                self._socket, _PIECE, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            piece = receive(self._socket, _PIECE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self.close()
             return
-        if not data:
+        if not piece.data:
             self._hung_up()
             return
         try:
-            self._take(data, descriptors)
-            if flags & socket.MSG_CTRUNC:
+            self._take(piece)
+            if not piece.complete:
                 raise BadFrame("its descriptors could not be received")
             self._account()
         except (BadFrame, LimitReached) as error:
@@ -234,24 +233,28 @@ class Connection:
         if self.waiting:
             self._owner.frame_arrived(self)
 
-    def _take(self, data: bytes, descriptors: list[int]) -> None:
+    def _take(self, piece: Piece) -> None:
         """Cut frames out of what has come.
 
-        Descriptors belong to the last frame that has bytes in *data*: the kernel ends a read with the piece
-        of data that had descriptors with it.
+        Descriptors belong to the last frame that has bytes in it: the kernel ends a read with the piece of
+        data that had descriptors with it. A call that several processes have written is nobody's.
 
         Raises:
             LimitReached: there is too much of something.
         """
         limits = self._limits
-        *ends, rest = data.split(b"\0", limits.calls)
+        descriptors = piece.descriptors
+        if not self._begun or self._begun_by != piece.writer:
+            self._begun_by = 0 if self._begun else piece.writer
+        *ends, rest = piece.data.split(b"\0", limits.calls)
         for number, end in enumerate(ends, start=1):
             self._begun += end
             if number == len(ends) and not rest:
                 self._begun_descriptors += descriptors
-            self._frames.append(Frame(bytes(self._begun), FdSet(self._begun_descriptors)))
+            self._frames.append(Frame(bytes(self._begun), FdSet(self._begun_descriptors), self._begun_by))
             self._begun = bytearray()
             self._begun_descriptors = []
+            self._begun_by = piece.writer
         if rest or not ends:
             self._begun += rest
             self._begun_descriptors += descriptors

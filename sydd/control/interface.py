@@ -145,7 +145,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
 
     def __init__(self, backend: Backend, peer: Peer) -> None:
         self._backend = backend
-        self._peer = peer
+        self.peer = peer
 
     @classmethod
     def render_interface_description(cls, *, comments: bool = True) -> str:
@@ -157,37 +157,37 @@ class Sydd(VarlinkInterface, name=INTERFACE):
     @varlinkmethod
     async def Info(self) -> values.Info:
         """Who answers: version, process, kernel, and what is bounded."""
-        return await self._backend.info(self._peer)
+        return await self._backend.info(self.peer)
 
     @varlinkmethod
     async def Health(self) -> values.Health:
         """How the daemon is, in figures."""
-        return await self._backend.health(self._peer)
+        return await self._backend.health(self.peer)
 
     @varlinkmethod
     async def ListProfiles(self) -> Profiles:
         """The profiles that every user can name; those in a user's home are not listed."""
-        return {"profiles": await self._backend.list_profiles(self._peer)}
+        return {"profiles": await self._backend.list_profiles(self.peer)}
 
     @varlinkmethod
     async def GetProfile(self, *, name: str) -> values.ProfileText:
         """A profile's text."""
-        return await self._backend.get_profile(self._peer, name)
+        return await self._backend.get_profile(self.peer, name)
 
     @varlinkmethod
     async def ValidateProfile(self, *, text: str, name: str = "profile") -> Findings:
         """What is wrong with a profile's text; findings name the text by `name`."""
-        return {"findings": await self._backend.validate_profile(self._peer, text, name)}
+        return {"findings": await self._backend.validate_profile(self.peer, text, name)}
 
     @varlinkmethod
     async def PutProfile(self, *, name: str, text: str, replace: bool = False) -> Findings:
         """Write a profile of the system and return the warnings. Root only; sessions that run keep theirs."""
-        return {"findings": await self._backend.put_profile(self._peer, name, text, replace=replace)}
+        return {"findings": await self._backend.put_profile(self.peer, name, text, replace=replace)}
 
     @varlinkmethod
     async def RemoveProfile(self, *, name: str) -> None:
         """Remove a profile of the system. Root only; shipped ones stay."""
-        await self._backend.remove_profile(self._peer, name)
+        await self._backend.remove_profile(self.peer, name)
 
     @varlinkmethod
     async def CreateSession(
@@ -214,7 +214,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         request = _request(
             profile, directory, argv, rules, sets, mode, engine, environment, terminals, label, umask
         )
-        created = await self._backend.create_session(self._peer, request)
+        created = await self._backend.create_session(self.peer, request)
         return {"session": created["session"], "launch": FileDescriptor(created["launch"], should_close=True)}
 
     @varlinkmethod
@@ -223,7 +223,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
     ) -> None:
         """Hand the seccomp listener over. The reply says that it is served: the command may start."""
         handle = None if pidfd is None else pidfd.fileno()
-        await self._backend.attach(self._peer, session, listener.fileno(), pid, handle)
+        await self._backend.attach(self.peer, session, listener.fileno(), pid, handle)
 
     @varlinkmethod
     async def Run(
@@ -253,60 +253,60 @@ class Sydd(VarlinkInterface, name=INTERFACE):
             profile, directory, argv, rules, sets, mode, engine, environment, terminals, label, umask
         )
         numbers = [descriptor.fileno() for descriptor in descriptors or ()]
-        started = await self._backend.run(self._peer, request, numbers)
+        started = await self._backend.run(self.peer, request, numbers)
         pidfd = FileDescriptor(started["pidfd"], should_close=True)
         return {"session": started["session"], "pid": started["pid"], "pidfd": pidfd}
 
     @varlinkmethod
     async def Wait(self, *, session: str) -> values.Outcome:
         """Wait until a session has ended, its last process included."""
-        return await self._backend.wait(self._peer, session)
+        return await self._backend.wait(self.peer, session)
 
     @varlinkmethod
     async def ListSessions(self, *, ended: bool = False) -> Sessions:
         """The caller's sessions (root: all), oldest first; with `ended` also ended ones still remembered."""
-        return {"sessions": await self._backend.list_sessions(self._peer, ended=ended)}
+        return {"sessions": await self._backend.list_sessions(self.peer, ended=ended)}
 
     @varlinkmethod
     async def InspectSession(self, *, session: str) -> values.Details:
         """Everything about a session: rules, variables, processes, calls and how long answers took."""
-        return await self._backend.inspect_session(self._peer, session)
+        return await self._backend.inspect_session(self.peer, session)
 
     @varlinkmethod
     async def KillSession(self, *, session: str, signal: int = SIGKILL) -> Killed:
         """Send a signal to every process of a session; with SIGKILL (9, the default) until none is left."""
-        return {"processes": await self._backend.kill_session(self._peer, session, signal)}
+        return {"processes": await self._backend.kill_session(self.peer, session, signal)}
 
     @varlinkmethod
     async def AddRules(self, *, session: str, rules: list[str]) -> values.RuleList:
         """Add rules, all or none. They decide the next call already when the reply comes."""
-        return await self._backend.add_rules(self._peer, session, rules)
+        return await self._backend.add_rules(self.peer, session, rules)
 
     @varlinkmethod
     async def RemoveRules(self, *, session: str, rules: list[str]) -> values.RuleList:
         """Remove rules that were added at run time, by their lines, all or none."""
-        return await self._backend.remove_rules(self._peer, session, rules)
+        return await self._backend.remove_rules(self.peer, session, rules)
 
     @varlinkmethod
     async def ListRules(self, *, session: str) -> values.RuleList:
         """The rules of a session, its ceiling and its lock."""
-        return await self._backend.list_rules(self._peer, session)
+        return await self._backend.list_rules(self.peer, session)
 
     @varlinkmethod
     async def Lock(self, *, session: str, lock: values.Lock) -> Locking:
         """Set a session's lock: who inside may change rules. From inside it can only be tightened."""
-        set_to = await self._backend.lock(self._peer, session, lock)
+        set_to = await self._backend.lock(self.peer, session, lock)
         return {"lock": typing.cast("values.Lock", set_to)}
 
     @varlinkmethod
     async def SetMode(self, *, session: str, mode: values.Mode) -> None:
         """Set a session's mode; from inside it can only be tightened."""
-        await self._backend.set_mode(self._peer, session, mode)
+        await self._backend.set_mode(self.peer, session, mode)
 
     @varlinkmethod
     async def Check(self, *, session: str, access: str, object: str) -> Verdicts:  # noqa: A002  # the field's name
         """What a session says about an access (`read`, `write`, `read,exec`) to a path or an address."""
-        return {"verdicts": await self._backend.check(self._peer, session, access, object)}
+        return {"verdicts": await self._backend.check(self.peer, session, access, object)}
 
     @varlinkmethod(delay_generator=False)
     async def Subscribe(
@@ -323,7 +323,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         null for now; `kinds` to tell. Without `follow` it ends when what is remembered was told; with a
         session when that has ended. A reader that is too slow loses notices, and is told how many.
         """
-        stream = self._backend.subscribe(self._peer, session, position, kinds, follow=follow)
+        stream = self._backend.subscribe(self.peer, session, position, kinds, follow=follow)
         async with contextlib.aclosing(stream):
             async for notice in stream:
                 yield {"notice": notice}
@@ -332,7 +332,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
     @varlinkmethod(delay_generator=False)
     async def Questions(self, *, follow: bool = True) -> collections.abc.AsyncIterator[Questions]:
         """Tell the open questions of `ask` rules (call with `more`), new ones and what became of each."""
-        stream = self._backend.questions(self._peer, follow=follow)
+        stream = self._backend.questions(self.peer, follow=follow)
         async with contextlib.aclosing(stream):
             async for question in stream:
                 yield {"question": question}
@@ -341,7 +341,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
     @varlinkmethod
     async def Decide(self, *, question: str, allow: bool) -> None:
         """Answer a question. One that nobody answers is denied when its time is over."""
-        await self._backend.decide(self._peer, question, allow=allow)
+        await self._backend.decide(self.peer, question, allow=allow)
 
 
 def _request(

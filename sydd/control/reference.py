@@ -64,6 +64,11 @@ own sessions, root all. A session of another user is one that there is not. A pr
 that one alone, and changes its rules as its lock allows; it cannot begin, kill or wait for others, nor
 decide questions.
 
+Where the lock is `exec`, the call has to be written by the launched command itself (`SCM_CREDENTIALS`), by
+any of its threads, whoever connected, and all of it: with write(2), send(2) or what else names no
+destination. Where the profile judges addresses, what is sent with sendmsg(2) is written by the session's
+worker, and refused.
+
 ## Values
 
 - What is marked optional may be missing or null. Members of a call that the method does not have are an

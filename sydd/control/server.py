@@ -15,6 +15,7 @@ import logging
 import socket
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from asyncvarlink import VarlinkInterfaceRegistry, VarlinkMethodCall
 from asyncvarlink.serviceinterface import VarlinkServiceInterface
@@ -26,7 +27,7 @@ from sydd.control.connection import Connection, Frame
 from sydd.control.frame import encode, parse
 from sydd.control.interface import Sydd
 from sydd.control.limits import Limits
-from sydd.control.peer import peer_of
+from sydd.control.peer import ask_for_writers, peer_of
 from sydd.control.readiness import Readiness
 from sydd.kernel import prompt
 from sydd.wire.errors import BadFrame, Failed, LimitReached
@@ -98,7 +99,7 @@ class ControlServer:
         self._turns = itertools.count()
         self._turning = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._registries: dict[Connection, VarlinkInterfaceRegistry] = {}
+        self._interfaces: dict[Connection, tuple[VarlinkInterfaceRegistry, Sydd]] = {}
 
     @property
     def connections(self) -> int:
@@ -108,6 +109,7 @@ class ControlServer:
     def listen(self, sock: socket.socket) -> None:
         """Accept from a listening unix socket, which belongs to the server from now on."""
         sock.setblocking(False)
+        ask_for_writers(sock)
         self._listening.append(sock)
         asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
@@ -153,6 +155,7 @@ class ControlServer:
 
     def _welcome(self, sock: socket.socket) -> None:
         try:
+            ask_for_writers(sock)  # of one that was made before anybody asked there
             peer = peer_of(sock, next(self._numbers))
         except OSError as error:
             _log.warning("cannot tell who connects: %s", error.strerror)
@@ -225,7 +228,7 @@ class ControlServer:
     def ended(self, connection: Connection) -> None:
         """See Owner."""
         self._count -= 1
-        self._registries.pop(connection, None)
+        self._interfaces.pop(connection, None)
         user = self._users[connection.peer.uid]
         user.doubtful.pop(connection, None)
         user.proven.pop(connection, None)
@@ -281,7 +284,8 @@ class ControlServer:
     async def _perform(self, connection: Connection, frame: Frame, call: VarlinkMethodCall) -> None:
         good = False
         try:
-            good = await answer(self._registry(connection), call, frame.descriptors, connection.send)
+            registry = self._registry(connection, frame)
+            good = await answer(registry, call, frame.descriptors, connection.send)
         except HungUpError:
             connection.close()
         except Exception:  # noqa: BLE001  # a mistake of sydd's own that could not even be told
@@ -293,13 +297,16 @@ class ControlServer:
             if connection.waiting:
                 self.frame_arrived(connection)
 
-    def _registry(self, connection: Connection) -> VarlinkInterfaceRegistry:
-        """The interfaces as this connection's peer sees them."""
-        found = self._registries.get(connection)
+    def _registry(self, connection: Connection, frame: Frame) -> VarlinkInterfaceRegistry:
+        """The interfaces for one call: a connection has one call at a time."""
+        found = self._interfaces.get(connection)
         if found is None:
-            found = self._registries[connection] = VarlinkInterfaceRegistry()
+            registry = VarlinkInterfaceRegistry()
+            found = self._interfaces[connection] = registry, Sydd(self._backend, connection.peer)
             url = "https://varlink.org"
-            found.register_interface(Sydd(self._backend, connection.peer))
-            service = VarlinkServiceInterface("sydd", "sydd", sydd.__version__, url, found)
-            found.register_interface(service)
-        return found
+            registry.register_interface(found[1])
+            service = VarlinkServiceInterface("sydd", "sydd", sydd.__version__, url, registry)
+            registry.register_interface(service)
+        registry, interface = found
+        interface.peer = replace(connection.peer, writer=frame.writer)
+        return registry

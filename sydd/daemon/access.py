@@ -5,7 +5,7 @@ from __future__ import annotations
 import pwd
 
 from sydd.control.peer import Peer
-from sydd.daemon.insiders import UnknownProcessError, session_of
+from sydd.daemon.insiders import Roots, UnknownProcessError, session_of
 from sydd.daemon.registry import Registry
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import Identity
@@ -24,15 +24,15 @@ class Access:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def inside(self, peer: Peer) -> tuple[str, bool]:
-        """The session that a peer is in, empty for none; and whether it is its eldest process.
+    def inside(self, peer: Peer) -> Roots | None:
+        """The session that a peer is in; None for none.
 
         Raises:
             PermissionDenied: that cannot be told.
         """
         roots = self._registry.roots()
         if not roots:
-            return "", False
+            return None
         if not peer.pid:
             raise PermissionDenied("a process in another pid namespace may be in any session")
         try:
@@ -43,15 +43,20 @@ class Access:
     def find(self, peer: Peer, name: str) -> tuple[Session, Asker]:
         """The session of that name, and in what capacity a peer asks for it.
 
+        Who connected says which session a call comes from: its worker, which connects on behalf of all, or
+        one of its processes, which may have handed the connection on. Who *wrote* the call says whether it
+        is the command's own. The command lives, so its number has been nobody else's since the session began.
+
         Raises:
             NoSuchSession: there is none that it may see.
             PermissionDenied: it cannot be told where it is.
         """
-        own, eldest = self.inside(peer)
-        if own:
-            session = self._registry.find(own)
-            if session is None or name not in (SELF, own):
+        own = self.inside(peer)
+        if own is not None:
+            session = self._registry.find(own.session)
+            if session is None or name not in (SELF, own.session):
                 raise NoSuchSession(name)
+            eldest = peer.writer and peer.writer == own.command
             return session, Asker.ELDEST if eldest else Asker.INSIDE
         session = self._registry.find(name)
         if session is None or (peer.uid and peer.uid != session.spec.identity.uid):
@@ -64,7 +69,7 @@ class Access:
         Raises:
             PermissionDenied: it is.
         """
-        if self.inside(peer)[0]:
+        if self.inside(peer) is not None:
             raise PermissionDenied(f"a process inside a session cannot {what}")
 
     def administers(self, peer: Peer) -> bool:

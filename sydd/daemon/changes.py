@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from sydd.control.peer import Peer
@@ -63,8 +64,7 @@ class Changes(Access):
 
     async def add_rules(self, peer: Peer, session: str, rules: Sequence[str]) -> RuleList:
         """Add rules, all or none."""
-        found, asker = self._changing(peer, session)
-        async with found.changing:
+        async with self._changing(peer, session) as (found, asker):
             now = [item["rule"] for item in found.state.rules]
             lines = _refusing(added, now, rules)
             new = [
@@ -76,8 +76,7 @@ class Changes(Access):
 
     async def remove_rules(self, peer: Peer, session: str, rules: Sequence[str]) -> RuleList:
         """Remove rules that were added, all or none."""
-        found, _ = self._changing(peer, session)
-        async with found.changing:
+        async with self._changing(peer, session) as (found, _):
             left = list(found.state.rules)
             for line in rules:
                 lines = [item["rule"] for item in left]
@@ -95,20 +94,22 @@ class Changes(Access):
         session.set_rules(rules)
         session.tell("rules", f"rules added at run time: {len(lines)}", detail={"rules": "\n".join(lines)})
 
-    def _changing(self, peer: Peer, name: str) -> tuple[Session, Asker]:
-        """The session, for somebody who may change its rules.
+    @asynccontextmanager
+    async def _changing(self, peer: Peer, name: str) -> AsyncIterator[tuple[Session, Asker]]:
+        """The session, for somebody who may change its rules, and who nobody else does so beside.
 
         Raises:
             NoSuchSession, Locked: there is none, or the lock is against it.
         """
         session, asker = self.find(peer, name)
-        if session.state.phase == "ended":
-            raise NoSuchSession(name)
-        try:
-            check_change(Lock(session.state.lock), asker)
-        except refused.Locked:
-            raise Locked(name, session.state.lock) from None
-        return session, asker
+        async with session.changing:  # who waited here finds the lock as it is now
+            if session.state.phase == "ended":
+                raise NoSuchSession(name)
+            try:
+                check_change(Lock(session.state.lock), asker)
+            except refused.Locked:
+                raise Locked(name, session.state.lock) from None
+            yield session, asker
 
     async def lock(self, peer: Peer, session: str, lock: str) -> str:
         """Set a session's lock."""

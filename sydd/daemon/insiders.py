@@ -43,7 +43,7 @@ class UnknownProcessError(Exception):
     """It cannot be told where a process is; the message says why."""
 
 
-def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> tuple[str, bool]:
+def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> Roots | None:
     """The session that a process is in.
 
     Args:
@@ -53,7 +53,7 @@ def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> tu
         sessions: those that have not ended, each with processes that live.
 
     Returns:
-        The session's name, empty when it is in none; and whether it is the command itself, the eldest.
+        What the session is known by; None when it is in none.
 
     Raises:
         UnknownProcessError: it has ended, or it may be in a session whose keeper or worker has, or the way
@@ -66,18 +66,17 @@ def session_of(pid: int, uid: int, handle: int, sessions: Iterable[Roots]) -> tu
     known = workers | parents | commands
     own = _with_parents(pid)
     found = next((known[above] for above in own if above in known), None)
-    eldest = pid in commands
     filters = filter_count(pid)
     if handle < 0 or not is_alive(handle):
         raise UnknownProcessError("the process that connected has ended")
     if found is not None:
-        return found.session, eldest
+        return found
     # A session of root's may have processes of everybody.
     if filters and any(roots.owner in (0, uid) and roots.lost for roots in sessions):
         raise UnknownProcessError("it may be in a session that has lost its keeper")
     if os.getpid() in own and os.getpid() != 1:  # whom all descend from
         raise UnknownProcessError("it is what a worker has left")
-    return "", False
+    return None
 
 
 def _with_parents(pid: int) -> list[int]:

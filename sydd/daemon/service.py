@@ -266,12 +266,12 @@ class Service(Changes):
 
     async def list_sessions(self, peer: Peer, *, ended: bool) -> list[SessionEntry]:
         """The sessions that the peer may see, oldest first."""
-        own, _ = self.inside(peer)
+        own = self.inside(peer)
         sessions = [*self._registry.ended(), *self._registry.living()] if ended else self._registry.living()
         return [
             views.entry(session)
             for session in sessions
-            if (session.spec.id == own if own else peer.uid in (0, session.spec.identity.uid))
+            if (session.spec.id == own.session if own else peer.uid in (0, session.spec.identity.uid))
         ]
 
     async def inspect_session(self, peer: Peer, session: str) -> Details:
@@ -304,8 +304,8 @@ class Service(Changes):
     ) -> AsyncGenerator[Notice, None]:
         """Tell what happens."""
         found: Session | None = None
-        own, _ = self.inside(peer)
-        if session is not None or own:
+        own = self.inside(peer)
+        if session is not None or own is not None:
             found, _ = self.find(peer, session or SELF)
         since = None if position is None else position + 1
         owner = found.spec.identity.uid if found else peer.uid or None

@@ -194,7 +194,7 @@ def test_a_connection_is_made_again(daemon: FakeDaemon) -> None:
     """A connection that the daemon has closed meanwhile is replaced."""
     with Client(daemon.path) as client:
         client.list_sessions()
-        (connection,) = daemon.server._registries
+        (connection,) = daemon.server._interfaces
         daemon.loop.call_soon_threadsafe(connection.close)
         daemon.until(lambda: daemon.server.connections == 0)
         assert client.list_sessions() == [SESSION]

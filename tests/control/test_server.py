@@ -7,10 +7,12 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
 from sydd.control.limits import Limits
+from sydd.control.peer import ask_for_writers, receive
 from sydd.kernel.peergroups import NGROUPS_MAX
 from tests.control.raw import Raw
 from tests.support.fakedaemon import FakeDaemon
@@ -157,6 +159,87 @@ def test_who_calls_is_known(daemon: FakeDaemon) -> None:
         if peer.pidfd >= 0:  # Linux 6.5
             with open(f"/proc/self/fdinfo/{peer.pidfd}", encoding="ascii") as file:
                 assert f"Pid:\t{os.getpid()}\n" in file.read()
+
+
+INFO = b'{"method":"org.sydd.Info"}\0'
+
+
+def _by_another(connection: socket.socket, data: bytes) -> int:
+    """Have another process write something into a connection; its pid, when it has ended."""
+    with subprocess.Popen(
+        ["printf", data.decode().replace("\0", "\\0")], stdout=connection.fileno()
+    ) as process:
+        assert process.wait(20) == 0
+        return process.pid
+
+
+def test_who_has_written_a_call_is_known(daemon: FakeDaemon) -> None:
+    """Whoever connected; of a call that several have written nobody is, not even who ended it."""
+    own = os.getpid()
+    with Raw(daemon.path) as raw:
+        expected = [own]
+        raw.socket.sendall(INFO)
+        expected.append(_by_another(raw.socket, INFO))
+        raw.socket.sendall(INFO[:-1])
+        _by_another(raw.socket, INFO[-1:])
+        expected.append(0)
+        _by_another(raw.socket, INFO[:5])
+        raw.socket.sendall(INFO[5:] + INFO)
+        expected += [0, own]
+        for _ in expected:
+            raw.reply()
+    assert [peer.writer for peer in daemon.backend.peers] == expected
+    assert {peer.pid for peer in daemon.backend.peers} == {own}
+
+
+def test_who_has_written_is_known_of_what_came_before_the_daemon() -> None:
+    """Of a connection that was made, and calls that were sent, while nobody had asked the kernel for it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="control-") as directory,
+        socket.socket(socket.AF_UNIX) as listening,
+    ):
+        listening.bind(f"{directory}/socket")
+        listening.listen()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{directory}/socket")
+            client.sendall(b"before")
+            with listening.accept()[0] as accepted:
+                ask_for_writers(accepted)
+                early = receive(accepted, 100)
+                client.sendall(b"after")
+                late = receive(accepted, 100)
+        ask_for_writers(listening)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{directory}/socket")
+            client.sendall(b"before")
+            with listening.accept()[0] as accepted:
+                asked = receive(accepted, 100)
+    assert early.writer in (0, os.getpid())  # not known since Linux 6.16
+    assert (late.data, late.writer) == (b"after", os.getpid())
+    assert (asked.data, asked.writer) == (b"before", os.getpid())
+
+
+def test_nobody_names_another_writer(daemon: FakeDaemon, unprivileged: Unprivileged) -> None:
+    """Who is not privileged can send no other number than its own."""
+    script = """
+import os, socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+for pid in (os.getppid(), os.getpid()):
+    control = struct.pack("iII", pid, os.getuid(), os.getgid())
+    try:
+        claim = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, control)
+        s.sendmsg([b'{"method":"org.sydd.Info"}' + bytes(1)], [claim])
+    except PermissionError:
+        print("PermissionError", flush=True)
+s.recv(1)
+print(os.getpid())
+"""
+    result = unprivileged.run(["/usr/bin/python3", "-c", script, daemon.path])
+    assert result.returncode == 0, result.stderr
+    refused, own = result.stdout.split()
+    assert refused == "PermissionError"
+    assert [peer.writer for peer in daemon.backend.peers] == [int(own)]
 
 
 @pytest.mark.root

@@ -146,7 +146,7 @@ def test_nobody_is_too_deep_in_a_session_to_be_found(depth: int) -> None:
             handle = pidfd_open(deepest[0])
             roots = [Roots("one", 1, 0, os.getpid(), process.pid, lost=False)]
             try:
-                assert session_of(deepest[0], 1, handle, roots) == ("one", False)
+                assert session_of(deepest[0], 1, handle, roots) == roots[0]
                 assert depth == 6
             except UnknownProcessError:
                 assert depth == 1100
@@ -172,10 +172,8 @@ def test_who_waits_for_a_worker_is_inside() -> None:
         waiting = int(worker.stdout.readline())
         handle = pidfd_open(waiting)
         try:
-            assert session_of(waiting, 1000, handle, [Roots("one", 0, worker.pid, 0, 0, lost=False)]) == (
-                "one",
-                False,
-            )
+            roots = Roots("one", 0, worker.pid, 0, 0, lost=False)
+            assert session_of(waiting, 1000, handle, [roots]) == roots
             with pytest.raises(UnknownProcessError, match="a worker has left"):
                 session_of(waiting, 1000, handle, [Roots("one", 0, 0, 0, 0, lost=False)])
         finally:
