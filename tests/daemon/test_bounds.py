@@ -164,6 +164,45 @@ def test_a_user_has_only_so_many_sessions(person: Person) -> None:
         assert person.launch(["--daemon", "build", "--", "true"], daemon.socket).returncode == 0
 
 
+BOUNDED = """
+import os, sys
+held = bytearray(32 << 20)
+try:
+    bytearray(96 << 20)
+except MemoryError:
+    print("MemoryError")
+reader, writer = os.pipe()
+children = 0
+try:
+    for children in range(64):
+        if not os.fork():
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+except BlockingIOError:
+    print(children <= 20)
+os.close(writer)
+print(sum(os.wait()[1] for _ in range(children)), flush=True)
+os.read(reader, 1)
+print(len(bytearray(32 << 20)))
+"""
+
+
+@pytest.mark.root  # which has users of the test's own
+@pytest.mark.parametrize("words", [["launch", "--daemon"], ["run"]])
+def test_limits_of_a_session_without_a_control_group(
+    daemon: Daemon, person: Person, words: list[str]
+) -> None:
+    """What is within goes on; memory beyond what one process may have, and a fork beyond, fail."""
+    assert "sessions have no control groups" in daemon.text()
+    with open(f"{person.home}/bounded.toml", "w", encoding="ascii") as file:
+        file.write('extends = "build"\n[limits]\nmemory = "96M"\nprocesses = 20\n')
+    process = person.sydctl([*words, "./bounded.toml", "--", sys.executable, "-c", BOUNDED], daemon.socket)
+    out, err = process.communicate(timeout=50)
+    assert out == f"MemoryError\nTrue\n0\n{32 << 20}\n", err
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "said"),
     [
@@ -217,13 +256,14 @@ def address_space(pid: int) -> int:
     ("limit", "numbers"),
     [
         ("nofile", range(12, 60, 4)),
+        ("as", range(-64, 320, 32)),
         pytest.param("nproc", range(10), marks=pytest.mark.root),
     ],
 )
 def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
     """A session does what it is to do, or is refused in a line, however far it gets; nothing stays amiss.
 
-    All of the daemon's processes have so many descriptors or processes, or so much memory.
+    All of the daemon's processes have so many descriptors or processes, or so many KiB beyond what is mapped.
     """
     person = Person(FIRST_UID + 7, tempfile.mkdtemp(prefix="person-"))  # whose processes nobody else has
     os.chmod(person.home, 0o777)
@@ -238,7 +278,7 @@ def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
 
         size = address_space(daemon.pid)
         for number in numbers:
-            set_limit(str(size + (1 << 12 + 4 * number) if limit == "as" else number))
+            set_limit(str(size + (number << 10) if limit == "as" else number))
             launched = person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket)
             assert launched.returncode in (7, 125), (number, launched.stderr)
             assert launched.returncode == 7 or "sydctl: " in launched.stderr.splitlines()[-1]

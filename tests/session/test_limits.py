@@ -101,10 +101,19 @@ def test_no_time_is_lost(unprivileged: Unprivileged) -> None:
 
 
 def test_memory_of_a_session(unprivileged: Unprivileged) -> None:
-    """A process gets no more; the lower of two limits on one thing holds."""
+    """A process gets no more, and that goes on; the lower of two limits on one thing holds."""
     code = f"{sys.executable} -c 'bytearray(1 << 28)' 2>&1 | tail -1; ulimit -d"
-    result = launch(unprivileged, 'memory = "128M"\ndata = "1G"', code)
-    assert result.stdout == "MemoryError\n131072\n"
+    within = f"{sys.executable} -c 'print(len(bytearray(80 << 20)))'"
+    result = launch(unprivileged, 'memory = "128M"\ndata = "1G"', f"{code}; {within}")
+    assert result.stdout == f"MemoryError\n131072\n{80 << 20}\n"
+
+
+def test_address_space_of_a_process(unprivileged: Unprivileged) -> None:
+    """What is only reserved counts, as does what processes share."""
+    code = f"{sys.executable} -c 'import mmap; mmap.mmap(-1, SIZE); print(SIZE)' 2>&1 | tail -1"
+    for_each = "; ".join(code.replace("SIZE", str(size)) for size in (1 << 28, 1 << 31))
+    result = launch(unprivileged, 'as = "1G"', for_each)
+    assert result.stdout == f"{1 << 28}\nOSError: [Errno 12] Cannot allocate memory\n"
 
 
 def test_processes_of_a_session(unprivileged: Unprivileged) -> None:
