@@ -11,7 +11,8 @@ preparer, which prepares the session and then becomes the command. What it says 
   will be the command; answered by `mapped` (`error`: an errno, or 0).
 - `empty`: the session's last process has gone; the keeper ends.
 
-What main says: `kill`: end every process of the session; `signal` (`number`): send it to the command.
+What main says: `kill`: end every process of the session; `signal` (`number`): send it to the command; `go`,
+where the session has a control group: the command is in it.
 
 Between it and the worker, until the command goes: `listener` (`command`: pid; descriptor: the listener) and
 `failed` (`message`) to the worker, `go` from it.
@@ -80,7 +81,7 @@ def keep(
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         keeper = _Keeper(main, waker, command)
         try:
-            keeper.start(worker, preparers, root=root, mains=mains)
+            keeper.start(worker, preparers, root=root, mains=mains, grouped=spec.grouped)
             keeper.wait()
         except BaseException:
             keeper.kill()
@@ -118,7 +119,9 @@ class _Keeper:
         self._command = command
         self._alone = False
 
-    def start(self, worker: Channel, channel: socket.socket, *, root: bool, mains: bool) -> None:
+    def start(
+        self, worker: Channel, channel: socket.socket, *, root: bool, mains: bool, grouped: bool
+    ) -> None:
         """Have the command go, once it is there and the worker serves it.
 
         Args:
@@ -126,6 +129,7 @@ class _Keeper:
             channel: to the command that will be; closed.
             root: whether it is a session of root's.
             mains: whether main alone may look into what it has forked, so that it has to map ids there.
+            grouped: whether main moves the command to a control group first.
 
         Raises:
             LaunchError: it cannot be started, or nobody is there to serve it, or wants it any more.
@@ -161,8 +165,27 @@ class _Keeper:
                 for pid in (self._command, own):
                     handles.add(pidfd.pidfd_open(pid))
                 _tell(self._main, {"type": "started", "pid": self._command, "keeper": own}, list(handles))
+            if grouped:
+                self._await_group()
             let_go(channel)
         worker.close()
+
+    def _await_group(self) -> None:
+        """Wait until main has moved the command to its group, or has gone.
+
+        Raises:
+            LaunchError: the session is to end.
+        """
+        while True:
+            select.select([self._main], [], [])
+            received = self._main.receive()
+            if received is None:
+                return
+            received[1].close()
+            if received[0].get("type") == "go":
+                return
+            if received[0].get("type") == "kill":
+                raise LaunchError("the session has ended before its command was there")
 
     def _ended_early(self, who: str) -> LaunchError:
         """Why there is no command: what was to be it has ended.

@@ -73,6 +73,7 @@ class Kept(Supervised):
                 self.state.parent = int(message["keeper"])
                 self._held.put("parent", descriptors.steal(1))
                 self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
+                self._let_go()
                 self._resolve("started")
             elif kind == "status":
                 self.state.status = int(message["status"])
@@ -89,6 +90,11 @@ class Kept(Supervised):
                 self._not_started(SessionFailedError(str(message["message"])))
         except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
             self._not_started(SessionFailedError(f"the keeper said what is no message: {error}"))
+
+    def _let_go(self) -> None:
+        """Tell the keeper that the command is in its group, if it has one; a second time is fine."""
+        if self.spec.grouped and self._keeper is not None:
+            self._keeper.post({"type": "go"})
 
     def _not_started(self, error: SessionFailedError) -> None:
         """Tell who waits for the command that it will not be there."""

@@ -123,6 +123,8 @@ class Session(Kept):
         self._watch_parent()
         self.bounds.learn(about)
         self.bounds.adopt()
+        if self._held.has("parent"):
+            self._let_go()  # the earlier daemon may have come to an end before it did
         if self.state.phase == "running":
             self._watch_time()
             if not self.state.served:

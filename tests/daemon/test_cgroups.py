@@ -14,6 +14,7 @@ import pytest
 from sydd.daemon.cgroups import VARIABLE, Cgroups, NoCgroupsError, SessionCgroup
 from sydd.kernel.cgroup import Cgroup, mount_points, of_process
 from sydd.policy.sessionlimits import SessionLimits
+from tests.support.daemon import running
 
 pytestmark = pytest.mark.root
 
@@ -23,7 +24,7 @@ for _ in range(3):
     if os.fork():
         os.setsid() if os.getpid() != os.getpgid(0) else None
         break
-print(os.getpid(), flush=True)
+os.write(1, b"%d\\n" % os.getpid())
 os.close(1)
 os.read(0, 1)
 """
@@ -218,3 +219,20 @@ held = [bytearray(os.urandom(1 << 20)) for _ in range(200)]
     assert process.wait(60) == -signal.SIGKILL
     wait_until_empty(group)
     assert group.exceeded()["memory"] >= 1
+
+
+@pytest.mark.slow
+def test_a_command_begins_in_its_group(part: Cgroup) -> None:
+    """It makes no call before it is there, so limits hold from the first one on."""
+    with running(environment={VARIABLE: part.path}) as daemon, daemon.client() as client:
+        for _ in range(5):
+            reader, writer = os.pipe()
+            null = os.open(os.devnull, os.O_RDWR)
+            command = ["cat", "/proc/self/cgroup"]
+            with client.run("permissive", command, descriptors=[null, writer, null]) as session:
+                os.close(writer)
+                with open(reader, encoding="ascii") as pipe:
+                    (line,) = [line for line in pipe if line.startswith("0::")]
+                assert session.wait()["status"] == 0
+            os.close(null)
+            assert line.endswith(f"/{os.path.basename(part.path)}/session-{session.session}\n")
