@@ -4,6 +4,7 @@
 
 import collections.abc
 import contextlib
+import inspect
 import typing
 
 from asyncvarlink import (
@@ -21,6 +22,8 @@ from sydd.wire import INTERFACE, events, values
 from sydd.wire.errors import ERRORS, BadArgument, ControlError
 
 SIGKILL = 9
+
+_Method = typing.TypeVar("_Method", bound=collections.abc.Callable[..., typing.Any])
 
 NAMED = (
     values.ProfileEntry,
@@ -117,6 +120,39 @@ class Questions(typing.TypedDict):
     question: events.Question | None
 
 
+class Wanted(typing.TypedDict):
+    """What a new session is to be; see SessionRequest."""
+
+    profile: str
+    directory: str
+    rules: typing.NotRequired[list[str] | None]
+    sets: typing.NotRequired[dict[str, str] | None]
+    mode: typing.NotRequired[values.Mode | None]
+    engine: typing.NotRequired[values.Engine | None]
+    environment: typing.NotRequired[dict[str, str] | None]
+    terminals: typing.NotRequired[list[str] | None]
+    label: typing.NotRequired[str | None]
+    umask: typing.NotRequired[int | None]
+
+
+def _with_members(function: _Method) -> _Method:
+    """Have asyncvarlink see the members of `**wanted` as arguments, those that must be there first."""
+    signature = inspect.signature(function)
+    own, *others, _ = signature.parameters.values()
+    members = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=kind,
+            default=None if name in Wanted.__optional_keys__ else inspect.Parameter.empty,
+        )
+        for name, kind in typing.get_type_hints(Wanted).items()
+    ]
+    arguments = sorted([*members, *others], key=lambda one: one.default is not inspect.Parameter.empty)
+    function.__signature__ = signature.replace(parameters=[own, *arguments])  # type: ignore[attr-defined]
+    return function
+
+
 def _reply_class(error: type[ControlError]) -> type[TypedVarlinkErrorReply]:
     """The error as asyncvarlink describes and sends it."""
     body: dict[str, typing.Any] = {
@@ -190,20 +226,9 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         await self._backend.remove_profile(self.peer, name)
 
     @varlinkmethod
+    @_with_members
     async def CreateSession(
-        self,
-        *,
-        profile: str,
-        directory: str,
-        argv: list[str] | None = None,
-        rules: list[str] | None = None,
-        sets: dict[str, str] | None = None,
-        mode: values.Mode | None = None,
-        engine: values.Engine | None = None,
-        environment: dict[str, str] | None = None,
-        terminals: list[str] | None = None,
-        label: str | None = None,
-        umask: int | None = None,
+        self, *, argv: list[str] | None = None, **wanted: typing.Unpack[Wanted]
     ) -> Created:
         """Prepare a session for a command that the caller starts, by what the descriptor `launch` says.
 
@@ -211,10 +236,7 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         `environment` is the command's before the profile changes it; `terminals` are names below /dev/pts.
         Attach follows.
         """
-        request = _request(
-            profile, directory, argv, rules, sets, mode, engine, environment, terminals, label, umask
-        )
-        created = await self._backend.create_session(self.peer, request)
+        created = await self._backend.create_session(self.peer, _request(argv, wanted))
         return {"session": created["session"], "launch": FileDescriptor(created["launch"], should_close=True)}
 
     @varlinkmethod
@@ -226,21 +248,13 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         await self._backend.attach(self.peer, session, listener.fileno(), pid, handle)
 
     @varlinkmethod
+    @_with_members
     async def Run(
         self,
         *,
-        profile: str,
         argv: list[str],
-        directory: str,
         descriptors: list[FileDescriptor] | None = None,
-        rules: list[str] | None = None,
-        sets: dict[str, str] | None = None,
-        mode: values.Mode | None = None,
-        engine: values.Engine | None = None,
-        environment: dict[str, str] | None = None,
-        terminals: list[str] | None = None,
-        label: str | None = None,
-        umask: int | None = None,
+        **wanted: typing.Unpack[Wanted],
     ) -> Started:
         """Start a command in a new session, as a child of the daemon with the caller's user and groups.
 
@@ -249,11 +263,8 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         """
         if not argv:
             raise BadArgument("argv", "no command")
-        request = _request(
-            profile, directory, argv, rules, sets, mode, engine, environment, terminals, label, umask
-        )
         numbers = [descriptor.fileno() for descriptor in descriptors or ()]
-        started = await self._backend.run(self.peer, request, numbers)
+        started = await self._backend.run(self.peer, _request(argv, wanted), numbers)
         pidfd = FileDescriptor(started["pidfd"], should_close=True)
         return {"session": started["session"], "pid": started["pid"], "pidfd": pidfd}
 
@@ -344,41 +355,23 @@ class Sydd(VarlinkInterface, name=INTERFACE):
         await self._backend.decide(self.peer, question, allow=allow)
 
 
-def _request(
-    profile: str,
-    directory: str,
-    argv: list[str] | None,
-    rules: list[str] | None,
-    sets: dict[str, str] | None,
-    mode: str | None,
-    engine: str | None,
-    environment: dict[str, str] | None,
-    terminals: list[str] | None,
-    label: str | None,
-    umask: int | None,
-) -> SessionRequest:
-    """The arguments as one value.
+def _request(argv: collections.abc.Sequence[str] | None, wanted: Wanted) -> SessionRequest:
+    """What a new session is to be, as one value.
 
     Raises:
         BadArgument: the directory is relative, the umask is none, or a variable has no name.
     """
-    if not directory.startswith("/"):
+    if not wanted["directory"].startswith("/"):
         raise BadArgument("directory", "must be absolute")
+    umask = wanted.get("umask")
     if umask is not None and not 0 <= umask <= 0o777:
         raise BadArgument("umask", "must be from 0 to 0777")
-    for name in environment or ():
+    for name in wanted.get("environment") or ():
         if not name or "=" in name:
             raise BadArgument("environment", f"'{name}' is no name of a variable")
-    return SessionRequest(
-        profile=profile,
-        directory=directory,
-        argv=tuple(argv or ()),
-        rules=tuple(rules or ()),
-        sets=sets or {},
-        mode=mode,
-        engine=engine,
-        environment=environment,
-        terminals=tuple(terminals or ()),
-        label=label or "",
-        umask=umask,
-    )
+    given: dict[str, typing.Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in wanted.items()
+        if value is not None
+    }
+    return SessionRequest(argv=tuple(argv or ()), **given)
