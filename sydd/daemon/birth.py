@@ -19,15 +19,21 @@ EXIT_BROKEN = 70
 """Of a worker that could not go on: main puts another one in its place."""
 
 
-def wait_to_begin(channel: Channel) -> None:
+def wait_to_begin(channel: Channel) -> list[int]:
     """Wait until main says that this process is to begin; where it wants nothing any more, this one ends.
 
     Args:
         channel: to main.
+
+    Returns:
+        Descriptors that came along, which are the caller's.
     """
     select.select([channel], [], [])
-    if channel.receive() is None:
+    received = channel.receive()
+    if received is None:
         os._exit(0)
+    with received[1] as descriptors:
+        return [descriptors.steal(place).steal() for place in range(len(descriptors))]
 
 
 def live(channel: Channel, life: Callable[[], int]) -> NoReturn:

@@ -114,7 +114,7 @@ def _told(channel: Channel) -> tuple[SessionSpec, Channel, list[int]]:
     """Wait until it is said what this process is for, and that it is to begin.
 
     Returns:
-        The session, the channel to main, and what else was given.
+        The session, the channel to main, and what else was given, at last by main itself.
     """
     select.select([channel], [], [])
     received = channel.receive()
@@ -125,8 +125,7 @@ def _told(channel: Channel) -> tuple[SessionSpec, Channel, list[int]]:
         spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
         main, *others = [descriptors.steal(place).steal() for place in range(1, len(descriptors))]
     mains = Channel.of(main)
-    wait_to_begin(mains)
-    return spec, mains, others
+    return spec, mains, others + wait_to_begin(mains)
 
 
 def _be_worker(channel: Channel, keepers: Channel, preparers: Channel) -> NoReturn:
@@ -165,5 +164,5 @@ def _be_keeper(channel: Channel, preparers: Channel, workers: Channel) -> NoRetu
 def _be_preparer(channel: Channel, keepers: socket.socket) -> NoReturn:
     identity.shed((channel.fileno(), keepers.fileno()))
     _rehearse(rehearsal.prepare_nothing, channel)
-    spec, main, _ = _told(channel)
-    preparer.become_command(spec, main, keepers.detach())
+    spec, main, precedent = _told(channel)
+    preparer.become_command(spec, main, keepers.detach(), *precedent or [-1])

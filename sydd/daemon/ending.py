@@ -148,12 +148,13 @@ def _lives(pid: int) -> bool:
         return False
 
 
-async def remove_directory(path: str, spec: SessionSpec) -> None:
+async def remove_directory(path: str, spec: SessionSpec, hidden: str = "") -> None:
     """Remove a session's private directory as its owner; what cannot be removed is left.
 
     Args:
         path: its name; empty where the worker was killed before it told, when it is looked for.
         spec: the session's.
+        hidden: another one that may be there, and is removed where it is empty.
 
     Raises:
         ErrandError: there is no process for that.
@@ -164,6 +165,9 @@ async def remove_directory(path: str, spec: SessionSpec) -> None:
     def remove() -> None:
         for name in [path] if path else _named(above, prefix):
             remove_tree(name)
+        if hidden:
+            with contextlib.suppress(OSError):
+                os.rmdir(hidden)
 
     await run_errand(remove, spec.identity)
 

@@ -13,9 +13,10 @@ from sydd.daemon.channel import Channel
 from sydd.daemon.ending import interrupt, remove_directory
 from sydd.daemon.errand import ErrandError
 from sydd.daemon.expecting import Expecting, SessionFailedError
-from sydd.daemon.holdings import Holdings
+from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.insiders import is_alive
 from sydd.daemon.link import Link
+from sydd.daemon.precedents import Legacy
 from sydd.daemon.spawn import Fork, Process, prepare
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
@@ -45,6 +46,7 @@ class Preparing(Expecting, ABC):
         spec: what it is to be.
         state: how far it is.
         about: what its preparer said of it.
+        legacy: of an earlier session that was to be the same, or by now this one's own; None for none.
         done: set when it has ended and nothing of it is left.
     """
 
@@ -53,6 +55,7 @@ class Preparing(Expecting, ABC):
         self.spec = spec
         self.state = State(created=time.time(), began=time.monotonic())
         self.about: dict[str, Any] = {}
+        self.legacy: Legacy | None = None
         self.done = asyncio.Event()
         self._fork = fork
         self._held = Holdings(spec.id, store)
@@ -84,11 +87,26 @@ class Preparing(Expecting, ABC):
             SessionFailedError: the session has ended meanwhile.
         """
         if self.spec.origin == "launch":
-            self._preparer = await prepare(self._fork, self.spec)
+            self._preparer = await prepare(self._fork, self.spec, self._precedent())
             if self._ending:  # it finds that nobody listens
                 self._preparer.close()
                 raise SessionFailedError(self.state.failure or ENDED)
             self._listen_to_preparer(self._preparer.channel)
+
+    def _precedent(self) -> list[int]:
+        """What there is for who prepares it."""
+        return [] if self.legacy is None else [self.legacy.precedent.fileno()]
+
+    def _set_precedent(self, precedent: FileDescriptor) -> None:
+        """Have another one than it was given, for the next session."""
+        state = duplicate(self._held.fileno("state"))
+        self._drop_precedent()
+        self.legacy = Legacy(self.state.tmp, state, precedent)
+
+    def _drop_precedent(self) -> None:
+        if self.legacy is not None:
+            self.legacy.close()
+            self.legacy = None
 
     def _listen_to_preparer(self, channel: Channel) -> None:
         self._preparing = Link(channel, self._from_preparer, self._preparer_gone)
@@ -102,10 +120,17 @@ class Preparing(Expecting, ABC):
                 self.state.mode = str(message.get("mode", ""))
                 if len(descriptors):
                     self._launch = descriptors.steal(0)
+                if message.get("as_before"):
+                    if self.legacy is None:
+                        raise ValueError("there is nothing before it")
+                    self._held.put("state", duplicate(self.legacy.state.fileno()))
+                    self._inform()
                 self._resolve("prepared")
             elif kind == "state":
                 self._held.put("state", descriptors.steal(0))
                 self._inform()
+            elif kind == "precedent":
+                self._set_precedent(descriptors.steal(0))
             elif kind == "failed":
                 self._on_failed(message, descriptors)
             else:
@@ -188,7 +213,9 @@ class Preparing(Expecting, ABC):
 
     async def _remove_directory(self) -> None:
         try:
-            await remove_directory(self.state.tmp, self.spec)
+            # Who was to make the directory of a precedent, and was killed, may have made it.
+            hidden = self.legacy.tmp if self.legacy is not None and not self.state.tmp else ""
+            await remove_directory(self.state.tmp, self.spec, hidden)
         except ErrandError as error:
             self._trouble(f"the directory {self.state.tmp} is left: {error}")
 

@@ -4,9 +4,11 @@ Where the daemon starts the command, it then becomes the command itself. What it
 `type`:
 
 - `prepared` (`profile`, `engine`, `mode`, `layers`, `variables`, `rules` and `ceiling`: the lines, `limits`:
-  of the session as a whole, `private_network`, `tmp`: the private directory, `mark`: of its processes;
-  descriptor, where somebody else starts the command: launch spec): a command can be started now.
+  of the session as a whole, `private_network`, `tmp`: the private directory, `mark`: of its processes,
+  `as_before`: whether it is as its precedent, so that workers get that one's state; descriptor, where
+  somebody else starts the command: launch spec): a command can be started now.
 - `state` (descriptor: for the session's workers).
+- `precedent` (descriptor: for the next session that is to be the same).
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot.
 
 What main says where the daemon starts the command: `start` (`argv`, `numbers`; descriptors: the command's, in
@@ -27,25 +29,20 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from sydd.daemon import identity, nofile
 from sydd.daemon.birth import tell_failure
 from sydd.daemon.channel import Channel, ChannelError, document
+from sydd.daemon.precedent import Precedent
 from sydd.daemon.preparing import PrepareError, prepare_session
 from sydd.kernel import capabilities, prctl
 from sydd.kernel.reason import reason
 from sydd.launcher import become
-from sydd.plan.layers import layers
 from sydd.session.launching import LaunchError, made_ready
 from sydd.session.temporary import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sydd.daemon.preparing import State
+    from sydd.daemon.preparing import Ready
     from sydd.daemon.spec import SessionSpec
-    from sydd.policy.rule import Rule
     from sydd.session.launching import LaunchSpec
-
-SHOWN = 24 << 10
-"""Characters of a session's rules that main is told, for lists."""
-
 
 HIGH = 256
 """Descriptors of the process's own are not below; numbers of the command's are."""
@@ -73,27 +70,29 @@ class Network(NamedTuple):
         return cls(*map(bool, data)) if len(data) == len(cls._fields) else None
 
 
-def begin(spec: SessionSpec, channel: Channel) -> int:
+def begin(spec: SessionSpec, channel: Channel, precedent: int) -> int:
     """Prepare a session for a command that somebody else starts, in a process of its own; its exit status.
 
     Args:
         spec: the session.
         channel: to main.
+        precedent: memfd of an earlier session's; -1 for none.
 
     Raises:
-        OSError, IdentityError: it cannot go on.
+        OSError, IdentityError, ChannelError: it cannot go on.
     """
     _take_identity(spec)
-    return 1 if _prepare(spec, channel) is None else 0
+    return 1 if _prepare(spec, channel, precedent) is None else 0
 
 
-def become_command(spec: SessionSpec, channel: Channel, keeper: int) -> NoReturn:
+def become_command(spec: SessionSpec, channel: Channel, keeper: int, precedent: int) -> NoReturn:
     """Prepare a session and become its command, in a process of its own.
 
     Args:
         spec: the session.
         channel: to main.
         keeper: socket to the keeper; this process's.
+        precedent: memfd of an earlier session's; -1 for none.
     """
     users = os.geteuid() == spec.identity.uid
     try:
@@ -102,10 +101,10 @@ def become_command(spec: SessionSpec, channel: Channel, keeper: int) -> NoReturn
         os.close(low)
         _take_identity(spec)
         nofile.restore()
-        state = _prepare(spec, channel)
-        if state is not None:
+        ready = _prepare(spec, channel, precedent)
+        if ready is not None:
             with socket.socket(fileno=keeper) as keepers:
-                _become(state.launch, channel, keepers, users=users)
+                _become(ready.launch, channel, keepers, users=users)
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
         tell_failure(channel, {"kind": "setup", "message": reason(error)})
     except BaseException as error:  # noqa: BLE001  # as in `live`
@@ -179,54 +178,27 @@ def arrange(numbers: Sequence[int], descriptors: Sequence[int]) -> None:
         os.close(fd)
 
 
-def _prepare(spec: SessionSpec, channel: Channel) -> State | None:
+def _prepare(spec: SessionSpec, channel: Channel, precedent: int) -> Ready | None:
     """Prepare a session, and tell main; None where that has failed, which is told as well."""
     gc.disable()  # it has not long to live
     try:
-        state = prepare_session(spec)
+        ready = prepare_session(spec, Precedent.load(precedent) if precedent >= 0 else None)
     except PrepareError as error:
         tell_failure(channel, error.as_json())
         return None
     try:
-        _tell(spec, state, channel)
+        _tell(spec, ready, channel)
     except BaseException:
-        remove_tree(state.prepared.place.tmp)
+        remove_tree(ready.about["tmp"])
         raise
-    return state
+    return ready
 
 
-def _tell(spec: SessionSpec, state: State, channel: Channel) -> None:
+def _tell(spec: SessionSpec, ready: Ready, channel: Channel) -> None:
     """Tell main, first what a launch needs: the rest is written down while others have something to do."""
-    prepared = state.prepared
-    launch = [document("sydd-launch", state.launch.as_document())] if spec.origin == "launch" else []
-    channel.send(
-        {
-            "type": "prepared",
-            "profile": prepared.policy.name,
-            "engine": prepared.plan.engine.value,
-            "mode": prepared.policy.mode.value,
-            "layers": layers(prepared.plan),
-            "variables": dict(prepared.variables),
-            "rules": _shown(prepared.policy.rules),
-            "ceiling": _shown(prepared.policy.session_limits.ceiling),
-            "limits": prepared.policy.session_limits.whole(),
-            "private_network": state.launch.private_network,
-            "tmp": prepared.place.tmp,
-            "mark": state.launch.mark,
-        },
-        launch,
-    )
-    channel.send({"type": "state"}, [state.saved()])
-
-
-def _shown(rules: Sequence[Rule]) -> list[str]:
-    """The lines of rules, of very many the last ones: a message holds only so much."""
-    lines: list[str] = []
-    size = 0
-    for rule in reversed(rules):
-        size += len(rule.text)
-        if size > SHOWN:
-            lines.append(f"# and {len(rules) - len(lines)} before these")
-            break
-        lines.append(rule.text)
-    return lines[::-1]
+    launch = [document("sydd-launch", ready.launch.as_document())] if spec.origin == "launch" else []
+    channel.send({"type": "prepared", **ready.about, "as_before": ready.state is None}, launch)
+    if ready.state is not None:
+        channel.send({"type": "state"}, [ready.state.saved()])
+    if ready.precedent is not None:
+        channel.send({"type": "precedent"}, [ready.precedent.saved()])

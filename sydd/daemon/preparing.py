@@ -8,30 +8,39 @@ import pickle
 import sys
 import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sydd
 from sydd.daemon import mark
 from sydd.daemon.channel import ChannelError, document, read_document
+from sydd.daemon.precedent import Precedent
 from sydd.daemon.spec import private_prefix
 from sydd.kernel.reason import reason
 from sydd.plan.engine import Engine
 from sydd.plan.filter import FilterPlan
+from sydd.plan.layers import layers
+from sydd.plan.tree import HostTree
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.policy import Mode
 from sydd.policy.rule import parse_rule
 from sydd.profiles.store import load
 from sydd.session.launching import LaunchSpec
+from sydd.session.limits import launch_limits
 from sydd.session.prepare import Place, Prepared, home_directory, prepare
 from sydd.session.temporary import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sydd.daemon.spec import SessionSpec
+    from sydd.policy.policy import Policy
+    from sydd.policy.rule import Rule
 
 VERSION = (sydd.__version__, sys.version)
 """Of a state: what is pickled is for the same sydd and the same Python alone."""
+
+SHOWN = 24 << 10
+"""Characters of a session's rules that main is told, for lists."""
 
 _OWN = ("HOME", "XDG_CONFIG_HOME", "TMPDIR")
 """Variables of the owner by which the worker itself goes."""
@@ -87,7 +96,7 @@ class State:
         plan = self.prepared.plan
         bare = replace(plan, filter=FilterPlan(plan.arch, ()))
         launch = self.launch._replace(program=b"", ruleset=None, environment={})
-        state = State(replace(self.prepared, plan=bare), launch)
+        state = State(replace(self.prepared, plan=bare, environment={}), launch)
         content = pickle.dumps(VERSION, protocol=5) + pickle.dumps(state, protocol=5)
         return document("sydd-state", content)
 
@@ -113,15 +122,41 @@ class State:
         return state
 
 
-def _named(version: tuple[str, str]) -> str:
-    return f"sydd {version[0]} with Python {version[1].split()[0]}"
+class Ready(NamedTuple):
+    """A session that is prepared.
+
+    Attributes:
+        launch: what a launch needs of it.
+        about: what main is told of it.
+        state: what its workers have to know; None where an earlier session has left that.
+        precedent: what it is for the next one; None for nothing that is new.
+    """
+
+    launch: LaunchSpec
+    about: dict[str, Any]
+    state: State | None = None
+    precedent: Precedent | None = None
+
+    @classmethod
+    def of(cls, prepared: Prepared, tree: HostTree, *, grouped: bool = False) -> Ready:
+        """What a policy with its plan comes to.
+
+        Args:
+            prepared: policy, plan and place.
+            tree: by which it was prepared.
+            grouped: whether a control group holds the limits of the session as a whole.
+        """
+        launch = LaunchSpec.of(prepared, grouped=grouped)
+        about = _about(prepared)
+        return cls(launch, about, State(prepared, launch), Precedent.of(prepared, tree, launch, about))
 
 
-def prepare_session(spec: SessionSpec) -> State:
+def prepare_session(spec: SessionSpec, precedent: Precedent | None = None) -> Ready:
     """Prepare a session in a process that has its owner's identity.
 
     Args:
         spec: what it is to be.
+        precedent: an earlier session with the same one; None for none.
 
     Returns:
         What it comes to; its private directory is there, and the caller removes it.
@@ -137,35 +172,92 @@ def prepare_session(spec: SessionSpec) -> State:
     except OSError as error:
         raise PrepareError("setup", f"the directory {spec.directory!r}: {error.strerror}") from None
     try:
+        policy = _policy(spec)
+        place = Place(directory, home_directory(environment), "", spec.identity.user)
+        ready = _as_before(precedent, spec, policy, place) or _anew(spec, policy, place)
+    except PolicyError as error:
+        raise PrepareError("policy", error.message, error.source, error.hint) from None
+    except (ValueError, OSError) as error:
+        raise PrepareError("setup", reason(error)) from None
+    finally:
+        os.chdir("/")
+    own = mark.new()
+    launch = ready.launch._replace(mark=own)
+    if spec.origin == "run" and spec.umask is not None and launch.umask < 0:
+        launch = launch._replace(umask=spec.umask)  # else it is that of who starts the command
+    return ready._replace(launch=launch, about={**ready.about, "mark": own})
+
+
+def _as_before(precedent: Precedent | None, spec: SessionSpec, policy: Policy, place: Place) -> Ready | None:
+    """What a session comes to that is as an earlier one was; None where it is not."""
+    if precedent is None:
+        return None
+    place = replace(place, tmp=precedent.place.tmp)
+    if not precedent.renewed(policy, place, os.path.realpath(tempfile.gettempdir())):
+        return None
+    launch = precedent.launch._replace(
+        environment=policy.environment.apply(spec.environment, precedent.variables),
+        limits=launch_limits(policy, grouped=spec.grouped),
+    )
+    return Ready(launch, dict(precedent.about))
+
+
+def _anew(spec: SessionSpec, policy: Policy, place: Place) -> Ready:
+    """What a session comes to."""
+    try:
         tmp = os.path.realpath(tempfile.mkdtemp(prefix=private_prefix(spec.id)))
     except OSError as error:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
-        prepared = _prepare(spec, Place(directory, home_directory(environment), tmp, spec.identity.user))
-        launch = LaunchSpec.of(prepared, grouped=spec.grouped)._replace(mark=mark.new())
-        if spec.origin == "run" and spec.umask is not None and launch.umask < 0:
-            launch = launch._replace(umask=spec.umask)  # else it is that of who starts the command
-        return State(prepared, launch)
-    except PolicyError as error:
-        remove_tree(tmp)
-        raise PrepareError("policy", error.message, error.source, error.hint) from None
-    except (ValueError, OSError) as error:
-        remove_tree(tmp)
-        raise PrepareError("setup", reason(error)) from None
+        tree = HostTree()
+        prepared = prepare(
+            policy,
+            replace(place, tmp=tmp),
+            spec.environment,
+            engine=None if spec.engine is None else Engine(spec.engine),
+            terminals=spec.terminals,
+            tree=tree,
+        )
+        return Ready.of(prepared, tree, grouped=spec.grouped)
     except BaseException:
         remove_tree(tmp)
         raise
-    finally:
-        os.chdir("/")
 
 
-def _prepare(spec: SessionSpec, place: Place) -> Prepared:
+def _policy(spec: SessionSpec) -> Policy:
     rules = [parse_rule(text, Source("--rule")) for text in spec.rules]
     policy = load(spec.profile, dict(spec.sets), rules)
-    if spec.mode is not None:
-        policy = replace(policy, mode=Mode(spec.mode))
-    engine = None if spec.engine is None else Engine(spec.engine)
-    return prepare(policy, place, spec.environment, engine=engine, terminals=spec.terminals)
+    return policy if spec.mode is None else replace(policy, mode=Mode(spec.mode))
+
+
+def _about(prepared: Prepared) -> dict[str, Any]:
+    """What main is told of a session."""
+    policy = prepared.policy
+    return {
+        "profile": policy.name,
+        "engine": prepared.plan.engine.value,
+        "mode": policy.mode.value,
+        "layers": layers(prepared.plan),
+        "variables": dict(prepared.variables),
+        "rules": _shown(policy.rules),
+        "ceiling": _shown(policy.session_limits.ceiling),
+        "limits": policy.session_limits.whole(),
+        "private_network": prepared.plan.network.private,
+        "tmp": prepared.place.tmp,
+    }
+
+
+def _shown(rules: Sequence[Rule]) -> list[str]:
+    """The lines of rules, of very many the last ones: a message holds only so much."""
+    lines: list[str] = []
+    size = 0
+    for rule in reversed(rules):
+        size += len(rule.text)
+        if size > SHOWN:
+            lines.append(f"# and {len(rules) - len(lines)} before these")
+            break
+        lines.append(rule.text)
+    return lines[::-1]
 
 
 def _take_places(environment: Mapping[str, str], home: str) -> None:

@@ -15,6 +15,7 @@ from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import PLANNED
 from sydd.daemon.hub import Hub
 from sydd.daemon.insiders import Roots
+from sydd.daemon.precedents import Precedents
 from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.sessions import Session
 from sydd.daemon.spec import SessionSpec
@@ -49,6 +50,7 @@ class Registry:
         self._quota = quota
         self._cgroups = cgroups
         self._zygote = Zygote()
+        self._precedents = Precedents()
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[int, OrderedDict[str, Session]] = OrderedDict()
         self._refusal = ""
@@ -123,6 +125,7 @@ class Registry:
             self._quota.give_back("sessions", uid)
             raise
         session = Session(spec, self._hub, self._store, self._zygote.fork, self._cgroups, self._forget)
+        session.legacy = self._precedents.take(spec)
         self._sessions[spec.id] = session
         return session
 
@@ -159,6 +162,9 @@ class Registry:
     def _forget(self, session: Session) -> None:
         """A session has ended: only its figures are kept."""
         self._sessions.pop(session.spec.id, None)
+        if session.legacy is not None and not session.state.failure:
+            self._precedents.give(session.spec, session.legacy)
+            session.legacy = None
         session.forget()
         self._ended_since += 1
         if self._ended_since >= COLLECT:
@@ -189,8 +195,9 @@ class Registry:
         self._refusal = why
 
     def close(self) -> None:
-        """Let no more processes be forked."""
+        """Let no more processes be forked, and let go of what they would have needed."""
         self._zygote.close()
+        self._precedents.close()
 
     def leave_all(self) -> None:
         """Close what this process has of the sessions, and let them run on."""

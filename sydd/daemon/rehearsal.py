@@ -13,10 +13,11 @@ import os
 from typing import TYPE_CHECKING
 
 from sydd.daemon.channel import document, read_document
-from sydd.daemon.preparing import State
+from sydd.daemon.precedent import Precedent
+from sydd.daemon.preparing import Ready, State
+from sydd.plan.tree import HostTree
 from sydd.policy.errors import PolicyError
 from sydd.profiles.store import available, load
-from sydd.session.launching import LaunchSpec
 from sydd.session.prepare import Place, prepare
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ def sample() -> bytes:
 
     It is kept: whoever is forked from this process has it, too.
     """
-    state = _prepared(lambda: False)
-    if state is None:
+    ready = _prepared(lambda: False)
+    if ready is None or ready.state is None:
         return b""
-    fd = state.saved()
+    fd = ready.state.saved()
     try:
         return read_document(fd)
     finally:
@@ -45,15 +46,23 @@ def sample() -> bytes:
 
 
 def prepare_nothing(wanted: Callable[[], bool]) -> None:
-    """Prepare a session as a preparer does.
+    """Prepare a session as a preparer does, and look at what an earlier one has left.
 
     Args:
         wanted: whether there is something to do by now; then this ends soon.
     """
     gc.disable()  # it has not long to live
-    state = _prepared(wanted)
-    if state is not None:
-        os.close(state.saved())
+    ready = _prepared(wanted)
+    if ready is None or ready.state is None or ready.precedent is None:
+        return
+    os.close(ready.state.saved())
+    if wanted():
+        return
+    fd = ready.precedent.saved()
+    precedent = Precedent.load(fd)
+    os.close(fd)
+    if precedent.policy == ready.precedent.policy:
+        HostTree().has(precedent.facts)
 
 
 def know_nothing(wanted: Callable[[], bool]) -> None:
@@ -68,12 +77,13 @@ def know_nothing(wanted: Callable[[], bool]) -> None:
         os.close(fd)
 
 
-def _prepared(wanted: Callable[[], bool]) -> State | None:
+def _prepared(wanted: Callable[[], bool]) -> Ready | None:
     if wanted() or not any((info.name, info.origin) == (PROFILE, "shipped") for info in available()):
         return None
     with contextlib.suppress(PolicyError, ValueError, OSError):  # as in `preload`
         policy = load(PROFILE, {})
         if not wanted():
-            prepared = prepare(policy, PLACE, {}, terminals=(), fixed_credentials=True)
-            return None if wanted() else State(prepared, LaunchSpec.of(prepared))
+            tree = HostTree()
+            prepared = prepare(policy, PLACE, {}, terminals=(), fixed_credentials=True, tree=tree)
+            return None if wanted() else Ready.of(prepared, tree)
     return None

@@ -146,10 +146,12 @@ class Session(Kept):
                 link.close()
         if self._info is not None:
             self._info.close()
+        self._drop_precedent()
         self._held.leave()
 
     def forget(self) -> None:
         """Keep what a list of ended sessions shows, and nothing besides."""
+        self._drop_precedent()
         self.journal.forget()
         self.spec = replace(self.spec, environment={}, sets={}, rules=(), terminals=())
         self.about = {name: self.about[name] for name in ("profile", "engine") if name in self.about}

@@ -111,7 +111,7 @@ ATTEMPTS = 3
 """Times that a process is forked where who forks dies."""
 
 
-async def prepare(fork: Fork, spec: SessionSpec) -> Process:
+async def prepare(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) -> Process:
     """Fork the process that prepares a session, says `prepared` and `state`, or `failed`, and ends.
 
     Not for one whose command the daemon starts: there it comes with the worker.
@@ -119,15 +119,16 @@ async def prepare(fork: Fork, spec: SessionSpec) -> Process:
     Args:
         fork: how.
         spec: what the session is to be.
+        precedent: memfd of an earlier session's; none of it stands for none.
 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
     """
-    (ours,), pid, handle = await _forked(fork, {"type": "prepare"}, spec, 1, ())
+    (ours,), pid, handle = await _forked(fork, {"type": "prepare"}, spec, 1, (), precedent)
     return Process(pid, handle, ours)
 
 
-async def spawn(fork: Fork, spec: SessionSpec) -> Child:
+async def spawn(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) -> Child:
     """Fork a worker, which waits for the session's state and for somebody to serve.
 
     Where the daemon starts the command, there are a keeper below it and a preparer below that, too.
@@ -135,6 +136,7 @@ async def spawn(fork: Fork, spec: SessionSpec) -> Child:
     Args:
         fork: how.
         spec: what the session is to be.
+        precedent: for that preparer, as for `prepare`.
 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
@@ -144,7 +146,7 @@ async def spawn(fork: Fork, spec: SessionSpec) -> Child:
         held_notes = stack.enter_context(FileDescriptor(notes.create()))
         kept = (held_slot.fileno(), held_notes.fileno())
         kind, count = ("run", 3) if spec.origin == "run" else ("serve", 1)
-        (ours, *others), pid, handle = await _forked(fork, {"type": kind}, spec, count, kept)
+        (ours, *others), pid, handle = await _forked(fork, {"type": kind}, spec, count, kept, precedent)
         stack.pop_all()
     return Child(pid, handle, ours, held_slot, held_notes, (others[0], others[1]) if others else None)
 
@@ -173,12 +175,17 @@ async def respawn(fork: Fork, spec: SessionSpec, held: Held) -> Child:
 
 
 async def _forked(
-    fork: Fork, order: Mapping[str, Any], spec: SessionSpec, count: int, kept: Sequence[int]
+    fork: Fork,
+    order: Mapping[str, Any],
+    spec: SessionSpec,
+    count: int,
+    kept: Sequence[int],
+    precedent: Sequence[int] = (),
 ) -> tuple[list[Channel], int, FileDescriptor]:
     """Have a process forked that gets the other sides of so many new channels, and further descriptors.
 
-    It begins when it is told to by that channel, and each of a session's by its own. So what was forked by
-    who has died since does nothing, and can be forked again.
+    The last channel is a preparer's, if there is one. A process begins when it is told to by its channel. So
+    what was forked by who has died since does nothing, and can be forked again.
     """
     attempts = ATTEMPTS
     while True:
@@ -201,7 +208,7 @@ async def _forked(
             stack.callback(handle.close)
             for channel in reversed(ours):  # a preparer has the most to do
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
-                    channel.send({"type": "begin"})
+                    channel.send({"type": "begin"}, precedent if channel is ours[-1] else ())
             stack.pop_all()
         return ours, pid, handle
 
@@ -215,12 +222,12 @@ def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
         descriptors: likewise, now this process's.
     """
     channel, kept = Channel.of(descriptors[0]), descriptors[1:]
-    wait_to_begin(channel)
+    precedent = wait_to_begin(channel)
 
     def life() -> int:
-        identity.shed(descriptors)
+        identity.shed((*descriptors, *precedent))
         if order["type"] == "prepare":
-            return preparer.begin(spec, channel)
+            return preparer.begin(spec, channel, *precedent or [-1])
         held_slot, held_notes = kept[:2]
         if order["type"] == "serve":
             return worker.begin(spec, channel, held_slot, held_notes, None)

@@ -326,7 +326,7 @@ class Supervised(Preparing):
             prepared = self._expect("prepared")
             await self._prepare()  # first: it has the most to do
             if not number or self.spec.origin == "run":
-                self._adopt(await spawn(self._fork, self.spec))
+                self._adopt(await spawn(self._fork, self.spec, self._precedent()))
                 self._inform()  # who prepares may have been quicker than the fork
             try:
                 await self._wait_for("prepared", PREPARE, prepared)
@@ -337,6 +337,7 @@ class Supervised(Preparing):
                 if self.spec.origin == "run":
                     await self._discard_worker()
                 await self._remove_directory()
+                self._drop_precedent()
                 if number == RESTARTS:
                     raise
             else:

@@ -34,6 +34,10 @@ MAXIMUM_RULES = 20_000
 """More anchors than this for one right are not worth their memory: the right is left to the supervisor."""
 
 
+_UNNAMED = "\0"
+"""Stands for each entry that no rule names; no name is so."""
+
+
 @dataclass(frozen=True, slots=True)
 class LandlockRule:
     """`LANDLOCK_RULE_PATH_BENEATH`: *rights* at *path* and, for a directory, below it."""
@@ -78,6 +82,24 @@ class _Listings:
         self._tree = tree
         self._known: dict[str, tuple[list[str], list[str]]] = {}
 
+    def rely(self, leading: Iterable[str], whole: Iterable[str]) -> None:
+        """Tell the tree what something is made of.
+
+        Args:
+            leading: paths that count wherever they are entries.
+            whole: directories of which all entries do.
+        """
+        named: dict[str, list[str]] = {directory: [] for directory in self._known}
+        for path in leading:
+            above = path.rpartition("/")[0] or "/"
+            if above in named:
+                named[above].append(path)
+        for directory in whole:
+            named.pop(directory, None)
+            self._tree.rely(directory, None)
+        for directory, paths in named.items():
+            self._tree.rely(directory, paths)
+
     def of(self, directory: str) -> tuple[list[str], list[str]]:
         """Paths of the directories in *directory*, and of all else but links."""
         known = self._known.get(directory)
@@ -116,6 +138,7 @@ class _Walk:
         self.roaming = roaming(matcher, seen)
         self.directories: list[str] = []
         self.files: list[str] = []
+        self.whole: set[str] = set()  # directories of which each entry counts
         self.gap = ""
         self.mixed = ""  # the first directory that is allowed itself, but not everything below
 
@@ -141,24 +164,24 @@ class _Walk:
         """
         if not self.mixed and self.of_file(directory) is Action.ALLOW:
             self.mixed = directory
-        alike = not any(is_below(directory, place) for place in self.roaming)
-        if not alike:
-            self.gap = self.gap or f"a pattern with wildcards matches in {directory}"
         directories, files = self.listings.of(directory)
-        for path in directories:
-            if path in self.leading or not alike:
-                self.visit(path)
-        for path in files:
-            if (path in self.leading or not alike) and self.of_file(path) is Action.ALLOW:
-                self.files.append(path)
-        if not alike:
-            return
-        unnamed = next((path for path in directories if path not in self.leading), None)
-        if unnamed is not None and self.uniform(unnamed) is Action.ALLOW:
-            self.directories += [path for path in directories if path not in self.leading]
-        unnamed = next((path for path in files if path not in self.leading), None)
-        if unnamed is not None and self.of_file(unnamed) is Action.ALLOW:
-            self.files += [path for path in files if path not in self.leading]
+        if any(is_below(directory, place) for place in self.roaming):
+            self.gap = self.gap or f"a pattern with wildcards matches in {directory}"
+            self.whole.add(directory)
+            named_directories, named_files = directories, files
+        else:
+            named_directories = [path for path in directories if path in self.leading]
+            named_files = [path for path in files if path in self.leading]
+            example = f"{directory.rstrip('/')}/{_UNNAMED}"
+            if self.uniform(example) is Action.ALLOW:
+                self.whole.add(directory)
+                self.directories += [path for path in directories if path not in self.leading]
+            if self.of_file(example) is Action.ALLOW:
+                self.whole.add(directory)
+                self.files += [path for path in files if path not in self.leading]
+        for path in named_directories:
+            self.visit(path)
+        self.files += [path for path in named_files if self.of_file(path) is Action.ALLOW]
 
     def of_file(self, path: str) -> Action | None:
         actions = {self.matcher.decide(bit, path).action for bit in bits(self.mask)}
@@ -284,6 +307,7 @@ def plan_landlock(
         # REFER. And a ruleset that is empty makes no domain, by which the kernel keeps tracing inside.
         draft.handled |= FsRight.REFER
         draft.subtrees["/"] = draft.subtrees.get("/", NONE) | FsRight.REFER
+    draft.rely()
     return LandlockPlan(draft.handled, draft.free, scoped, draft.rules(), _by_access(draft.gaps))
 
 
@@ -334,6 +358,12 @@ class _Draft:
             self._walks[mask, naming] = known
             known.visit("/")
         return known
+
+    def rely(self) -> None:
+        """Tell the tree which of its entries the ruleset is made of."""
+        walks = self._walks.values()
+        leading = frozenset[str]().union(*(walk.leading for walk in walks))
+        self._listings.rely(leading, frozenset[str]().union(*(walk.whole for walk in walks)))
 
     def rules(self) -> tuple[LandlockRule, ...]:
         """What is granted, sorted by path."""

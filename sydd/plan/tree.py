@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAXIMUM_LINKS = 40
 """Links on the way to one object that the kernel follows (MAXSYMLINKS); a loop names nothing."""
@@ -27,14 +27,92 @@ class Tree(Protocol):
     def realpath(self, path: str) -> str:
         """*path* with every symbolic link followed as far as the path exists."""
 
+    def rely(self, directory: str, paths: Iterable[str] | None) -> None:
+        """Remember what of a listing there is made something of.
+
+        Args:
+            directory: whose entries were looked at.
+            paths: entries, or what could be some; None for all that there are.
+        """
+
+
+class Facts(NamedTuple):
+    """Answers of a file system.
+
+    Attributes:
+        kinds: what is at these paths; None for nothing.
+        listings: the names in these directories, and what they are.
+        real: paths with every link followed.
+        targets: of these links.
+        writable: whether entries could be made in these directories.
+    """
+
+    kinds: dict[str, Kind | None]
+    listings: dict[str, tuple[tuple[str, Kind | None], ...]]
+    real: dict[str, str]
+    targets: dict[str, str]
+    writable: dict[str, bool]
+
 
 class HostTree:
-    """The host's file system, each question asked once: a plan is made from one picture."""
+    """The host's file system, each question asked once: a plan is made from one picture.
+
+    What is made of it depends on the answers in `facts`, and on nothing else of the file system.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[str, Kind | None] = {}
         self._entries: dict[str, tuple[str, ...]] = {}
         self._real: dict[str, str] = {}
+        self._targets: dict[str, str] = {}
+        self._writable: dict[str, bool] = {}
+        self._relied: set[str] = set()
+        self._relied_wholly: set[str] = set()
+
+    def facts(self) -> Facts:
+        """All that was made something of so far."""
+        return Facts(
+            {path: self.kind(path) for path in self._relied},
+            {path: self._listing(path) for path in self._relied_wholly},
+            dict(self._real),
+            dict(self._targets),
+            dict(self._writable),
+        )
+
+    def has(self, facts: Facts) -> bool:
+        """Whether all of *facts* would be found here, too."""
+        return (
+            all(self.kind(path) == kind for path, kind in facts.kinds.items())
+            and all(self.realpath(path) == real for path, real in facts.real.items())
+            and all(self._listing(path) == listing for path, listing in facts.listings.items())
+            and all(self._target(path) == target for path, target in facts.targets.items())
+            and all(self.writable(path) == writable for path, writable in facts.writable.items())
+        )
+
+    def rely(self, directory: str, paths: Iterable[str] | None) -> None:
+        """See Tree.rely."""
+        if paths is None:
+            self._relied_wholly.add(directory)
+        else:
+            self._relied.update(paths)
+
+    def _listing(self, path: str) -> tuple[tuple[str, Kind | None], ...]:
+        prefix = path.rstrip("/") + "/"
+        return tuple((name, self.kind(prefix + name)) for name in self.entries(path))
+
+    def writable(self, path: str) -> bool:
+        """Whether this process may make entries in the directory *path*."""
+        if path not in self._writable:
+            self._writable[path] = os.access(path, os.W_OK)
+        return self._writable[path]
+
+    def _target(self, path: str) -> str:
+        if path not in self._targets:
+            try:
+                self._targets[path] = os.readlink(path)
+            except OSError:
+                self._targets[path] = ""  # no longer one; no link's target is empty
+        return self._targets[path]
 
     def kind(self, path: str) -> Kind | None:
         """See Tree.kind."""
@@ -102,13 +180,14 @@ class HostTree:
                     here = here.rpartition("/")[0]
                     continue
                 here = f"{here}/{name}"
+                self._relied.add(here)
                 if self.kind(here) == "link":
                     break
             else:
                 return here or "/"
             if hostile(here):
                 return "/".join([here, *reversed(pending)])
-            target = os.readlink(here)
+            target = self._target(here)
             pending += [name for name in reversed(target.split("/")) if name not in ("", ".")]
             here = "" if target.startswith("/") else here.rpartition("/")[0]
         return path

@@ -181,7 +181,7 @@ def _trusting(loose: Matcher, place: Place, tree: HostTree) -> Callable[[str], s
         parent = link.rpartition("/")[0] or "/"
         if is_below(parent, place.cwd) or is_below(parent, place.tmp):
             return True
-        return loose.decide(Access.CREATE, link).action.permits and os.access(parent, os.W_OK)
+        return loose.decide(Access.CREATE, link).action.permits and tree.writable(parent)
 
     return lambda path: tree.trusted_realpath(path, hostile)
 
@@ -231,6 +231,7 @@ def prepare(
     arch: str | None = None,
     terminals: Sequence[str] | None = None,
     fixed_credentials: bool | None = None,
+    tree: HostTree | None = None,
 ) -> Prepared:
     """Bind and compile *policy*.
 
@@ -243,6 +244,7 @@ def prepare(
         terminals: names of those that the command has from the beginning; None for this process's.
         fixed_credentials: whether no process of the session can come to other credentials; None for what
             holds of those that this process starts.
+        tree: the host's file system, which then knows what was made something of; None for a new picture.
 
     Raises:
         PolicyError: a rule or value refers to a variable that is unknown or unset, or a rule forbids a host
@@ -250,7 +252,7 @@ def prepare(
         ValueError: the engine asked for does not exist here, or nothing here enforces what the policy asks.
     """
     variables = resolve(policy.variables, place.variables(), environment)
-    tree = HostTree()
+    tree = tree or HostTree()
     matcher = bind(policy, place, variables, environment, tree)
     ceiling = _bind_ceiling(policy, matcher, place, variables, environment, tree)
     abi = landlock_calls.abi()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from sydd.kernel.landlock import FsRight
 from sydd.plan.landlock import LandlockPlan
@@ -33,6 +33,7 @@ class FakeTree:
             self.objects[path] = kind
         self.unreadable = unreadable
         self.listed: list[str] = []
+        self.relied: dict[str, frozenset[str] | None] = {}
 
     def kind(self, path: str) -> Kind | None:
         """See Tree.kind."""
@@ -63,6 +64,10 @@ class FakeTree:
                 rest = [*f"{base}/{target}".strip("/").split("/"), *rest]
                 done = ""
         return done or "/"
+
+    def rely(self, directory: str, paths: Iterable[str] | None) -> None:
+        """See Tree.rely."""
+        self.relied[directory] = None if paths is None else frozenset(paths)
 
     def directories(self) -> Iterator[str]:
         """Every directory."""

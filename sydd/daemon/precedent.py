@@ -1,0 +1,112 @@
+"""What an earlier session of the same kind came to, for the next one, where nothing has changed since.
+
+A plan is a function of the policy, of the place and of what was seen of the file system. So the next session
+that is to be the same reads the policy anew, looks again at what was looked at, and where all of that is
+equal it is planned: the kernel gets its rules, and the worker what was written down, as before. That takes a
+fraction of a plan.
+
+A place has a private directory, which is the session's own. Its name is taken again once its directory is
+gone; where somebody else has taken it meanwhile, there is no precedent.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sydd.daemon.channel import document, read_document
+from sydd.plan.tree import HostTree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sydd.plan.tree import Facts
+    from sydd.policy.policy import Policy
+    from sydd.session.launching import LaunchSpec
+    from sydd.session.prepare import Place, Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Precedent:
+    """An earlier session.
+
+    Attributes:
+        policy: what its profile said.
+        place: where it ran.
+        facts: what was seen of the file system.
+        variables: every variable's value.
+        launch: what a launch needed, but for the environment, which is kept of no session.
+        about: what main was told of it.
+    """
+
+    policy: Policy
+    place: Place
+    facts: Facts
+    variables: Mapping[str, str]
+    launch: LaunchSpec
+    about: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, prepared: Prepared, tree: HostTree, launch: LaunchSpec, about: Mapping[str, Any]
+    ) -> Precedent | None:
+        """What a session is for the next one; None where that cannot be seen: addresses of hosts may change.
+
+        Args:
+            prepared: policy, plan and place.
+            tree: by which it was prepared.
+            launch: what a launch needs.
+            about: what main is told of it.
+        """
+        if any(
+            rule.net is not None and rule.net.host for rule in (*prepared.matcher.rules, *prepared.ceiling)
+        ):
+            return None
+        launch = launch._replace(environment={})
+        return cls(prepared.policy, prepared.place, tree.facts(), prepared.variables, launch, about)
+
+    def saved(self) -> int:
+        """A sealed memfd with it; the caller closes it.
+
+        Raises:
+            OSError: EMFILE, ENOMEM, ENOSPC.
+        """
+        return document("sydd-precedent", pickle.dumps(self, protocol=5))
+
+    @classmethod
+    def load(cls, fd: int) -> Precedent:
+        """What `saved` gave.
+
+        Args:
+            fd: the memfd; stays the caller's. Its content is trusted: who could have written it has the
+                identity that this process has by now. It is of the same daemon, so of the same version.
+
+        Raises:
+            ChannelError: it is none.
+        """
+        precedent: Precedent = pickle.loads(read_document(fd))  # noqa: S301  # see above
+        return precedent
+
+    def renewed(self, policy: Policy, place: Place, above: str) -> bool:
+        """Whether a session comes to the same; then its private directory is there, which the caller removes.
+
+        Args:
+            policy: what its profile says now.
+            place: where it is to run; its private directory is this one's.
+            above: where private directories are made, canonical.
+        """
+        tmp = self.place.tmp
+        if (self.policy, self.place) != (policy, place) or os.path.dirname(tmp) != above:
+            return False
+        try:
+            os.mkdir(tmp, 0o700)
+        except OSError:
+            return False
+        if HostTree().has(self.facts):
+            return True
+        with suppress(OSError):
+            os.rmdir(tmp)
+        return False
