@@ -30,6 +30,10 @@ PATH_MAX = 4096
 
 _HOW = struct.Struct("=QQQ")
 
+_INT = 0xFFFF_FFFF
+_UMODE = 0xFFFF
+"""Bits of a umode_t, which is what calls take that make or change an object; access(2) takes an int."""
+
 
 class Request(NamedTuple):
     """What is asked, by whom.
@@ -80,7 +84,9 @@ def read_request(notification: Notification, row: Row, reader: Reader) -> Reques
     dirfd = dirfd2 = AT_FDCWD
     path = path2 = None
     extra: tuple[Any, ...] = ()
-    mode = 0 if row.mode is None else registers[row.mode] & 0xFFFFFFFF
+    mode = 0
+    if row.mode is not None:
+        mode = registers[row.mode] & (_INT if operation is Operation.ACCESS else _UMODE)
     resolve = failure2 = 0
     # What the kernel reads first fails first.
     flags_last = operation in _FLAGS_LAST

@@ -208,11 +208,12 @@ class Sends:
             if message.control:
                 scope = self._scope(call, message.name)
                 ancillary.take(tid, call.about.domain, scope, self._resolver.descriptors)
+            address = self._parsed(call, message.name)  # before the content: so fails what is wrong with both
             data = self._content(call, message)
             if self._resolver.credentials is not None:
                 # From here on; to look into the caller takes the worker's own.
                 credentials.assume(self._resolver.credentials)
-            to = self._destination(call, message.name)
+            to = self._destination(call, message.name, address)
             if to.address is not None:
                 refused = self._judge.judge(
                     call.notification,
@@ -257,20 +258,27 @@ class Sends:
         about = call.about
         return parse_sockaddr(name, Access.SEND, about.domain, about.kind, about.protocol).scope
 
-    def _destination(self, call: _Call, name: bytes) -> _To:
-        """Where a message goes, as the kernel takes its name."""
+    @staticmethod
+    def _parsed(call: _Call, name: bytes) -> Address | None:
+        """The address of a destination; None where the kernel passes over it, or tells what is wrong."""
         about = call.about
         if not name or (about.kind == socket.SOCK_SEQPACKET and about.domain == socket.AF_UNIX):
-            return _To()
-        opens = bool(call.flags & _MSG_FASTOPEN)
-        if about.kind == socket.SOCK_STREAM:
-            if about.domain == socket.AF_UNIX:
-                return _To(name)  # which is an error to it
-            if about.protocol in _STREAMING and not opens:
-                return _To()
+            return None
+        if about.kind == socket.SOCK_STREAM and (
+            about.domain == socket.AF_UNIX
+            or (about.protocol in _STREAMING and not call.flags & _MSG_FASTOPEN)
+        ):
+            return None
         address = parse_sockaddr(name, Access.SEND, about.domain, about.kind, about.protocol)
-        if address.kind is AddressKind.NOBODY:
-            return _To()
+        return None if address.kind is AddressKind.NOBODY else address
+
+    def _destination(self, call: _Call, name: bytes, address: Address | None) -> _To:
+        """Where a message goes, as the kernel takes its name."""
+        about = call.about
+        if address is None:
+            # A unix stream's is an error to the kernel.
+            streams = (about.domain, about.kind) == (socket.AF_UNIX, socket.SOCK_STREAM)
+            return _To(name) if name and streams else _To()
         access = Access.CONNECT if about.kind == socket.SOCK_STREAM else Access.SEND
         if address.kind is AddressKind.UNIX:
             given = os.fsencode(address.name)

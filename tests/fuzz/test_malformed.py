@@ -276,6 +276,24 @@ def test_malformed(row: Row, sessions: Arena) -> None:
     one()
 
 
+FOUND = (
+    # A umode_t has 16 bits, whatever is in the register.
+    ("mknodat", "#0xffffffffffffff9c", "=66", "#0x80000000", "#0x0"),
+    ("mkdirat", "#0xffffffffffffff9c", "=6e6577", "#0xfff00001ed"),
+    # What is wrong with an address comes before what is wrong with the content.
+    ("sendto", "#0x7", "#0x0", "#0x1", "#0x0", "=66", "#0x2"),
+    ("sendto", "#0x9", "#0x0", "#0x1", "#0x0", "=66", "#0x2"),
+)
+"""Calls by which differences were found."""
+
+
+@pytest.mark.parametrize("words", FOUND, ids=" ".join)
+def test_found(words: tuple[str, ...], sessions: Arena) -> None:
+    """Calls that once said something else."""
+    row = next(row for row in TRIED if row.name == words[0])
+    check(sessions, row, _script(row, words[1:]))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("row", TRIED, ids=lambda row: row.name)
