@@ -139,7 +139,7 @@ def _be_worker(channel: Channel, keepers: Channel, preparers: Channel) -> NoRetu
     except OSError as error:
         problem = f"no keeper: {error.strerror}"
     identity.shed((channel.fileno(), ours.fileno()))
-    _rehearse(rehearsal.know_nothing, channel)
+    _rehearse(rehearsal.serve_nobody, channel)
     spec, main, (slot, notes) = _told(channel)
     if problem:
         tell_failure(main, {"kind": "setup", "message": problem})

@@ -12,13 +12,21 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
-from sydd.daemon.channel import document, read_document
+from sydd.daemon.channel import Channel, document, read_document
+from sydd.daemon.outbox import Outbox
 from sydd.daemon.precedent import Precedent
 from sydd.daemon.preparing import Ready, State
+from sydd.daemon.record import Record
+from sydd.daemon.serving import Serving
+from sydd.daemon.spec import Identity, SessionSpec
+from sydd.kernel.fd import FileDescriptor
 from sydd.plan.tree import HostTree
 from sydd.policy.errors import PolicyError
 from sydd.profiles.store import available, load
 from sydd.session.prepare import Place, prepare
+from sydd.supervisor import notes, slot
+from sydd.supervisor.notes import Notes
+from sydd.supervisor.slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +35,19 @@ PROFILE = "build"
 """What is rehearsed, where it is the one that came with sydd."""
 
 PLACE = Place("/nonexistent/work", "/nonexistent/home", "/nonexistent/tmp", "nobody")
+
+
+SPEC = SessionSpec(
+    id="",
+    identity=Identity(0, 0, (), PLACE.user, PLACE.home),
+    profile=PROFILE,
+    sets={},
+    rules=(),
+    mode=None,
+    engine=None,
+    directory=PLACE.cwd,
+    environment={},
+)
 
 
 @functools.cache
@@ -65,16 +86,43 @@ def prepare_nothing(wanted: Callable[[], bool]) -> None:
         HostTree().has(precedent.facts)
 
 
-def know_nothing(wanted: Callable[[], bool]) -> None:
-    """Take in what a preparer has written down, as a worker does.
+def serve_nobody(wanted: Callable[[], bool]) -> None:
+    """Take in what a preparer has written down, and make ready to serve by it, as a worker does.
 
     Args:
-        wanted: whether there is something to do by now; then there is no time for this.
+        wanted: whether there is something to do by now; then this ends soon.
     """
-    if sample() and not wanted():
-        fd = document("sydd-state", sample())
-        State.load(fd)
-        os.close(fd)
+    if not sample() or wanted():
+        return
+    with contextlib.ExitStack() as stack:
+
+        def held(fd: int) -> int:
+            return stack.enter_context(FileDescriptor(fd)).fileno()
+
+        state = State.load(held(document("sydd-state", sample())))
+        if wanted():
+            return
+        ours, theirs = Channel.pair()
+        stack.callback(ours.close)
+        stack.callback(theirs.close)
+        outbox = Outbox(ours)
+        stack.callback(outbox.close)
+        memory, noted = Slot(held(slot.create())), Notes(held(notes.create()))
+        serving = Serving(
+            SPEC,
+            state,
+            command=os.getpid(),
+            parent=0,
+            listener=FileDescriptor(os.eventfd(0)),  # it is none, and is never looked at
+            slot=memory,
+            notes=noted,
+            record=Record(noted, memory, outbox),
+            on_end=outbox.ring,
+            forked=ours.close,
+        )
+        serving.discard()
+    del serving, memory
+    gc.collect()  # they know each other
 
 
 def _prepared(wanted: Callable[[], bool]) -> Ready | None:

@@ -114,6 +114,11 @@ class Serving:
         """Begin to serve."""
         self._thread.start()
 
+    def discard(self) -> None:
+        """Let go of everything, where it was not started."""
+        self._worker.end()
+        self._listener.close()
+
     def _recall(self, notes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         rules: list[str] | None = None
         for kind, values in notes:
