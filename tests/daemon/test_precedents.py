@@ -1,0 +1,244 @@
+"""A session that is to be as an earlier one was: planned by what that left, unless anything has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sydd.client import Client
+from sydd.daemon.channel import document
+from sydd.daemon.ending import remove_directory
+from sydd.daemon.precedents import KEPT, USERS, Legacy, Precedents
+from sydd.daemon.spec import Identity, SessionSpec
+from sydd.kernel.fd import FileDescriptor
+from tests.support.daemon import Daemon, until
+
+PROFILE = """
+extends = "build"
+rules = [{rules}]
+"""
+
+
+def said(client: Client, profile: str, script: str, place: Path) -> str:
+    """What a shell says, run in a session.
+
+    Args:
+        client: of the daemon.
+        profile: of the session.
+        script: for the shell.
+        place: working directory.
+    """
+    reader, writer = map(FileDescriptor, os.pipe())
+    with reader, writer, open(os.devnull, "rb") as nothing:
+        descriptors = [nothing.fileno(), writer.fileno(), writer.fileno()]
+        environment = {"PATH": os.defpath, "HOME": str(place), "TMPDIR": str(place / "tmp")}
+        with client.run(
+            profile,
+            ["sh", "-c", script],
+            descriptors=descriptors,
+            directory=str(place),
+            environment=environment,
+        ) as session:
+            writer.close()
+            with open(reader.steal(), encoding="utf-8") as file:
+                text = file.read()
+            assert session.wait()["failure"] == ""
+    return text.strip()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory to work in, with one for temporary files."""
+    with tempfile.TemporaryDirectory(prefix="precedents-") as name:
+        top = Path(os.path.realpath(name))
+        for below in ("tmp", "one", "two"):
+            (top / below).mkdir()
+        (top / "link").symlink_to("one")
+        yield top
+
+
+def written(place: Path, *rules: str) -> str:
+    """A profile with rules, as a file; its name."""
+    file = place / "own.toml"
+    file.write_text(PROFILE.format(rules=", ".join(f'"{rule}"' for rule in rules)))
+    return str(file)
+
+
+def private(client: Client, profile: str, place: Path) -> str:
+    """Run a session that writes into its private directory; the name of that."""
+    name = said(client, profile, 'ls -A "$TMPDIR"; echo x >"$TMPDIR/x"; echo "$TMPDIR"', place)
+    assert not os.path.lexists(name)
+    return name
+
+
+def test_nothing_has_changed(daemon: Daemon, place: Path) -> None:
+    """The next session has the same name for its directory, in which nothing of the last one is."""
+    with daemon.client() as client:
+        first = private(client, "build", place)
+        assert os.path.dirname(first) == str(place / "tmp")
+        assert private(client, "build", place) == first
+        (place / "tmp" / "file").touch()  # no rule names it
+        assert private(client, "build", place) == first
+
+
+def test_two_at_a_time(daemon: Daemon, place: Path) -> None:
+    """Each has its own."""
+    with daemon.client() as client, daemon.client() as other:
+        first = private(client, "build", place)
+        reader, writer = map(FileDescriptor, os.pipe())
+        with reader, writer:
+            inner = f"{first}/ready"
+            with client.run(
+                "build",
+                ["sh", "-c", 'echo >"$TMPDIR/ready"; read line'],
+                descriptors=[reader.fileno(), 2, 2],
+                directory=str(place),
+                environment={"PATH": os.defpath, "HOME": str(place), "TMPDIR": str(place / "tmp")},
+            ) as session:
+                until(lambda: os.path.exists(inner), "it has the directory of the one before")
+                assert private(other, "build", place) != first
+                assert os.path.exists(inner)
+                writer.close()
+                assert session.wait()["failure"] == ""
+        assert not os.path.lexists(first)
+
+
+def test_the_profile_has_changed(daemon: Daemon, place: Path) -> None:
+    """The new rules hold."""
+    script = "echo x >one/file && echo written"
+    with daemon.client() as client:
+        assert said(client, written(place), script, place) == "written"
+        assert "denied" in said(client, written(place, "deny write ${cwd}/one/**"), script, place)
+        assert said(client, written(place), script, place) == "written"
+
+
+def test_a_link_has_changed(daemon: Daemon, place: Path) -> None:
+    """A rule is about what its link leads to now."""
+    profile = written(place, "deny write ${cwd}/link/**")
+    script = "for name in one two; do echo x >$name/file && echo $name; done 2>/dev/null"
+    with daemon.client() as client:
+        for leads_to, allowed in (("one", "two"), ("one", "two"), ("two", "one"), ("two", "one")):
+            (place / "link").unlink()
+            (place / "link").symlink_to(leads_to)
+            assert said(client, profile, script, place) == allowed
+
+
+def test_what_is_granted_one_by_one(daemon: Daemon, place: Path) -> None:
+    """What was made since in a directory in which the kernel is told every entry, is one of them."""
+    profile = written(place, "deny read ${cwd}/secret")
+    (place / "secret").write_text("secret")
+    (place / "file").write_text("first")
+    with daemon.client() as client:
+        assert said(client, profile, "cat file secret 2>/dev/null", place) == "first"
+        (place / "later").write_text("second")
+        assert said(client, profile, "cat later secret 2>/dev/null", place) == "second"
+        (place / "secret").rename(place / "other")
+        (place / "later").rename(place / "secret")
+        assert said(client, profile, "cat secret other 2>/dev/null", place) == "secret"
+
+
+def test_somebody_else_has_taken_the_name(daemon: Daemon, place: Path) -> None:
+    """Then the session has another directory, and that one is nobody's to remove."""
+    with daemon.client() as client:
+        first = Path(private(client, "build", place))
+        first.mkdir()
+        (first / "kept").touch()
+        assert private(client, "build", place) != str(first)
+        assert [entry.name for entry in first.iterdir()] == ["kept"]
+        (first / "kept").unlink()
+        first.rmdir()
+        first.symlink_to(place / "one")
+        assert private(client, "build", place) != str(first)
+        assert list((place / "one").iterdir()) == []
+
+
+def test_another_environment(daemon: Daemon, place: Path) -> None:
+    """A rule may be about what is in it."""
+    with daemon.client() as client:
+        first = private(client, "build", place)
+        reader, writer = map(FileDescriptor, os.pipe())
+        with reader, writer:
+            with client.run(
+                "build",
+                ["sh", "-c", 'echo "$TMPDIR $MORE"'],
+                descriptors=[2, writer.fileno(), 2],
+                directory=str(place),
+                environment={
+                    "PATH": os.defpath,
+                    "HOME": str(place),
+                    "TMPDIR": str(place / "tmp"),
+                    "MORE": "x",
+                },
+            ) as session:
+                assert session.wait()["failure"] == ""
+            tmp, more = os.read(reader.fileno(), 4096).decode().split()
+        assert (tmp != first, more) == (True, "x")
+
+
+SPEC = SessionSpec(
+    id="one",
+    identity=Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), "me", "/"),
+    profile="build",
+    sets={},
+    rules=(),
+    mode=None,
+    engine=None,
+    directory="/",
+    environment={},
+)
+
+
+def legacy(name: str) -> Legacy:
+    """Something that a session leaves."""
+    return Legacy(name, FileDescriptor(document("state", b"")), FileDescriptor(document("precedent", b"")))
+
+
+def _of_user(uid: int, directory: str = "/") -> SessionSpec:
+    return SessionSpec(
+        **{
+            **SPEC.as_json(),
+            "identity": Identity(uid, uid, (), "", "/"),
+            "directory": directory,
+            "rules": (),
+            "terminals": (),
+        }
+    )
+
+
+def test_what_is_kept() -> None:
+    """Only for sessions that are to be the same, of the same user; so many of one, and in all."""
+    kept = Precedents()
+    try:
+        kept.give(_of_user(1), legacy("a"))
+        assert kept.take(_of_user(2)) is None
+        assert kept.take(_of_user(1, "/tmp")) is None
+        found = kept.take(_of_user(1))
+        assert found is not None
+        assert found.tmp == "a"
+        assert kept.take(_of_user(1)) is None
+        found.close()
+        for number in range(USERS + 1):
+            kept.give(_of_user(1, f"/{number}"), legacy(str(number)))
+        assert kept.take(_of_user(1, "/0")) is None
+        for uid in range(2, KEPT + 2):
+            kept.give(_of_user(uid), legacy(str(uid)))
+        assert kept.take(_of_user(1, f"/{USERS}")) is None
+        assert kept.take(_of_user(1)) is None
+    finally:
+        kept.close()
+
+
+@pytest.mark.parametrize(("content", "left"), [("", False), ("file", True)])
+def test_who_was_to_make_the_directory_was_killed(place: Path, content: str, *, left: bool) -> None:
+    """It is removed where it is empty, as a new one is; a full one is somebody else's."""
+    hidden = place / "tmp" / "hidden"
+    hidden.mkdir()
+    if content:
+        (hidden / content).touch()
+    asyncio.run(remove_directory("", SPEC, str(hidden)))
+    assert hidden.exists() is left
