@@ -1,10 +1,11 @@
-"""The precedents that main keeps: of each kind of session those that have ended, for the next ones.
+"""The precedents that main keeps for some seconds: of each kind of session those that have just ended.
 
 What is in them is none of main's business: it hands them to processes of the user whose sessions left them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import OrderedDict
@@ -19,6 +20,9 @@ KEPT: Final = 32
 
 USERS: Final = 8
 """Those that are kept of one user."""
+
+SECONDS: Final = 10
+"""How long one is kept: nothing of a session stays that has ended, but for the one that follows it."""
 
 
 class Legacy(NamedTuple):
@@ -44,6 +48,7 @@ class Precedents:
     """What ended sessions have left. Sessions at the same time have one each, or none."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._kept: OrderedDict[int, tuple[int, bytes, Legacy]] = OrderedDict()  # by age
         self._number = 0
 
@@ -67,6 +72,12 @@ class Precedents:
         self._kept[self._number] = owner, _kind(spec), legacy
         own = [number for number, (uid, *_) in self._kept.items() if uid == owner]
         for number in own[:-USERS] or list(self._kept)[:-KEPT]:
+            self._drop(number)
+        self._loop.call_later(SECONDS, self._drop, self._number)
+
+    def _drop(self, number: int) -> None:
+        """Let go of one, if it is there."""
+        if number in self._kept:
             self._kept.pop(number)[2].close()
 
     def close(self) -> None:

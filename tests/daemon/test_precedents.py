@@ -23,6 +23,13 @@ extends = "build"
 rules = [{rules}]
 """
 
+OPEN = """
+rules = ["allow write /**"]
+[environment]
+set = {TMPDIR = "${tmp}"}
+"""
+"""Made of nothing of the file system that somebody else may change while a test runs."""
+
 
 def said(client: Client, profile: str, script: str, place: Path) -> str:
     """What a shell says, run in a session.
@@ -62,6 +69,14 @@ def place() -> Iterator[Path]:
         yield top
 
 
+@pytest.fixture
+def profile(place: Path) -> str:
+    """The profile that is open; its name."""
+    file = place / "open.toml"
+    file.write_text(OPEN)
+    return str(file)
+
+
 def written(place: Path, *rules: str) -> str:
     """A profile with rules, as a file; its name."""
     file = place / "own.toml"
@@ -76,32 +91,31 @@ def private(client: Client, profile: str, place: Path) -> str:
     return name
 
 
-def test_nothing_has_changed(daemon: Daemon, place: Path) -> None:
+def test_nothing_has_changed(daemon: Daemon, place: Path, profile: str) -> None:
     """The next session has the same name for its directory, in which nothing of the last one is."""
     with daemon.client() as client:
-        first = private(client, "build", place)
+        first = private(client, profile, place)
         assert os.path.dirname(first) == str(place / "tmp")
-        assert private(client, "build", place) == first
-        (place / "tmp" / "file").touch()  # no rule names it
-        assert private(client, "build", place) == first
+        assert private(client, profile, place) == first
+        assert private(client, profile, place) == first
 
 
-def test_two_at_a_time(daemon: Daemon, place: Path) -> None:
+def test_two_at_a_time(daemon: Daemon, place: Path, profile: str) -> None:
     """Each has its own."""
     with daemon.client() as client, daemon.client() as other:
-        first = private(client, "build", place)
+        first = private(client, profile, place)
         reader, writer = map(FileDescriptor, os.pipe())
         with reader, writer:
             inner = f"{first}/ready"
             with client.run(
-                "build",
+                profile,
                 ["sh", "-c", 'echo >"$TMPDIR/ready"; read line'],
                 descriptors=[reader.fileno(), 2, 2],
                 directory=str(place),
                 environment={"PATH": os.defpath, "HOME": str(place), "TMPDIR": str(place / "tmp")},
             ) as session:
                 until(lambda: os.path.exists(inner), "it has the directory of the one before")
-                assert private(other, "build", place) != first
+                assert private(other, profile, place) != first
                 assert os.path.exists(inner)
                 writer.close()
                 assert session.wait()["failure"] == ""
@@ -142,29 +156,29 @@ def test_what_is_granted_one_by_one(daemon: Daemon, place: Path) -> None:
         assert said(client, profile, "cat secret other 2>/dev/null", place) == "secret"
 
 
-def test_somebody_else_has_taken_the_name(daemon: Daemon, place: Path) -> None:
+def test_somebody_else_has_taken_the_name(daemon: Daemon, place: Path, profile: str) -> None:
     """Then the session has another directory, and that one is nobody's to remove."""
     with daemon.client() as client:
-        first = Path(private(client, "build", place))
+        first = Path(private(client, profile, place))
         first.mkdir()
         (first / "kept").touch()
-        assert private(client, "build", place) != str(first)
+        assert private(client, profile, place) != str(first)
         assert [entry.name for entry in first.iterdir()] == ["kept"]
         (first / "kept").unlink()
         first.rmdir()
         first.symlink_to(place / "one")
-        assert private(client, "build", place) != str(first)
+        assert private(client, profile, place) != str(first)
         assert list((place / "one").iterdir()) == []
 
 
-def test_another_environment(daemon: Daemon, place: Path) -> None:
+def test_another_environment(daemon: Daemon, place: Path, profile: str) -> None:
     """A rule may be about what is in it."""
     with daemon.client() as client:
-        first = private(client, "build", place)
+        first = private(client, profile, place)
         reader, writer = map(FileDescriptor, os.pipe())
         with reader, writer:
             with client.run(
-                "build",
+                profile,
                 ["sh", "-c", 'echo "$TMPDIR $MORE"'],
                 descriptors=[2, writer.fileno(), 2],
                 directory=str(place),
@@ -212,6 +226,10 @@ def _of_user(uid: int, directory: str = "/") -> SessionSpec:
 
 def test_what_is_kept() -> None:
     """Only for sessions that are to be the same, of the same user; so many of one, and in all."""
+    asyncio.run(_keep())
+
+
+async def _keep() -> None:
     kept = Precedents()
     try:
         kept.give(_of_user(1), legacy("a"))
