@@ -156,6 +156,14 @@ def test_what_is_granted_one_by_one(daemon: Daemon, place: Path) -> None:
         assert said(client, profile, "cat secret other 2>/dev/null", place) == "secret"
 
 
+def test_what_was_looked_up(daemon: Daemon, place: Path) -> None:
+    """Each session looks up the addresses of hosts."""
+    file = place / "looking.toml"
+    file.write_text(OPEN.replace("[", '["allow connect localhost!1", ', 1))
+    with daemon.client() as client:
+        assert private(client, str(file), place) != private(client, str(file), place)
+
+
 def test_somebody_else_has_taken_the_name(daemon: Daemon, place: Path, profile: str) -> None:
     """Then the session has another directory, and that one is nobody's to remove."""
     with daemon.client() as client:
