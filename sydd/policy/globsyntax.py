@@ -295,8 +295,10 @@ def check(text: str, source: Source | None = None) -> None:
         source: where it begins; errors point into it.
 
     Raises:
-        PolicyError: wrong syntax, `.` or `..` components, a trailing slash, `**` beside other characters.
+        PolicyError: wrong syntax, `.` or `..` components, trailing slash, `**` beside other characters, NUL.
     """
+    if "\0" in text:
+        raise problem("a NUL character in a pattern", source, text.index("\0"), "no path has one")
     for tokens in alternatives(tokenize(text, source), source):
         if len(tokens) > 1 and tokens[-1].kind == SLASH:
             hint = "leave it out for the directory itself, write '/**' for all below it too"

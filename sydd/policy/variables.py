@@ -126,9 +126,14 @@ def resolve(
         environment: what `${env:NAME}` looks in.
 
     Raises:
-        PolicyError: a variable refers to itself, by whatever way, or to one that is unknown or unset.
+        PolicyError: a variable refers to itself, by whatever way, or to one that is unknown or unset, or its
+            value holds a NUL character.
     """
     definitions = {variable.name: variable for variable in defined}
+    for variable in definitions.values():
+        if "\0" in variable.value:
+            hint = "no path has one, nor has a variable of the environment"
+            raise PolicyError(f"a NUL character in the value of '{variable.name}'", variable.source, hint)
     known = {**builtin, **dict.fromkeys(definitions, "")}
     values = {name: value for name, value in builtin.items() if name not in definitions}
 

@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple  # not dataclasses, which is slow to import
 
@@ -197,7 +198,8 @@ def build_ruleset(ruleset: Ruleset, launched: Sequence[str] = ()) -> int:
     """Make *ruleset*.
 
     Paths that have vanished since the plan was made are left out, and so are those on which a symbolic link
-    stands by now (they are canonical, so somebody put it there): less is granted, never more.
+    stands by now (they are canonical, so somebody put it there), and directories that were files: less is
+    granted, never more.
 
     Args:
         ruleset: what to handle and to grant.
@@ -215,7 +217,8 @@ def build_ruleset(ruleset: Ruleset, launched: Sequence[str] = ()) -> int:
             if parent < 0:
                 continue
             try:
-                landlock_calls.add_path_rule(made, parent, grant.rights)
+                if grant.directory or not stat.S_ISDIR(os.fstat(parent).st_mode):
+                    landlock_calls.add_path_rule(made, parent, grant.rights)
             finally:
                 os.close(parent)
     except BaseException:
