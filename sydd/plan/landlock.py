@@ -169,6 +169,10 @@ class _Walk:
             self.gap = self.gap or f"a pattern with wildcards matches in {directory}"
             self.whole.add(directory)
             named_directories, named_files = directories, files
+            if self.naming and directory == "/proc":
+                # Nobody but the kernel makes and removes what is in there: a process would be a rule that
+                # grants nothing.
+                named_directories = [path for path in directories if not path[6:].isdecimal()]
         else:
             named_directories = [path for path in directories if path in self.leading]
             named_files = [path for path in files if path in self.leading]

@@ -77,6 +77,16 @@ def test_a_file_becomes_a_rule_of_its_own() -> None:
     assert dict(plan.gaps)[Access.DELETE] == "a single file's entry cannot be granted"
 
 
+def test_processes_are_no_rules() -> None:
+    """By no name in a process's directory anything is made or removed."""
+    objects = {"/proc/1/stat": FILE, "/proc/22/stat": FILE, "/proc/sys/a": FILE, "/proc/stat": FILE, **HOST}
+    plan = planned("allow write /**", "deny modify,truncate /proc/[0-9]*/**", objects=objects)
+    for right in (FsRight.REMOVE_FILE, FsRight.REFER, FsRight.MAKE_SOCK):
+        assert granted(plan, right) == ["/etc/", "/home/", "/proc/sys/", "/usr/"]
+    assert granted(plan, FsRight.WRITE_FILE) == ["/etc/", "/home/", "/proc/stat", "/proc/sys/", "/usr/"]
+    assert dict(plan.gaps).keys() >= {Access.CREATE, Access.DELETE, Access.RENAME, Access.LINK, Access.MKNOD}
+
+
 def test_a_hole_is_expanded() -> None:
     """A hole in a wide allow is expressed by its siblings along the way, and by nothing at or below it."""
     plan = planned("deny read,list /home/me/.ssh/**")
