@@ -32,6 +32,8 @@ MAXIMUM_DOCUMENT = 64 * 1024 * 1024
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
+_as_text = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class ChannelError(Exception):
     """The other side said something that is no message; nothing of it was taken, and no more will be."""
@@ -88,7 +90,7 @@ class Channel:
             ValueError: the message is longer than MAXIMUM.
         """
         value = message if self._told else {"v": VERSION, **message}
-        data = json.dumps(value, separators=(",", ":")).encode("ascii")
+        data = _as_text(value).encode("ascii")
         if len(data) > MAXIMUM:
             raise ValueError(f"a message of {len(data)} bytes: at most {MAXIMUM}")
         socket.send_fds(self._socket, [data], list(descriptors), socket.MSG_NOSIGNAL)

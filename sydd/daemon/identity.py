@@ -32,7 +32,7 @@ def shed(keep: Iterable[int]) -> None:
         keep: descriptors above 2 that stay open; 0 to 2 lead nowhere afterwards.
     """
     signal.set_wakeup_fd(-1)
-    for handled in signal.valid_signals():
+    for handled in range(1, signal.NSIG):
         if callable(signal.getsignal(handled)):
             signal.signal(handled, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 from typing import Final
+
+from sydd.daemon import layout
 
 MODULES: Final = (
     "difflib",
@@ -52,6 +53,7 @@ def everything() -> None:
     rows_by_arch(os.uname().machine)
     _warm_up()
     rehearsal.sample()
+    layout.settle()
 
 
 def rest() -> None:
@@ -59,7 +61,8 @@ def rest() -> None:
     with contextlib.suppress(ImportError, MemoryError):
         for name in MISTAKES:
             importlib.import_module(name)
-    gc.freeze()
+    with contextlib.suppress(MemoryError):
+        layout.settle()
 
 
 def _warm_up() -> None:
