@@ -24,10 +24,14 @@ from sydd.client import Client, NotRunningError
 EMBEDDED = f"{SYDD}, embedded"
 LAUNCHED = f"{SYDD}, launch by the daemon"
 STARTED = f"{SYDD}, the client's Run"
+AT_TIMES = f"{STARTED}, at times"
 TRUE = "/bin/true"
 
 STARTS = 5
 """Commands that one process starts by `Run` in one round."""
+
+PAUSES = {STARTED: 0.0, AT_TIMES: 0.1}
+"""Seconds between these, by way."""
 
 IDLE = 3
 """Sessions whose memory is looked at at a time: what they share with each other counts for none."""
@@ -109,9 +113,9 @@ def _starts(place: Place, program: list[str], path: str, runs: int, progress: Ca
     work = place.work(place.user)
 
     def once(name: str) -> dict[str, float]:
-        if name == STARTED:
+        if name in PAUSES:
             script = os.path.join(HERE, "daemon_run.py")
-            command = [sys.executable, "-P", script, path, str(STARTS), TRUE]
+            command = [sys.executable, "-P", script, path, str(STARTS), str(PAUSES[name]), TRUE]
             values: dict[str, float] = json.loads(run(command, place.user, work, seconds=60).stdout)
             return values
         words = [TRUE] if name == NATIVE else [*program, *OPTIONS[name], "build", "--", TRUE]
@@ -119,7 +123,7 @@ def _starts(place: Place, program: list[str], path: str, runs: int, progress: Ca
         return {"over": 1000 * taken.seconds}
 
     grid = Grid("Starts through the daemon", "ms", ["begun", "ended", "over"])
-    grid.cells = in_turn((NATIVE, EMBEDDED, LAUNCHED, STARTED), once, runs, progress)
+    grid.cells = in_turn((NATIVE, EMBEDDED, LAUNCHED, *PAUSES), once, runs, progress)
     shutil.rmtree(work)
     return grid
 

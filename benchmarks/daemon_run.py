@@ -1,9 +1,9 @@
 """Run a command again and again through the daemon's client, and print how long it took, in ms, as JSON.
 
-    python daemon_run.py SOCKET COUNT COMMAND…
+    python daemon_run.py SOCKET COUNT PAUSE COMMAND…
 
-`begun`: until `Run` is answered; `ended`: until the command's process has ended;
-`over`: until its session has.
+Before each time it pauses for so many seconds. `begun`: until `Run` is answered; `ended`: until the command's
+process has ended; `over`: until its session has.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from sydd.client import Client
 
 def main() -> None:
     """Measure; the first time is not counted: it connects, and finds the client's modules."""
-    path, count, *command = sys.argv[1:]
+    path, count, pause, *command = sys.argv[1:]
     samples: dict[str, list[float]] = {"begun": [], "ended": [], "over": []}
     with Client(path) as client:
         for turn in range(int(count) + 1):
+            time.sleep(float(pause))
             start = time.perf_counter()
             with client.run("build", command) as session:
                 begun = time.perf_counter()
