@@ -11,8 +11,11 @@ import sys
 
 import pytest
 
+from sydd.kernel.namespace_probe import unshare_in_child
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon
+
+CLONE_NEWUSER, CLONE_NEWPID = 0x1000_0000, 0x2000_0000
 
 PARTS = """
 import itertools, json, os, socket, sys, threading, time
@@ -156,6 +159,35 @@ print(b"Locked" in heard, b"deny read /etc/good" in heard, b"bad" in heard, b"/e
 )
 
 
+NESTED = (
+    PARTS
+    + """
+import ctypes, struct
+asked(own, call({"lock": "exec"}, "Lock"))
+eldest, ids = os.getpid(), (os.getuid(), os.getgid())
+
+def claimed(pid):
+    claim = socket.SOL_SOCKET, socket.SCM_CREDENTIALS, struct.pack("iII", pid, 0, 0)
+    try:
+        own.sendmsg([add("bad")], [claim])
+    except OSError as error:
+        return type(error).__name__
+    return answer(own)
+
+def nested():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(int(sys.argv[2])):
+        return os.strerror(ctypes.get_errno())
+    for name, line in (("setgroups", "deny"), ("uid_map", f"0 {ids[0]} 1"), ("gid_map", f"0 {ids[1]} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+    return in_child(lambda: f"{os.getuid()} {os.getpid()} {claimed(eldest)} {claimed(os.getpid())}")
+
+print(in_child(nested), asked(own, add("good")))
+"""
+)
+
+
 def _profile(person: Person, daemon: Daemon, how: str) -> str:
     path = f"{person.home}/{how}.toml"
     rule = f"allow connect unix:{daemon.socket}" if how == "judged" else "allow net any"
@@ -227,3 +259,18 @@ print(asked(own, add("bad")), asked(connected(), add("bad")))
     )
     out, err = process.communicate(timeout=50)
     assert out == "Locked Locked\n", err
+
+
+@pytest.mark.skipif(
+    unshare_in_child(CLONE_NEWUSER | CLONE_NEWPID) != 0, reason="needs user and pid namespaces"
+)
+def test_root_of_a_namespace_names_nobody_outside(daemon: Daemon, person: Person) -> None:
+    """It may name any process of its pid namespace as the writer: the eldest is in none that a child made."""
+    path = f"{person.home}/nested.toml"
+    rules = ["allow net any", "allow modify,truncate /proc/*/{uid_map,gid_map,setgroups}"]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f'extends = "build"\nrules = {json.dumps(rules)}\n[restrict]\nuser_namespaces = "allow"\n')
+    command = [sys.executable, "-c", NESTED, daemon.socket, str(CLONE_NEWUSER | CLONE_NEWPID)]
+    process = person.sydctl(["launch", "--daemon", path, "--", *command], daemon.socket)
+    out, err = process.communicate(timeout=50)
+    assert out == "0 1 ProcessLookupError Locked done\n", err
