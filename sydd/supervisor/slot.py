@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sydd.kernel import seccomp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _STATE = 2048
 _EVENTS = 4096
@@ -69,6 +69,11 @@ class Stage(IntEnum):
     PERFORMING = 1
     PERFORMED = 2
     OPENED = 3
+
+
+# As they are written: to look up a member of an enumeration takes longer than to write it.
+_NOTHING, _PERFORMING, _PERFORMED, _OPENED = map(int, Stage)
+_NOTHING_KNOWN = bytes(_STATE_SIZE)
 
 
 class Result(NamedTuple):
@@ -108,8 +113,7 @@ class Slot:
         fd: from `create`; stays the caller's to close, and open for as long as the slot is used.
 
     Attributes:
-        buffer: where notifications are received,
-        receive: by this.
+        buffer: where notifications are received.
         events: how often each event happened, by its number.
         latencies: the histogram.
         calls: counters of system calls: (number + NUMBERS for other ABIs than the machine's own) * KINDS +
@@ -120,15 +124,24 @@ class Slot:
         self._fd = fd
         self._map = mmap.mmap(fd, SIZE)
         self._memory = memoryview(self._map)
-        self._state = _STATE
+        self._hold(_STATE)
         self.buffer = self._memory[: seccomp.NOTIF.size]
-        self.receive = seccomp.receiver(self.buffer)
         self.events = self._words(_EVENTS, 1024)
         self.latencies = self._words(_LATENCIES, BUCKETS)
         self.calls = self._words(_CALLS, 2 * NUMBERS * KINDS)
 
     def _words(self, start: int, count: int) -> memoryview:
         return self._memory[start : start + 8 * count].cast("Q")
+
+    def _hold(self, state: int) -> None:
+        """What is known of the request that is held stands at this place from now on."""
+        self._state = state
+        self._whole = slice(state, state + _STATE_SIZE)
+        self._stage = state + _STAGE
+
+    def receiver(self, listener: int) -> Callable[[], None]:
+        """What receives into `buffer`: see `seccomp.receiver`."""
+        return seccomp.receiver(listener, self.buffer)
 
     def held(self) -> bytes:
         """The notification that was received last; zeros when there is none."""
@@ -138,31 +151,29 @@ class Slot:
 
     def sit(self, seat: int) -> None:
         """In this process the request that is held is the one in *seat*."""
-        self._state = _SEATS + seat * _SEAT_SIZE + seccomp.NOTIF.size
+        self._hold(_SEATS + seat * _SEAT_SIZE + seccomp.NOTIF.size)
 
     def begin(self) -> None:
         """Nothing of the next request was done; the last one was answered."""
-        self._memory[self._state + _STAGE] = Stage.NOTHING
-        self._memory[self._state + _INSTALLING] = 0
-        _Pending.pack_into(self._memory, self._state + _PENDING, 0, 0)
+        self._memory[self._whole] = _NOTHING_KNOWN
 
     def undone(self) -> None:
         """What was about to be done was not done."""
-        self._memory[self._state + _STAGE] = Stage.NOTHING
+        self._memory[self._stage] = _NOTHING
 
     def performing(self) -> None:
         """What may not be done twice is about to be done."""
-        self._memory[self._state + _STAGE] = Stage.PERFORMING
+        self._memory[self._stage] = _PERFORMING
 
     def performed(self, kind: int, value: int) -> None:
         """It was done, with this answer."""
         _Result.pack_into(self._memory, self._state + _RESULT, kind, value, 0)
-        self._memory[self._state + _STAGE] = Stage.PERFORMED
+        self._memory[self._stage] = _PERFORMED
 
     def opened(self, device: int, inode: int) -> None:
         """A file was made and opened, whose descriptor the caller has not yet."""
         _Result.pack_into(self._memory, self._state + _RESULT, 0, device, inode)
-        self._memory[self._state + _STAGE] = Stage.OPENED
+        self._memory[self._stage] = _OPENED
 
     def installing(self) -> None:
         """A marked descriptor is about to be put into the caller's table."""
@@ -171,7 +182,7 @@ class Slot:
     def result(self) -> Result:
         """What was stored of the request that is held."""
         kind, value, inode = _Result.unpack_from(self._memory, self._state + _RESULT)
-        stage = Stage(self._memory[self._state + _STAGE])
+        stage = Stage(self._memory[self._stage])
         return Result(stage, kind, value, inode, bool(self._memory[self._state + _INSTALLING]))
 
     # Events that the request has caused: each is counted once, also when its worker dies while it counts.
@@ -209,7 +220,7 @@ class Slot:
             start = _SEATS + seat * _SEAT_SIZE
             if not any(self._memory[start : start + 8]):
                 state = start + len(notification)
-                self._memory[state : state + _STATE_SIZE] = bytes(_STATE_SIZE)
+                self._memory[state : state + _STATE_SIZE] = _NOTHING_KNOWN
                 # The cookie last: it says that there is one.
                 self._memory[start + 8 : start + len(notification)] = notification[8:]
                 self._memory[start : start + 8] = notification[:8]

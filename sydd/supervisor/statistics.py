@@ -24,29 +24,34 @@ class Counters:
     Args:
         slot: the memory, which a successor counts on in.
         arch: AUDIT_ARCH_* of the machine's own ABI.
+
+    Attributes:
+        count: counts one request: the fields of its notification, the kind of the answer, and when it was
+            received, by `clock`.
+        count_passed: counts one that the kernel was let go on with, of the machine's own ABI and a number
+            below NUMBERS: its number, and when it was received.
     """
 
     def __init__(self, slot: Slot, arch: int) -> None:
         self.slot = slot
-        self._arch = arch
-        self._calls = slot.calls
-        self._latencies = slot.latencies
+        # Functions, whose variables are nearer than attributes: this is done for every request.
+        calls, latencies, now = slot.calls, slot.latencies, clock
 
-    def count(self, fields: tuple[int, ...], kind: int, started: int) -> None:
-        """Count one request.
+        def count(fields: tuple[int, ...], kind: int, started: int) -> None:
+            number = fields[NUMBER]
+            if number >= NUMBERS:
+                number = NUMBERS - 1
+            if fields[ARCH] != arch:
+                number += NUMBERS
+            calls[number * KINDS + kind] += 1
+            latencies[(now() - started).bit_length()] += 1
 
-        Args:
-            fields: of its notification.
-            kind: of the answer.
-            started: when it was received, by `clock`.
-        """
-        number = fields[NUMBER]
-        if number >= NUMBERS:
-            number = NUMBERS - 1
-        if fields[ARCH] != self._arch:
-            number += NUMBERS
-        self._calls[number * KINDS + kind] += 1
-        self._latencies[(clock() - started).bit_length()] += 1
+        def count_passed(number: int, started: int) -> None:
+            calls[number * KINDS] += 1
+            latencies[(now() - started).bit_length()] += 1
+
+        self.count = count
+        self.count_passed = count_passed
 
 
 def by_name(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dict[str, dict[str, int]]:

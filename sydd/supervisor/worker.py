@@ -10,7 +10,8 @@ import errno
 import os
 import select
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sydd.kernel import namespaces, seccomp
 from sydd.plan.landlock import lost_rights
@@ -18,7 +19,7 @@ from sydd.plan.plan import Engine
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
-from sydd.supervisor.answer import CONTINUE, KILL, Kind
+from sydd.supervisor.answer import CONTINUE, KILL
 from sydd.supervisor.failure import MayStall
 from sydd.supervisor.notification import ARCH, ID, NUMBER, decode, unpack
 from sydd.supervisor.questions import NONE_APPROVED
@@ -180,7 +181,7 @@ class Worker(Stages):
     def _loop(self) -> None:
         slot, listener = self._slot, self._listener
         buffer = bytearray(seccomp.NOTIF.size) if slot is None else slot.buffer
-        receive: Callable[[int, Any], None] = seccomp.receive if slot is None else slot.receive
+        receive = partial(seccomp.receive, listener, buffer) if slot is None else slot.receiver(listener)
         turn, questions, stand_ins = self._turn, self._questions.open, self._stand_ins.open
         while True:
             if questions or stand_ins:
@@ -189,7 +190,7 @@ class Worker(Stages):
             elif not self._receive_ends and self._hung_up(None):
                 return
             try:
-                receive(listener, buffer)
+                receive()
             except OSError as failure:
                 if failure.errno == errno.ENOENT:
                     # The caller died before its request could be copied, or nobody is left.
@@ -220,7 +221,7 @@ class Worker(Stages):
         if quick is CONTINUE:
             self._replies.go_on(fields[ID])
             if counters:
-                counters.count(fields, Kind.CONTINUE, started)
+                counters.count_passed(fields[NUMBER], started)
             return
         notification = decode(fields)
         answer = KILL if self._is_over else quick or self.answer(notification)
