@@ -150,18 +150,28 @@ def candidates(launch: Launch) -> list[str]:
 
 
 def _close_others(launch: Launch) -> None:
-    """Close every descriptor that the command shall not inherit; what is needed until then closes on exec."""
+    """Close every descriptor that the command shall not inherit; what is needed until then closes on exec.
+
+    So does all that the process that forked this one has opened itself: what does not is inherited. A number
+    that is to be kept may be that of a descriptor of sydd's own, where nothing was inherited by it.
+    """
+    for fd in launch.keep:
+        if not _is_inherited(fd):
+            _fail(EXIT_FAILED, f"descriptor {fd} is to be kept, but it is not open")
     open_ones = sorted({*launch.keep, launch.ruleset, launch.channel} - {-1, 0, 1, 2})
     low = 3
     for fd in open_ones:
         os.closerange(low, fd)
         low = fd + 1
     os.closerange(low, 2**31 - 1)  # close_range(2): as cheap as closing a few
-    for fd in launch.keep:
-        try:
-            os.set_inheritable(fd, True)
-        except OSError:
-            _fail(EXIT_FAILED, f"descriptor {fd} is to be kept, but it is not open")
+
+
+def _is_inherited(fd: int) -> bool:
+    """Whether a descriptor is open, and stays so on exec."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
 
 
 def _enter_namespaces(launch: Launch) -> None:

@@ -62,6 +62,7 @@ class Preparing(Expecting, ABC):
         self._link: Link | None = None  # to its worker
         self._preparer: Process | None = None
         self._preparing: Link | None = None
+        self._said: set[str] = set()  # by the one that prepares it
         self._launch: FileDescriptor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
@@ -109,11 +110,15 @@ class Preparing(Expecting, ABC):
             self.legacy = None
 
     def _listen_to_preparer(self, channel: Channel) -> None:
+        self._said = set()
         self._preparing = Link(channel, self._from_preparer, self._preparer_gone)
 
     def _from_preparer(self, message: dict[str, Any], descriptors: FdSet) -> None:
         try:
-            kind = message["type"]
+            kind = str(message["type"])
+            if kind in self._said or (kind == "state" and self._held.has("state")):
+                raise ValueError(f"{kind!r} for the second time")  # workers have taken in what was first
+            self._said.add(kind)
             if kind == "prepared":
                 self.about = message
                 self.state.tmp = str(message.get("tmp", ""))

@@ -114,6 +114,42 @@ sys.stdin.read()
 """
 
 
+KEEPING = """
+import os, sys
+from sydd.client import Client, ControlError
+home = os.environ["HOME"]
+reader, writer = os.pipe()
+for number in map(int, sys.argv[2:]):
+    with Client(sys.argv[1]) as client:
+        try:
+            with client.run(
+                f"{home}/{number}.toml",
+                ["readlink", f"/proc/self/fd/{number}"],
+                descriptors=[0, 1, 1, 0, 0, reader],
+                directory=home,
+                environment={"PATH": os.defpath, "HOME": home},
+            ) as session:
+                session.wait()
+        except ControlError as error:
+            print(error, flush=True)
+"""
+
+
+def test_no_command_keeps_what_leads_to_main(daemon: Daemon, person: Person) -> None:
+    """By its preparer's channel it could give a worker a state, and in that what the worker executes."""
+    numbers = 5, 6, 7, 8, 256, 257
+    for number in numbers:
+        with open(f"{person.home}/{number}.toml", "w", encoding="utf-8") as file:
+            file.write(f'rules = ["allow write /**"]\n[descriptors]\nkeep = [{number}]\n')
+    words = [sys.executable, "-c", KEEPING, daemon.socket, *map(str, numbers)]
+    process = person.start(words, daemon.socket)
+    out, err = process.communicate(timeout=50)
+    given, *others = out.splitlines()
+    assert given.startswith("pipe:"), err
+    said = [f"sydctl: descriptor {number} is to be kept, but it is not open" for number in numbers[1:]]
+    assert others[::2] == said
+
+
 @pytest.mark.parametrize("how", ["received", "under way"])
 def test_a_lingering_socket_holds_nobody_up(daemon: Daemon, person: Person, how: str) -> None:
     """Who closes the last descriptor of one waits until its peer has read, which here never does."""

@@ -70,6 +70,14 @@ def test_a_descriptor_that_is_to_be_kept_and_is_not_there(session: Session) -> N
     assert "descriptor 57 is to be kept, but it is not open" in done.stderr
 
 
+@pytest.mark.parametrize("number", [3, 4])
+def test_no_descriptor_of_sydds_own_is_kept(session: Session, number: int) -> None:
+    """Where none was inherited by a number that the profile keeps, sydctl has one of its own there."""
+    done = session.run("true", profile=session.profile(f"[descriptors]\nkeep = [{number}]\n"))
+    assert done.returncode == 125
+    assert f"descriptor {number} is to be kept, but it is not open" in done.stderr
+
+
 def test_the_environment(session: Session) -> None:
     """Dropped, passed although dropped, set; all else as it was."""
     profile = session.profile(
