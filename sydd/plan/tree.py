@@ -45,6 +45,7 @@ class Facts(NamedTuple):
         real: paths with every link followed.
         targets: of these links.
         writable: whether entries could be made in these directories.
+        readable: whether these directories, of which not every entry counts, could be listed.
     """
 
     kinds: dict[str, Kind | None]
@@ -52,6 +53,7 @@ class Facts(NamedTuple):
     real: dict[str, str]
     targets: dict[str, str]
     writable: dict[str, bool]
+    readable: dict[str, bool]
 
 
 class HostTree:
@@ -66,6 +68,7 @@ class HostTree:
         self._real: dict[str, str] = {}
         self._targets: dict[str, str] = {}
         self._writable: dict[str, bool] = {}
+        self._readable: dict[str, bool] = {}
         self._relied: set[str] = set()
         self._relied_wholly: set[str] = set()
 
@@ -77,6 +80,7 @@ class HostTree:
             dict(self._real),
             dict(self._targets),
             dict(self._writable),
+            dict(self._readable),
         )
 
     def has(self, facts: Facts) -> bool:
@@ -87,6 +91,7 @@ class HostTree:
             and all(self._listing(path) == listing for path, listing in facts.listings.items())
             and all(self._target(path) == target for path, target in facts.targets.items())
             and all(self.writable(path) == writable for path, writable in facts.writable.items())
+            and all(os.access(path, os.R_OK) == readable for path, readable in facts.readable.items())
         )
 
     def rely(self, directory: str, paths: Iterable[str] | None) -> None:
@@ -95,6 +100,7 @@ class HostTree:
             self._relied_wholly.add(directory)
         else:
             self._relied.update(paths)
+            self._readable[directory] = os.access(directory, os.R_OK)  # else nothing is seen in it
 
     def _listing(self, path: str) -> tuple[tuple[str, Kind | None], ...]:
         prefix = path.rstrip("/") + "/"

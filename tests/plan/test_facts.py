@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -21,6 +22,7 @@ from sydd.policy.errors import Source
 from sydd.policy.policy import Policy
 from sydd.policy.rule import parse_rule
 from sydd.session.prepare import Place, bind
+from tests.support.forked import in_child
 
 NAMES = ("a", "b", "new")
 
@@ -28,6 +30,8 @@ ELSEWHERE = "deny read,list,exec,stat,chdir,ioctl,write /**"
 """What others do in other directories while a test runs does not matter."""
 
 Change = Callable[[Path], object]
+
+Value = TypeVar("Value")
 
 
 def planned(top: Path, rules: list[str]) -> tuple[tuple[BoundRule, ...], LandlockPlan, Facts]:
@@ -155,3 +159,31 @@ def test_what_matters(rules: list[str], change: Change, *, matters: bool) -> Non
         *_, facts = planned(top, rules)
         change(top)
         assert HostTree().has(facts) is not matters
+
+
+def _by_nobody(work: Callable[[], Value]) -> Value:
+    """What comes of it where not everything can be listed, as root can."""
+
+    def child() -> Value:
+        if os.geteuid() == 0:
+            os.setgroups(())
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+        return work()
+
+    return in_child(child)
+
+
+@pytest.mark.parametrize("modes", [(0o111, 0o755), (0o755, 0o111)])
+def test_a_directory_that_cannot_be_listed(modes: tuple[int, int]) -> None:
+    """Nothing in it is granted, not what a rule names either, which is there all the same."""
+    rules = ["allow read @/a/b/**"]
+    with place() as top:
+        top.chmod(0o755)
+        (top / "a").chmod(modes[0])
+        _, plan, facts = _by_nobody(lambda: planned(top, rules))
+        assert _by_nobody(lambda: HostTree().has(facts))
+        (top / "a").chmod(modes[1])
+        assert not _by_nobody(lambda: HostTree().has(facts))
+        assert _by_nobody(lambda: planned(top, rules))[1] != plan
+        (top / "a").chmod(0o755)
