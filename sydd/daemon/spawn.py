@@ -136,7 +136,7 @@ async def spawn(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) ->
     Args:
         fork: how.
         spec: what the session is to be.
-        precedent: for that preparer, as for `prepare`.
+        precedent: for that preparer, as for `prepare`; a worker alone gets none.
 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
@@ -145,8 +145,8 @@ async def spawn(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) ->
         held_slot = stack.enter_context(FileDescriptor(slot.create()))
         held_notes = stack.enter_context(FileDescriptor(notes.create()))
         kept = (held_slot.fileno(), held_notes.fileno())
-        kind, count = ("run", 3) if spec.origin == "run" else ("serve", 1)
-        (ours, *others), pid, handle = await _forked(fork, {"type": kind}, spec, count, kept, precedent)
+        kind, count, given = ("run", 3, precedent) if spec.origin == "run" else ("serve", 1, ())
+        (ours, *others), pid, handle = await _forked(fork, {"type": kind}, spec, count, kept, given)
         stack.pop_all()
     return Child(pid, handle, ours, held_slot, held_notes, (others[0], others[1]) if others else None)
 

@@ -16,6 +16,7 @@ from sydd.daemon.ending import remove_directory
 from sydd.daemon.precedents import KEPT, USERS, Legacy, Precedents
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel.fd import FileDescriptor
+from tests.daemon.people import Person
 from tests.support.daemon import Daemon, until
 
 PROFILE = """
@@ -177,6 +178,24 @@ def test_somebody_else_has_taken_the_name(daemon: Daemon, place: Path, profile: 
         first.symlink_to(place / "one")
         assert private(client, profile, place) != str(first)
         assert list((place / "one").iterdir()) == []
+
+
+@pytest.mark.root  # who may look into a worker
+def test_it_is_of_who_prepares_alone(daemon: Daemon, person: Person) -> None:
+    """A worker has what it needs from the state: it would hold the other one as long as the session lasts."""
+    profile = f"{person.home}/open.toml"
+    Path(profile).write_text(OPEN)
+    words = ["launch", "--daemon", profile, "--", "sh", "-c", 'echo "$TMPDIR"; read line']
+    names = []
+    for _ in range(2):
+        with person.sydctl(words, daemon.socket) as process, daemon.client() as client:
+            assert process.stdout is not None
+            names.append(process.stdout.readline())
+            worker = client.list_sessions()[-1]["worker"]
+            held = [os.readlink(f"/proc/{worker}/fd/{fd}") for fd in os.listdir(f"/proc/{worker}/fd")]
+            process.communicate("\n", timeout=30)
+    assert names[0] == names[1]
+    assert [target for target in held if "precedent" in target or "state" in target] == []
 
 
 def test_another_environment(daemon: Daemon, place: Path, profile: str) -> None:
