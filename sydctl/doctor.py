@@ -24,7 +24,7 @@ examples:
   sydctl doctor --json
 """
 
-REQUIRED = ("user_notification", "wait_killable", "addfd_send", "openat2", "process_vm_readv")
+REQUIRED = ("user_notification", "wait_killable", "addfd", "openat2", "process_vm_readv")
 """Without one of these no session starts."""
 
 YAMA_FOR_ROOT = 2

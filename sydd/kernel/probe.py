@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -66,11 +65,10 @@ class Features:
     user_notification: Feature
     wait_killable: Feature
     sync_wake_up: Feature
-    addfd_send: Feature
+    addfd: Feature
     notif_recv_ends: Feature
     landlock_abi: Feature
     landlock_audit: Feature
-    audit_readable: Feature
     openat2: Feature
     pidfd_getfd: Feature
     process_vm_readv: Feature
@@ -125,13 +123,13 @@ def probe() -> Features:
             "each supervised call takes four times as long",
             "" if listener.sync_wake_up is not None else "by release: a listener here allows no second",
         ),
-        addfd_send=Feature(
-            "addfd_send",
-            listener.addfd_send if listener.addfd_send is not None else version >= (5, 14),
-            "5.14",
-            "a descriptor is handed over and the call answered in one step",
-            "no emulated opens: a caller that dies in between would be left with the descriptor",
-            "" if listener.addfd_send is not None else "by release: a listener here allows no second",
+        addfd=Feature(
+            "addfd",
+            listener.addfd if listener.addfd is not None else version >= (5, 9),
+            "5.9",
+            "what is opened for a caller is put into its table of descriptors",
+            "sydd does not run: no open could be performed",
+            "" if listener.addfd is not None else "by release: a listener here allows no second",
         ),
         notif_recv_ends=Feature(
             "notif_recv_ends",
@@ -153,15 +151,8 @@ def probe() -> Features:
             "landlock_audit",
             abi >= 7,
             "6.15",
-            "denials by Landlock alone appear in the audit log",
-            "with the landlock engine denials are not reported",
-        ),
-        audit_readable=Feature(
-            "audit_readable",
-            _or(_ask_audit, False),
-            "3.16",
-            "this process may read the audit log's multicast group (CAP_AUDIT_READ)",
-            "denials by Landlock are enforced and not reported",
+            "the kernel's audit log, which sydd does not read, has denials by Landlock alone",
+            "what Landlock alone denies, as with the landlock engine, is told nowhere",
         ),
         openat2=Feature(
             "openat2",
@@ -276,7 +267,7 @@ class _Listener:
     """What a listener said; None for what it could not be asked."""
 
     sync_wake_up: bool | None
-    addfd_send: bool | None
+    addfd: bool | None
 
 
 def _ask_listener() -> _Listener:
@@ -295,7 +286,7 @@ def _ask_listener() -> _Listener:
             # EBUSY: this process is supervised itself.
             return
         try:
-            found = _Listener(_knows_sync(listener), _knows_send(listener))
+            found = _Listener(_knows_sync(listener), _knows_addfd(listener))
         finally:
             os.close(listener)
 
@@ -317,10 +308,10 @@ def _knows_sync(listener: int) -> bool:
     return True
 
 
-def _knows_send(listener: int) -> bool:
-    """Flags are looked at before it turns out that there is no such notification."""
+def _knows_addfd(listener: int) -> bool:
+    """A kernel that knows the operation finds that there is no such notification."""
     try:
-        seccomp.add_fd(listener, 0, listener, seccomp.ADDFD_FLAG_SEND)
+        seccomp.add_fd(listener, 0, listener, 0)
     except OSError as error:
         return error.errno == ENOENT
     return True
@@ -330,17 +321,6 @@ def _ask_memory() -> bool:
     """Read a word of this process."""
     word = ctypes.create_string_buffer(b"sydd")
     return memory.Reader(8).read(os.getpid(), ctypes.addressof(word), 4) == b"sydd"
-
-
-_NETLINK_AUDIT = 9
-_AUDIT_GROUP = 1
-
-
-def _ask_audit() -> bool:
-    """Join the audit log's multicast group."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_AUDIT) as audit:
-        audit.bind((0, _AUDIT_GROUP))
-    return True
 
 
 def _user_namespaces() -> Feature:

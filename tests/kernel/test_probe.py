@@ -32,7 +32,7 @@ def test_every_feature_is_explained(features: probe.Features) -> None:
 def test_asked_and_by_release_agree(features: probe.Features) -> None:
     """What is found by asking is what this release has, unless a filter hides calls."""
     release = tuple(int(word) for word in os.uname().release.split("-")[0].split(".")[:2])
-    for name in ("user_notification", "wait_killable", "sync_wake_up", "addfd_send", "openat2", "fchmodat2"):
+    for name in ("user_notification", "wait_killable", "sync_wake_up", "addfd", "openat2", "fchmodat2"):
         feature = getattr(features, name)
         since = tuple(int(word) for word in feature.kernel.split("."))
         assert bool(feature) == (release >= since), name
