@@ -33,7 +33,7 @@ async def write(hub: Hub) -> None:
     Args:
         hub: what tells.
     """
-    subscription = hub.subscribe()
+    subscription = hub.subscribe(own=True)
     try:
         while (item := await subscription.get()) is not None:
             if isinstance(item, Lost):

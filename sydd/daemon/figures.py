@@ -64,7 +64,7 @@ class Figures:
         Args:
             address: where; see `metrics.Server`.
         """
-        subscription = self._hub.subscribe()
+        subscription = self._hub.subscribe(own=True)
         try:
             await self._server.start(address)
             for session in self._registry.living():

@@ -43,8 +43,7 @@ class Record:
         time: seconds since the epoch.
         owner: user id of the session's owner; of root where it is about the daemon itself.
         session: the session's name; empty where it is about the daemon itself.
-        kind: what it is: `event` for a violation or a warning; `session`, `rule`, `lock`, `worker`, … for
-            what happened to a session.
+        kind: what it is, one of `sydd.wire.events.KINDS`.
         text: its data, a JSON object.
     """
 
@@ -174,8 +173,8 @@ class Hub:
 
     @property
     def subscribers(self) -> int:
-        """How many there are."""
-        return len(self._subscriptions)
+        """How many there are, but for main's own: its log and its figures."""
+        return sum(not subscription.own for subscription in self._subscriptions)
 
     @property
     def lost(self) -> int:
@@ -223,7 +222,7 @@ class Hub:
                 yield record
 
     def subscribe(
-        self, *, since: int | None = None, owner: int | None = None, session: str = ""
+        self, *, since: int | None = None, owner: int | None = None, session: str = "", own: bool = False
     ) -> Subscription:
         """Listen; the caller closes what it gets.
 
@@ -232,6 +231,7 @@ class Hub:
                 One that no record has reached yet was another daemon's: all there is follows.
             owner: whose records; None for everybody's.
             session: of this one alone; empty for all.
+            own: whether main itself listens.
         """
         backlog: list[Record | Lost] = []
         if since is not None:
@@ -242,7 +242,7 @@ class Hub:
             if missing:
                 backlog.append(Lost(missing))
             backlog += self.remembered(since=since, owner=owner, session=session)
-        subscription = Subscription(self._leave, backlog, owner, session)
+        subscription = Subscription(self._leave, backlog, owner, session, own=own)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -276,8 +276,10 @@ class Subscription:
         backlog: what it is told first, however long.
         owner: whose records it gets; None for everybody's.
         session: of which session alone; empty for all.
+        own: whether main itself listens.
 
     Attributes:
+        own: the same.
         lost: records that it was too slow for.
         cut_off: whether it was ended while more might have come: the daemon stops.
     """
@@ -288,8 +290,11 @@ class Subscription:
         backlog: list[Record | Lost],
         owner: int | None,
         session: str,
+        *,
+        own: bool,
     ) -> None:
         self._leave = leave
+        self.own = own
         self._backlog = deque(backlog)
         self._queue: deque[Record | Lost] = deque()
         self._owner = owner

@@ -23,6 +23,9 @@ def test_positions_grow_and_each_reader_gets_its_own_records() -> None:
     async def work() -> None:
         hub = Hub()
         everybody, own, session = hub.subscribe(), hub.subscribe(owner=1), hub.subscribe(session="b")
+        log = hub.subscribe(own=True)
+        assert hub.subscribers == 3, "the daemon's own are none"
+        log.close()
         hub.publish("started", {"n": 1}, owner=1, session="a")
         hub.publish("started", {"n": 2}, owner=2, session="b")
         for subscription in (everybody, own, session):
