@@ -11,12 +11,12 @@ class Limits:
 
     Attributes:
         connections: of all users together.
-        user_connections: of one user; those of the user that the daemon runs as are not counted, but for the
-            bound above.
+        user_connections: of one user (`[limits] connections` of the settings); those of the user that the
+            daemon runs as are not counted, but for the bound above.
         frame: bytes of one call, its NUL excluded.
         nesting: objects and arrays within one another.
         descriptors: that come with one call.
-        user_descriptors: that came with calls of one user and are not answered yet.
+        user_descriptors: that came with calls of one user and are not answered yet (`[limits] descriptors`).
         user_bytes: of one user's calls that are not read to their end or not answered yet.
         calls: that wait on one connection.
         frame_seconds: in which a call that was begun has to be complete.
@@ -29,7 +29,7 @@ class Limits:
     frame: int = 256 << 10
     nesting: int = 16
     descriptors: int = 64
-    user_descriptors: int = 256
+    user_descriptors: int = 2048
     user_bytes: int = 16 << 20
     calls: int = 64
     frame_seconds: float = 10.0

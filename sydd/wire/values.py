@@ -239,7 +239,8 @@ class CallCount(TypedDict):
 
     Attributes:
         syscall: the name of the call.
-        answer: "allowed" (it went on), "performed", "refused" or "gone" (nobody waited any more).
+        answer: "continue" (the kernel did it), "error" (an errno), "value" or "descriptor" (what it returned
+            when it was performed), "later" (by another process, or after a question) or "kill".
         count: how often.
     """
 
