@@ -11,12 +11,8 @@ Source: getrlimit(2); proc_pid_stat(5), rsslim.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from sydd.supervisor.procfs import memory_limit, processes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from sydd.supervisor.procfs import memory_limit
 
 _BEYOND = 1 << 62
 """Bytes that no machine has."""
@@ -35,8 +31,3 @@ def is_marked(pid: int, mark: int) -> bool:
         mark: see `new`; nobody has 0.
     """
     return mark >= _BEYOND and memory_limit(pid) == mark
-
-
-def marked(mark: int) -> Iterator[int]:
-    """All processes that have a mark."""
-    return (pid for pid in processes() if is_marked(pid, mark)) if mark else iter(())

@@ -39,7 +39,7 @@ class Questions:
     Args:
         session: its name.
         decide: called with the worker's number of a question and the decision.
-        tell: called with what changed, as `sydd.control.values.Question` has it.
+        tell: called with what changed, as `sydd.wire.events.Question` has it.
     """
 
     def __init__(

@@ -80,6 +80,7 @@ class Service(Changes):
 
     Attributes:
         limits: the same; it may be replaced.
+        problems: what `Health` names, one line each.
         connections: tells how many the socket has.
     """
 

@@ -24,7 +24,7 @@ class State:
         argv: the command, to be shown.
         lock: "off", "exec" or "on".
         mode: "enforce" or "audit"; empty before it is known.
-        rules: added at run time, as `sydd.client.values.RuntimeRule` has them.
+        rules: added at run time, as `sydd.wire.values.RuntimeRule` has them.
         restarts: workers that were replaced.
         tmp: the private directory; empty for none.
         served: whether the worker has said that it serves a listener that was attached.

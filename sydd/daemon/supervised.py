@@ -96,7 +96,7 @@ class Supervised(Preparing):
         """Tell the owner's subscribers.
 
         Args:
-            kind: one of `sydd.client.values.KINDS`.
+            kind: one of `sydd.wire.events.KINDS`.
             message: one line for people.
             data: further values of a notice.
         """

@@ -20,9 +20,6 @@ from sydd.kernel.fd import FileDescriptor
 FIRST: Final = 3
 """Number of the first descriptor that the manager passes (SD_LISTEN_FDS_START)."""
 
-STORED: Final = "stored"
-"""What the manager calls a descriptor of the store that was put there without a name."""
-
 WAIT: Final = 5.0
 """Seconds that a message to the manager may take when its queue is full; a lost descriptor costs a build."""
 

@@ -108,6 +108,7 @@ class _Process:
         self._record = Record(self._notes, self._slot, self._outbox)
         self._state: State | None = None
         self._keeper: Channel | None = None
+        self._parent = 0
         self._serving: Serving | None = None
         self._main_listens = True
         self._ending = False

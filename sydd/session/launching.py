@@ -157,15 +157,6 @@ class LaunchSpec(NamedTuple):
         return json.dumps(self.as_json(), separators=(",", ":")).encode("ascii")
 
     @classmethod
-    def from_document(cls, content: bytes) -> LaunchSpec:
-        """From what `as_document` gave.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is something else.
-        """
-        return cls.from_json(json.loads(content))
-
-    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LaunchSpec:
         """From what `as_json` gave.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, seccomp
 from sydd.kernel.names import RENAME_EXCHANGE
@@ -35,9 +34,6 @@ from sydd.supervisor.succession import at_most_once, not_twice
 from sydd.supervisor.target import Demand, Target, locate
 from sydd.supervisor.verdict import Verdict, judge
 from sydd.syscalls.row import Operation, Row
-
-if TYPE_CHECKING:
-    pass
 
 RETRIES = 8
 """How often a request is resolved anew when names change under it, before the caller gets ESTALE."""
