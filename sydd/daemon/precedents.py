@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,6 +21,9 @@ KEPT: Final = 32
 
 USERS: Final = 8
 """Those that are kept of one user."""
+
+MOST: Final = 2 << 20
+"""Bytes that one takes. What is longer, of directories with very many entries, is no quicker than a plan."""
 
 SECONDS: Final = 10
 """How long one is kept: nothing of a session stays that has ended, but for the one that follows it."""
@@ -37,6 +41,11 @@ class Legacy(NamedTuple):
     tmp: str
     state: FileDescriptor
     precedent: FileDescriptor
+
+    @property
+    def size(self) -> int:
+        """Bytes of both documents."""
+        return sum(os.fstat(fd.fileno()).st_size for fd in (self.state, self.precedent))
 
     def close(self) -> None:
         """Close both; a second time is fine."""

@@ -16,7 +16,7 @@ from sydd.daemon.expecting import Expecting, SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.insiders import is_alive
 from sydd.daemon.link import Link
-from sydd.daemon.precedents import Legacy
+from sydd.daemon.precedents import MOST, Legacy
 from sydd.daemon.spawn import Fork, Process, prepare
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
@@ -99,10 +99,12 @@ class Preparing(Expecting, ABC):
         return [] if self.legacy is None else [self.legacy.precedent.fileno()]
 
     def _set_precedent(self, precedent: FileDescriptor) -> None:
-        """Have another one than it was given, for the next session."""
+        """Have another one than it was given, for the next session, if that is not too long."""
         state = duplicate(self._held.fileno("state"))
         self._drop_precedent()
         self.legacy = Legacy(self.state.tmp, state, precedent)
+        if self.legacy.size > MOST:
+            self._drop_precedent()
 
     def _drop_precedent(self) -> None:
         if self.legacy is not None:

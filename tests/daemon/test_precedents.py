@@ -13,7 +13,7 @@ import pytest
 from sydd.client import Client
 from sydd.daemon.channel import document
 from sydd.daemon.ending import remove_directory
-from sydd.daemon.precedents import KEPT, USERS, Legacy, Precedents
+from sydd.daemon.precedents import KEPT, MOST, USERS, Legacy, Precedents
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel.fd import FileDescriptor
 from tests.daemon.people import Person
@@ -178,6 +178,19 @@ def test_somebody_else_has_taken_the_name(daemon: Daemon, place: Path, profile: 
         first.symlink_to(place / "one")
         assert private(client, profile, place) != str(first)
         assert list((place / "one").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_is_too_long_is_not_kept(daemon: Daemon, place: Path) -> None:
+    """A directory with very many entries, all of which may be matched: the next session looks itself."""
+    many = place / "many"
+    many.mkdir()
+    for number in range(MOST // 250):
+        os.close(os.open(many / f"{number:0250}", os.O_CREAT | os.O_WRONLY))
+    file = place / "many.toml"
+    file.write_text(OPEN.replace("/**", f'{place}/tmp/**", "allow write {many}/*x', 1))
+    with daemon.client() as client:
+        assert private(client, str(file), place) != private(client, str(file), place)
 
 
 @pytest.mark.root  # who may look into a worker
