@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _engine(features: Features) -> str:
     from sydd.plan.plan import pick_engine
     from sydd.policy.policy import Mode
-    from sydd.session.prepare import is_supervised
+    from sydd.session.inside import is_supervised
 
     landlock = bool(features.landlock_abi)
     return pick_engine(Mode.ENFORCE, None, landlock, supervised=landlock and is_supervised()).value

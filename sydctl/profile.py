@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sydctl import place, profile_put
+from sydctl.connect import print_json
 from sydctl.text import printable
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _list(*, as_json: bool) -> int:
 
     found = available()
     if as_json:
-        _print_json(
+        print_json(
             [
                 {
                     "name": item.name,
@@ -126,7 +127,7 @@ def _show(name: str, sets: Mapping[str, str], *, as_json: bool) -> int:
 
     policy = load(name, sets)
     if as_json:
-        _print_json(_as_plain(policy))
+        print_json(_as_plain(policy))
     else:
         print("\n".join(_lines(policy)))
     return 0
@@ -259,9 +260,3 @@ def _findings(name: str, sets: Mapping[str, str], cwd: str) -> tuple[Finding, ..
     policy.environment.apply(environment, variables)
     bound = bind_rules(policy.rules, variables, environment, os.path.realpath, look_up=addresses)
     return findings(policy, bound, os.path.exists)
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, ensure_ascii=False))

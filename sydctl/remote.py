@@ -28,6 +28,7 @@ from sydd.client import (
 )
 from sydd.client.connection import VARIABLE, DisconnectedError
 from sydd.session.foreground import Foreground
+from sydd.session.inside import is_supervised
 from sydd.session.launching import LaunchError, LaunchSpec
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def find(arguments: argparse.Namespace) -> Client | None:
     """
     if arguments.embedded:
         return None
-    if _is_filtered():
+    if is_supervised():
         if arguments.daemon:
             raise Failure("--daemon: a session inside another one has no daemon", EXIT_FAILED)
         return None
@@ -75,16 +76,6 @@ def find(arguments: argparse.Namespace) -> Client | None:
 def is_wanted(arguments: argparse.Namespace) -> bool:
     """Whether it has to be the daemon: an option or the environment says so."""
     return arguments.daemon or bool(os.environ.get(VARIABLE))
-
-
-def _is_filtered() -> bool:
-    """Whether this process is in a session; asked in full only where there is a filter."""
-    with open("/proc/self/status", "rb") as file:
-        if b"\nSeccomp:\t2\n" not in file.read():
-            return False
-    from sydd.kernel.probe import supervised
-
-    return supervised()
 
 
 def run(

@@ -79,7 +79,7 @@ async def _end(process: int) -> None:
         pidfd_send_signal(process, signal.SIGKILL)
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    loop.add_reader(process, _set, ended)
+    loop.add_reader(process, settle, ended)
     try:
         await asyncio.wait([ended], timeout=LINGER)
     finally:
@@ -128,7 +128,7 @@ async def _read(reader: int) -> bytes:
     data = b""
     while len(data) <= MAXIMUM:
         ready = loop.create_future()
-        loop.add_reader(reader, _set, ready)
+        loop.add_reader(reader, settle, ready)
         try:
             await ready
         finally:
@@ -143,6 +143,7 @@ async def _read(reader: int) -> bytes:
     return b""
 
 
-def _set(future: asyncio.Future[None]) -> None:
+def settle(future: asyncio.Future[None]) -> None:
+    """Have those go on who wait for *future*; a second time is fine."""
     if not future.done():
         future.set_result(None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sydd.daemon.channel import Channel
 from sydd.daemon.ending import interrupt, remove_directory
-from sydd.daemon.errand import ErrandError
+from sydd.daemon.errand import ErrandError, settle
 from sydd.daemon.expecting import Expecting, SessionFailedError
 from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.insiders import is_alive
@@ -237,14 +237,9 @@ class Preparing(Expecting, ABC):
         if fd < 0 or not is_alive(fd):
             return True
         dead = self._loop.create_future()
-        self._loop.add_reader(fd, _settle, dead)
+        self._loop.add_reader(fd, settle, dead)
         try:
             await asyncio.wait([dead], timeout=seconds)
         finally:
             self._loop.remove_reader(fd)
         return dead.done()
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

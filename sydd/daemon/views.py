@@ -11,7 +11,7 @@ from sydd.daemon.hub import Record
 from sydd.daemon.insiders import read_argv
 from sydd.daemon.sessions import EXIT_FAILED, Session
 from sydd.daemon.spec import Identity
-from sydd.supervisor.procfs import parent_of
+from sydd.supervisor.procfs import command_of, parent_of
 from sydd.wire.events import Notice
 from sydd.wire.values import CallCount, Details, Outcome, ProcessEntry, RuleList
 from sydd.wire.values import Session as SessionEntry
@@ -108,7 +108,7 @@ async def processes(session: Session) -> list[ProcessEntry]:
 
 def _look(found: Members) -> list[ProcessEntry]:
     return [
-        {"pid": pid, "parent": parent_of(pid), "command": _command(pid), "argv": read_argv(pid)}
+        {"pid": pid, "parent": parent_of(pid), "command": command_of(pid), "argv": read_argv(pid)}
         for pid in found.find()[:MAXIMUM_PROCESSES]
     ]
 
@@ -141,14 +141,6 @@ def details(session: Session, statistics: dict[str, Any], found: list[ProcessEnt
         ],
         "layers": str(about.get("layers", "")),
     }
-
-
-def _command(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return os.fsdecode(file.read().rstrip(b"\n"))
-    except OSError:
-        return ""
 
 
 def notice(record: Record) -> Notice:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sydd.session.tree import descendants
-from sydd.supervisor.procfs import LONGEST_CHAIN, parent_of
+from sydd.supervisor.procfs import LONGEST_CHAIN, command_of, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,7 +106,7 @@ def holders(pids: Iterable[int]) -> dict[int, list[Holder]]:
             held.setdefault(inode, set()).add(number)
         if not held:
             continue
-        command = _command(pid)
+        command = command_of(pid)
         for inode, numbers in held.items():
             found.setdefault(inode, []).append(Holder(pid, command, tuple(sorted(numbers))))
     return found
@@ -144,11 +144,3 @@ def _has_ended(task: str) -> bool:
             return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except OSError:
         return True
-
-
-def _command(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return os.fsdecode(file.read().rstrip(b"\n"))
-    except OSError:
-        return ""

@@ -23,6 +23,7 @@ from sydd.policy.matcher import Matcher
 from sydd.policy.suggest import allowing_address_rule, allowing_rule
 from sydd.policy.variables import resolve
 from sydd.session.hosts import addresses
+from sydd.session.inside import is_supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -114,19 +115,6 @@ def credentials_are_fixed() -> bool:
     users = {own.ruid, own.euid, own.suid, own.fsuid}
     groups = {own.rgid, own.egid, own.sgid, own.fsgid}
     return not own.cap_permitted & KEPT_MASK and len(users) == 1 and len(groups) == 1
-
-
-def is_supervised() -> bool:
-    """Whether this process belongs to a session already, or is supervised by somebody else.
-
-    Asked of the kernel only where there is a filter: the question needs modules that nothing else does.
-    """
-    with open("/proc/self/status", "rb") as file:
-        if b"\nSeccomp:\t2\n" not in file.read():
-            return False
-    from sydd.kernel.probe import supervised
-
-    return supervised()
 
 
 def terminals_of_launch() -> tuple[str, ...]:

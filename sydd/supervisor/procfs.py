@@ -146,6 +146,15 @@ def members(group: int) -> Iterator[int]:
     return (pid for pid in processes() if _stat_field(pid, 2) == group)
 
 
+def command_of(pid: int) -> str:
+    """The short name that a process has given itself; empty when it has gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return os.fsdecode(file.read().rstrip(b"\n"))
+    except OSError:
+        return ""
+
+
 def parent_of(pid: int) -> int:
     """The parent's pid; 0 when the process has gone."""
     return _stat_field(pid, 1)

@@ -18,6 +18,7 @@ from sydd.kernel import metadata, seccomp
 from sydd.kernel.names import RENAME_NOREPLACE
 from sydd.policy.access import Access, Action
 from sydd.supervisor.answer import CONTINUE, DONE, Answer, error
+from sydd.supervisor.arguments import as_int
 from sydd.supervisor.notification import ARGUMENTS, ID, NUMBER, TID
 from sydd.supervisor.request import AT_FDCWD
 from sydd.syscalls.row import Operation, Row, Times
@@ -105,7 +106,7 @@ class QuickWays:
                 name = read(tid, fields[path])
             except OSError:
                 return None
-            start = _descriptor(fields[dirfd]) if relative else AT_FDCWD
+            start = as_int(fields[dirfd]) if relative else AT_FDCWD
             if name and allows(tid, start, name, fields[flags] & variable | fixed):
                 return CONTINUE
             return None
@@ -122,7 +123,7 @@ class QuickWays:
                 name = read(tid, fields[path])
             except OSError:
                 return None
-            start = _descriptor(fields[dirfd]) if relative else AT_FDCWD
+            start = as_int(fields[dirfd]) if relative else AT_FDCWD
             return CONTINUE if name and allows(tid, start, name) else None
 
         return way
@@ -142,8 +143,8 @@ class QuickWays:
                 return None
             if not old or not new:
                 return None
-            start = AT_FDCWD if row.dirfd is None else _descriptor(arguments[row.dirfd])
-            start2 = AT_FDCWD if row.dirfd2 is None else _descriptor(arguments[row.dirfd2])
+            start = AT_FDCWD if row.dirfd is None else as_int(arguments[row.dirfd])
+            start2 = AT_FDCWD if row.dirfd2 is None else as_int(arguments[row.dirfd2])
             return CONTINUE if shortcuts.allows_rename(tid, (start, old), (start2, new)) else None
 
         return way
@@ -197,7 +198,7 @@ class QuickWays:
         copy = self._descriptors.copy
 
         def way(fields: Fields) -> Answer | None:
-            number = _descriptor(fields[place])
+            number = as_int(fields[place])
             if number < 0:
                 return None
             try:
@@ -235,12 +236,6 @@ class QuickWays:
                 self._free.clear()
             self._free[directory] = free
         return free and not path.endswith(_DELETED)
-
-
-def _descriptor(register: int) -> int:
-    """A register as the kernel's `int`."""
-    register &= 0xFFFFFFFF
-    return register - 0x100000000 if register & 0x80000000 else register
 
 
 def _id(register: int) -> int:

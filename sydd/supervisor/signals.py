@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, pidfd, seccomp
 from sydd.supervisor.answer import CONTINUE, DONE, Answer, error
+from sydd.supervisor.arguments import as_int
 from sydd.supervisor.descriptors import Descriptors
 from sydd.supervisor.failure import CallerGone, Stranger
 from sydd.supervisor.procfs import in_session, members, process_of, processes
@@ -81,7 +82,7 @@ class Signals:
         self._cookie = notification.id
         if not seccomp.id_valid(self._listener, notification.id):
             raise CallerGone
-        numbers = [_int(register) for register in notification.registers]
+        numbers = [as_int(register) for register in notification.registers]
         try:
             return self._signal(notification, row, numbers)
         except ProcessLookupError:
@@ -253,11 +254,6 @@ class Signals:
         if outside and name:
             raise Stranger(name)
         return error(errno.EPERM if refused else errno.ESRCH)
-
-
-def _int(register: int) -> int:
-    register &= 0xFFFFFFFF
-    return register - 0x100000000 if register & 0x80000000 else register
 
 
 def _process(task: int) -> int:
