@@ -34,7 +34,6 @@ from sydd.kernel.probe import yama_scope
 from sydd.policy.lock import Asker
 from sydd.supervisor.procfs import parent_of
 from sydd.wire.errors import (
-    ERRORS,
     BadArgument,
     BadProfile,
     Failed,
@@ -64,8 +63,6 @@ BEGINNINGS = 5
 
 LISTENER = "anon_inode:seccomp notify"
 """What /proc calls a seccomp listener."""
-
-_BY_NAME = {error.__name__: error for error in ERRORS}
 
 
 class Service(Changes):

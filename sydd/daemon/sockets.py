@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sydd.control.server import BACKLOG
 from sydd.kernel.fd import FileDescriptor
 
 SYSTEM: Final = "/run/sydd/sydd.sock"
 GROUP: Final = "sydd"
-BACKLOG: Final = 4096
 
 
 class SocketError(Exception):

@@ -24,6 +24,7 @@ from sydd.daemon.questions import Questions
 from sydd.daemon.spawn import Child, Fork, Held, respawn, spawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Info, Store
+from sydd.daemon.worker import SAYS
 from sydd.kernel import seccomp
 from sydd.kernel.fd import FdSet
 from sydd.supervisor import statistics
@@ -199,10 +200,9 @@ class Supervised(Preparing):
 
     def _from_worker(self, message: dict[str, Any], descriptors: FdSet) -> None:
         try:
-            handle = getattr(self, f"_on_{message['type']}", None)
-            if handle is None:
+            if message["type"] not in SAYS:
                 raise ValueError(f"unknown type {message['type']!r}")
-            handle(message, descriptors)
+            getattr(self, f"_on_{message['type']}")(message, descriptors)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             self.journal.trouble(f"the worker said what is no message: {type(error).__name__}: {error}")
             interrupt(self._held.fileno("worker"))

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from sydd.daemon.spawn import Held
     from sydd.daemon.spec import SessionSpec
 
+SAYS = frozenset({"serving", "failed", "event", "repeated", "trouble", "lost", "ask", "settled", "ended"})
+"""The types of what it says, but for replies; main has a method for each."""
+
 COUNTS_SECONDS = 0.5
 """How long repetitions of events are gathered before main is told of them."""
 

@@ -69,7 +69,6 @@ _CREAT = Access.CREATE | Access.MODIFY | Access.TRUNCATE
 _MKNOD = Access.MKNOD | Access.CREATE
 _RENAME = Access.RENAME | Access.CREATE | Access.DELETE
 _LINK = Access.LINK | Access.CREATE | Access.MODIFY
-_WATCH = Access.LIST | Access.STAT
 _CREATE, _DELETE, _ATTRIBUTES = Access.CREATE, Access.DELETE, Access.ATTRIBUTES
 _STAT, _LIST, _CHDIR, _EXEC = Access.STAT, Access.LIST, Access.CHDIR, Access.EXEC
 
