@@ -11,13 +11,15 @@ gone; where somebody else has taken it meanwhile, there is no precedent.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sydd.daemon.channel import document, read_document
+from sydd.daemon import pickled
+from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.plan.tree import HostTree
 
 if TYPE_CHECKING:
@@ -81,13 +83,16 @@ class Precedent:
         """What `saved` gave.
 
         Args:
-            fd: the memfd; stays the caller's. Its content is trusted: who could have written it has the
-                identity that this process has by now. It is of the same daemon, so of the same version.
+            fd: the memfd; stays the caller's. Who wrote it has this process's identity. It is of the same
+                daemon, so of the same version.
 
         Raises:
             ChannelError: it is none.
         """
-        precedent: Precedent = pickle.loads(read_document(fd))  # noqa: S301  # see above
+        try:
+            precedent: Precedent = pickled.load(io.BytesIO(read_document(fd)))
+        except pickle.UnpicklingError as error:
+            raise ChannelError(f"a precedent that is none: {error}") from None
         return precedent
 
     def renewed(self, policy: Policy, place: Place, above: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sydd
-from sydd.daemon import mark
+from sydd.daemon import mark, pickled
 from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.daemon.precedent import Precedent
 from sydd.daemon.spec import private_prefix
@@ -105,20 +105,22 @@ class State:
         """What `saved` gave.
 
         Args:
-            fd: the memfd; stays the caller's. Its content is trusted: who could have written it has the
-                identity that this process has by now.
+            fd: the memfd; stays the caller's. Who wrote it has this process's identity, and no capability.
 
         Raises:
-            ChannelError: another version of sydd, or of Python, made it.
+            ChannelError: another version of sydd, or of Python, made it, or it is something else.
         """
         document = io.BytesIO(read_document(fd))
-        version = pickle.load(document)  # noqa: S301  # see above
-        if version != VERSION:  # whose classes may be others
-            made, used = (
-                f"sydd {sydd_} with Python {python.split()[0]}" for sydd_, python in (version, VERSION)
-            )
-            raise ChannelError(f"the session was prepared by {made}, and this is {used}")
-        state: State = pickle.load(document)  # noqa: S301
+        try:
+            version = pickled.load(document)
+            if version != VERSION:  # whose classes may be others
+                made, used = (
+                    f"sydd {sydd_} with Python {python.split()[0]}" for sydd_, python in (version, VERSION)
+                )
+                raise ChannelError(f"the session was prepared by {made}, and this is {used}")
+            state: State = pickled.load(document)
+        except pickle.UnpicklingError as error:
+            raise ChannelError(f"a state that is none: {error}") from None
         return state
 
 
