@@ -1,10 +1,8 @@
-"""What each user has of the daemon at a time, and the most that it may have."""
+"""What sessions and descriptors each user has at a time, and may have; `sydd.control` counts connections."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
 
 from sydd.daemon.config import LimitsTable
 
@@ -13,7 +11,7 @@ class QuotaExceededError(Exception):
     """A user has as much of something as it may have.
 
     Args:
-        what: of what: sessions, connections or descriptors.
+        what: of what: sessions or descriptors.
         maximum: how many a user may have.
     """
 
@@ -42,7 +40,6 @@ class Quota:
         """
         self._limits = {
             "sessions": limits.sessions,
-            "connections": limits.connections,
             "descriptors": limits.descriptors,
         }
 
@@ -50,7 +47,7 @@ class Quota:
         """Count some more.
 
         Args:
-            what: sessions, connections or descriptors.
+            what: sessions or descriptors.
             uid: whose.
             number: how many.
 
@@ -71,20 +68,3 @@ class Quota:
         self._used[what, uid] -= number
         if self._used[what, uid] <= 0:
             del self._used[what, uid]
-
-    def used(self, what: str, uid: int) -> int:
-        """How many a user has."""
-        return self._used.get((what, uid), 0)
-
-    @contextlib.contextmanager
-    def held(self, what: str, uid: int, number: int = 1) -> Iterator[None]:
-        """Have some for the time of the block.
-
-        Raises:
-            QuotaExceededError: they would be too many.
-        """
-        self.take(what, uid, number)
-        try:
-            yield
-        finally:
-            self.give_back(what, uid, number)
