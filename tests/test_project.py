@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -134,3 +135,11 @@ def test_modules_stay_small() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert {name: lines for name, lines in long.items() if name not in data} == {}
+
+
+def test_the_architecture_names_the_daemons_modules() -> None:
+    """Whoever looks for one finds it in the table, and what is in the table is there."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| module of `sydd/daemon/` |")[2].partition("\n\n")[0]
+    modules = {path.name for path in (ROOT / "sydd" / "daemon").glob("*.py")}
+    assert set(re.findall(r"`(\w+\.py)`", table)) == modules - {"__init__.py", "__main__.py"}
