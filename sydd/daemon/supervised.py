@@ -7,6 +7,7 @@ again and again is not: the session ends, what is left of it gets ENOSYS, and th
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import time
 from abc import abstractmethod
@@ -39,8 +40,8 @@ PREPARE = 60
 RESTARTS = 5
 """Workers of one session that may die one after the other and in vain; with one more the session is ended."""
 
-BRIEF = 0.2
-"""Seconds: a worker that lives no longer and answers nothing has died in vain."""
+BRIEF = 0.05
+"""Seconds: a worker that serves no longer, or not at all, and answers nothing has died in vain."""
 
 _NO_WORKER = "the worker died before the command was there"
 
@@ -77,10 +78,8 @@ class Supervised(Preparing):
         self._hub = hub
         self._store = store
         self._info: Info | None = None
-        self._deaths = 0
-        self._answered = -1
-        self._died_of = b""
-        self._adopted = 0.0
+        self._deaths, self._answered, self._died_of = 0, -1, b""  # see `_dies_in_vain`
+        self._serves_since = 0.0
         self._again = False  # whether it is about to be begun again
         self._replacing: asyncio.Task[None] | None = None
         self._worker_done = False
@@ -181,7 +180,7 @@ class Supervised(Preparing):
         if self._ending:
             child.dismiss()
             raise SessionFailedError(self.state.failure or ENDED)
-        self._adopted = time.monotonic()
+        self._serves_since = math.inf
         self._again = False
         self.state.worker = child.pid
         self._link = Link(child.channel, self._from_worker, self._worker_gone)
@@ -208,6 +207,7 @@ class Supervised(Preparing):
             interrupt(self._held.fileno("worker"))
 
     def _on_serving(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        self._serves_since = time.monotonic()
         if len(descriptors):
             self._held.put("listener", descriptors.steal(0))
             self.state.command = int(message["command"])
@@ -362,7 +362,7 @@ class Supervised(Preparing):
         stuck = (
             held == self._died_of and any(held) and seccomp.id_valid(listener, seccomp.NOTIF.unpack(held)[0])
         )
-        brief = time.monotonic() - self._adopted < BRIEF
+        brief = time.monotonic() - self._serves_since < BRIEF
         self._deaths = self._deaths + 1 if answered == self._answered and (stuck or brief) else 1
         self._answered, self._died_of = answered, held
         return self._deaths > RESTARTS

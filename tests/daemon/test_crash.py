@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from sydd.client import Client, NotRunningError
+from sydd.daemon.supervised import BRIEF, RESTARTS
 from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, FakeManager, children, forks, kinds_of_descriptors, running, until
@@ -87,6 +88,26 @@ def test_workers_that_die_again_and_again_end_the_session(daemon: Daemon, person
         ended = client.list_sessions(ended=True)[-1]
         assert (ended["state"], ended["status"] != 0, ended["restarts"] > 0) == ("ended", True, True)
         assert client.health()["sessions"] == 0
+
+
+def test_workers_that_are_killed_while_nobody_calls(daemon: Daemon, person: Person) -> None:
+    """However often, and though they answer nothing: each served, and the next one does."""
+    process = person.sydctl(
+        ["launch", "--daemon", "build", "--", "sh", "-c", "echo on; read x; echo >file"], daemon.socket
+    )
+    with process, daemon.client() as client:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        (name,) = (session["session"] for session in client.list_sessions())
+        for number in range(RESTARTS + 2):
+            end = time.monotonic() + 2 * BRIEF
+            until(lambda end=end: client.check(name, "read", "/") and time.monotonic() > end, "it has served")
+            os.kill(_worker(client), signal.SIGKILL)
+            until(
+                lambda number=number: client.list_sessions()[0]["restarts"] > number, "there is another one"
+            )
+        out, err = process.communicate("\n", timeout=30)
+        assert (process.returncode, out) == (0, ""), err
 
 
 def test_a_zygote_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> None:
