@@ -6,10 +6,12 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sydd.daemon import rehearsal
 from sydd.daemon.channel import Channel, document
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
@@ -20,16 +22,11 @@ from sydd.daemon.systemd import Manager
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
 
-SPEC = SessionSpec(
+SPEC = replace(
+    rehearsal.SPEC,
     id="quick",
     identity=Identity(os.getuid(), os.getgid(), (), "somebody", "/"),
-    profile="build",
-    sets={},
-    rules=(),
-    mode=None,
-    engine=None,
     directory="/",
-    environment={},
 )
 
 

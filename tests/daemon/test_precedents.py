@@ -6,11 +6,13 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sydd.client import Client
+from sydd.daemon import rehearsal
 from sydd.daemon.channel import document
 from sydd.daemon.ending import remove_directory
 from sydd.daemon.precedents import KEPT, MOST, USERS, Legacy, Precedents
@@ -234,16 +236,11 @@ def test_another_environment(daemon: Daemon, place: Path, profile: str) -> None:
         assert (tmp != first, more) == (True, "x")
 
 
-SPEC = SessionSpec(
+SPEC = replace(
+    rehearsal.SPEC,
     id="one",
     identity=Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), "me", "/"),
-    profile="build",
-    sets={},
-    rules=(),
-    mode=None,
-    engine=None,
     directory="/",
-    environment={},
 )
 
 
@@ -253,15 +250,7 @@ def legacy(name: str) -> Legacy:
 
 
 def _of_user(uid: int, directory: str = "/") -> SessionSpec:
-    return SessionSpec(
-        **{
-            **SPEC.as_json(),
-            "identity": Identity(uid, uid, (), "", "/"),
-            "directory": directory,
-            "rules": (),
-            "terminals": (),
-        }
-    )
+    return replace(SPEC, identity=Identity(uid, uid, (), "", "/"), directory=directory)
 
 
 def test_what_is_kept() -> None:
