@@ -44,7 +44,7 @@ tcp6 = socket.create_server(("::1", 0), family=inet6)
 udp = socket.socket(inet, socket.SOCK_DGRAM)
 udp.bind(("127.0.0.1", 0))
 abstract = socket.socket(unix)
-abstract.bind("\\0one\\0two\\x1b")
+abstract.bind(f"\\0{os.getpid()}\\0two\\x1b")
 abstract.listen()
 named = socket.socket(unix, socket.SOCK_SEQPACKET)
 named.bind(os.path.realpath("named"))
@@ -123,7 +123,7 @@ def test_ports(session: Session, namespace: str) -> None:
         ("tcp", "connected", client, tcp),
         ("tcp", "listening", f"[::1]!{said['tcp6']}", ""),
         ("udp", "bound", f"127.0.0.1!{said['udp']}", ""),
-        ("unix stream", "listening", "@one\0two\x1b", ""),
+        ("unix stream", "listening", f"@{said['command']}\0two\x1b", ""),
         ("unix seqpacket", "listening", named, ""),
         ("unix seqpacket", "connected", "unix:unnamed", named),
         ("unix seqpacket", "connected", named, "unix:unnamed"),
@@ -139,7 +139,7 @@ def test_ports(session: Session, namespace: str) -> None:
     assert line.startswith("tcp ")
     assert state in line
     assert line.endswith(f"{said['command']} python3 ({said['fd']})")
-    assert "@one\\x00two\\x1b" in table.stdout
+    assert f"@{said['command']}\\x00two\\x1b" in table.stdout
     assert "\x1b" not in table.stdout
     assert len(everything.stdout.splitlines()) == len(table.stdout.splitlines()) + 2  # the socketpair
 

@@ -45,7 +45,7 @@ def local_names() -> None:
     os.umask(0o27)
     here = os.getcwd()
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
-        for name in ("relative", f"{here}/absolute", "\0abstract-of-a-test"):
+        for name in ("relative", f"{here}/absolute", f"\0{here}/abstract"):
             server = socket.socket(socket.AF_UNIX, kind)
             if len(name) > 100:
                 continue
