@@ -1,15 +1,15 @@
 """The processes of a session whose command the daemon starts, before it is known what session that is.
 
 A worker, its child the keeper, and that one's child the preparer. They are blank: none of them has done
-anything that it would not do for every session. Each waits at a channel to who has forked it for what it is
-for, which is said once (descriptors: what the session is to be, its channel to main, then what it needs).
-It begins when main says so, and ends where one of these channels does before. So they can be forked before
-they are needed.
+anything that it would not do for every session. Each waits at a channel, whose other side is main's, for
+what it is for, which is said once (descriptors: what the session is to be, then what it needs). With that it
+begins; where the channel ends before, so does the process. So they can be forked before they are needed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -18,70 +18,96 @@ import socket
 from typing import TYPE_CHECKING, NoReturn
 
 from sydd.daemon import identity, keeper, preparer, rehearsal, worker
-from sydd.daemon.birth import EXIT_BROKEN, live, tell_failure, wait_to_begin
+from sydd.daemon.birth import EXIT_BROKEN, live, tell_failure
 from sydd.daemon.channel import Channel, read_document
 from sydd.daemon.spec import SessionSpec
 from sydd.kernel import pidfd, prctl
-from sydd.kernel.fd import FileDescriptor
+from sydd.kernel.fd import FdSet, FileDescriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
 class Blank:
-    """Such processes, as who has forked them sees them.
+    """Such processes, as main sees them.
 
-    Nobody may collect the worker while this is made, so that its number is no other process's.
-
-    Attributes:
+    Args:
         pid: of the worker.
-        pidfd: of the worker.
-
-    Raises:
-        OSError: EAGAIN, ENOMEM, EMFILE: there are none.
+        channels: main's sides of those to worker, keeper and preparer.
     """
 
-    def __init__(self) -> None:
-        self._channels: list[Channel] = []
-        with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
-            theirs = []
-            for _ in range(3):
-                mine, its = Channel.pair()
-                stack.callback(mine.close)
-                given.callback(its.close)
-                self._channels.append(mine)
-                theirs.append(its)
-            self.pid = _fork(lambda: _be_worker(*theirs))
-            self.pidfd = FileDescriptor(pidfd.pidfd_open(self.pid))
-            stack.pop_all()
+    def __init__(self, pid: int, channels: FdSet) -> None:
+        self._pid = pid
+        self._channels = [Channel.of(channels.steal(place).steal()) for place in range(len(channels))]
 
     def filenos(self) -> list[int]:
         """Descriptors of which one hangs up as soon as one of the processes has ended."""
         return [channel.fileno() for channel in self._channels]
 
-    def tell(self, spec: int, channels: Sequence[int], kept: Sequence[int]) -> None:
+    def begin(
+        self, spec: int, kept: Sequence[int], precedent: Sequence[int]
+    ) -> tuple[int, FileDescriptor, list[Channel]]:
         """Tell them what they are for.
 
         Args:
             spec: the session, as a document.
-            channels: to main: the worker's, the keeper's, the preparer's.
             kept: further descriptors of the worker's.
+            precedent: further descriptors of the preparer's.
+
+        Returns:
+            Pid and pidfd of the worker, and the channels.
 
         Raises:
-            OSError: EPIPE: there is no worker any more. Where another one is not there, main finds its
-                channel at its end.
+            OSError: EPIPE: one of them has ended, and none was told anything.
         """
-        workers, keepers, preparers = self._channels
-        for channel, descriptor in ((preparers, channels[2]), (keepers, channels[1])):
-            with contextlib.suppress(BrokenPipeError):
-                channel.send({"type": "be"}, [spec, descriptor])
-        workers.send({"type": "be"}, [spec, channels[0], *kept])
+        with contextlib.ExitStack() as stack:
+            try:
+                handle = FileDescriptor(pidfd.pidfd_open(self._pid))
+            except ProcessLookupError:
+                raise BrokenPipeError(errno.EPIPE, "the worker has ended") from None
+            stack.callback(handle.close)
+            if self._has_lost():  # else the number was the worker's when it was asked for
+                raise BrokenPipeError(errno.EPIPE, "a process that begins the session has ended")
+            workers, keepers, preparers = self._channels
+            for channel, descriptors in ((preparers, precedent), (keepers, ()), (workers, kept)):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
+                    channel.send({"type": "be"}, [spec, *descriptors])  # a preparer has the most to do
+            stack.pop_all()
+        channels, self._channels = self._channels, []
+        return self._pid, handle, channels
+
+    def _has_lost(self) -> bool:
+        poll = select.poll()
+        for fd in self.filenos():
+            poll.register(fd, 0)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
-        """Let go of them: those that have not been told anything end."""
+        """Let go of them: those that have not been told anything end. A second time is fine."""
         for channel in self._channels:
             channel.close()
-        self.pidfd.close()
+
+
+def fork() -> tuple[int, FdSet]:
+    """Fork them, in a process that does not collect them meanwhile.
+
+    Returns:
+        Of the worker the pid; main's sides of the channels to worker, keeper and preparer.
+
+    Raises:
+        OSError: EAGAIN, ENOMEM, EMFILE: there are none.
+    """
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
+        mains, theirs = FdSet(), []
+        stack.callback(mains.close)
+        for _ in range(3):
+            mine, its = Channel.pair()
+            mains.add(mine.detach())
+            given.callback(its.close)
+            theirs.append(its)
+        pid = _fork(lambda: _be_worker(*theirs))
+        stack.pop_all()
+    return pid, mains
 
 
 def _fork(life: Callable[[], NoReturn]) -> int:
@@ -110,22 +136,19 @@ def _rehearse(work: Callable[[Callable[[], bool]], None], channel: Channel) -> N
         work(lambda: bool(select.select([channel], [], [], 0)[0]))
 
 
-def _told(channel: Channel) -> tuple[SessionSpec, Channel, list[int]]:
-    """Wait until it is said what this process is for, and that it is to begin.
+def _told(channel: Channel) -> tuple[SessionSpec, list[int]]:
+    """Wait until main says what this process is for.
 
     Returns:
-        The session, the channel to main, and what else was given, at last by main itself.
+        The session, and what else was given.
     """
     select.select([channel], [], [])
     received = channel.receive()
     if received is None:
         os._exit(0)
-    channel.close()
     with received[1] as descriptors:
         spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
-        main, *others = [descriptors.steal(place).steal() for place in range(1, len(descriptors))]
-    mains = Channel.of(main)
-    return spec, mains, others + wait_to_begin(mains)
+        return spec, [descriptors.steal(place).steal() for place in range(1, len(descriptors))]
 
 
 def _be_worker(channel: Channel, keepers: Channel, preparers: Channel) -> NoReturn:
@@ -140,11 +163,11 @@ def _be_worker(channel: Channel, keepers: Channel, preparers: Channel) -> NoRetu
         problem = f"no keeper: {error.strerror}"
     identity.shed((channel.fileno(), ours.fileno()))
     _rehearse(rehearsal.serve_nobody, channel)
-    spec, main, (slot, notes) = _told(channel)
+    spec, (slot, notes) = _told(channel)
     if problem:
-        tell_failure(main, {"kind": "setup", "message": problem})
+        tell_failure(channel, {"kind": "setup", "message": problem})
         os._exit(EXIT_BROKEN)
-    live(main, lambda: worker.begin(spec, main, slot, notes, (pid, ours)))
+    live(channel, lambda: worker.begin(spec, channel, slot, notes, (pid, ours)))
 
 
 def _be_keeper(channel: Channel, preparers: Channel, workers: Channel) -> NoReturn:
@@ -157,12 +180,12 @@ def _be_keeper(channel: Channel, preparers: Channel, workers: Channel) -> NoRetu
         problem = f"no process for the command: {error.strerror}"
     identity.shed((channel.fileno(), workers.fileno(), ours.fileno()))
     prctl.set_child_subreaper()
-    spec, main, _ = _told(channel)
-    keeper.keep(spec, main, workers, ours, pid, mains=mains, problem=problem)
+    spec, _ = _told(channel)
+    keeper.keep(spec, channel, workers, ours, pid, mains=mains, problem=problem)
 
 
 def _be_preparer(channel: Channel, keepers: socket.socket) -> NoReturn:
     identity.shed((channel.fileno(), keepers.fileno()))
     _rehearse(rehearsal.prepare_nothing, channel)
-    spec, main, precedent = _told(channel)
-    preparer.become_command(spec, main, keepers.detach(), *precedent or [-1])
+    spec, precedent = _told(channel)
+    preparer.become_command(spec, channel, keepers.detach(), *precedent or [-1])

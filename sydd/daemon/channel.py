@@ -73,6 +73,10 @@ class Channel:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
 
+    def detach(self) -> int:
+        """Hand its descriptor over, to somebody who makes a channel `of` it: nothing was said on it yet."""
+        return self._socket.detach()
+
     def close(self) -> None:
         """Close it; a second time is fine."""
         self._socket.close()

@@ -16,7 +16,7 @@ from sydd.daemon.hub import Hub
 from sydd.daemon.link import Link
 from sydd.daemon.mapping import map_ids
 from sydd.daemon.preparation import LINGER
-from sydd.daemon.spawn import Fork
+from sydd.daemon.spawn import Forker
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Store
 from sydd.daemon.supervised import Supervised
@@ -30,7 +30,7 @@ class Kept(Supervised):
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
-        fork: forks its processes.
+        forker: forks its processes.
         cgroups: where it gets a control group; None where there are none.
 
     Attributes:
@@ -38,9 +38,9 @@ class Kept(Supervised):
     """
 
     def __init__(
-        self, spec: SessionSpec, hub: Hub, store: Store, fork: Fork, cgroups: Cgroups | None
+        self, spec: SessionSpec, hub: Hub, store: Store, forker: Forker, cgroups: Cgroups | None
     ) -> None:
-        super().__init__(spec, hub, store, fork)
+        super().__init__(spec, hub, store, forker)
         self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._keeper: Link | None = None
         self._excused = False  # whether the keeper has said why there is no command
@@ -109,17 +109,6 @@ class Kept(Supervised):
         self._resolve("keeper")
         if self.state.parent and not self._emptied and not self._ending:
             self._spawn(self._unkept())
-
-    def _beginner(self) -> Link:
-        """The link to who will be the command.
-
-        Raises:
-            SessionFailedError: one of those who begin it has died, or the session has ended meanwhile.
-        """
-        links = (self._preparing, self._link, self._keeper)
-        if self._ending or self._preparing is None or any(link is None or link.ended for link in links):
-            raise SessionFailedError(self.state.failure or "a process that begins the session died")
-        return self._preparing
 
     async def _begun_in_vain(self) -> bool:
         """Whether a process that begins it has died, and the command was not let go.

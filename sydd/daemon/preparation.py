@@ -17,7 +17,7 @@ from sydd.daemon.holdings import Holdings, duplicate
 from sydd.daemon.insiders import is_alive
 from sydd.daemon.link import Link
 from sydd.daemon.precedents import MOST, Legacy
-from sydd.daemon.spawn import Fork, Process, prepare
+from sydd.daemon.spawn import Forker, Process, prepare
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Store
@@ -40,7 +40,7 @@ class Preparing(Expecting, ABC):
     Args:
         spec: what it is to be.
         store: where its descriptors outlive this process.
-        fork: forks its processes.
+        forker: forks its processes.
 
     Attributes:
         spec: what it is to be.
@@ -50,14 +50,14 @@ class Preparing(Expecting, ABC):
         done: set when it has ended and nothing of it is left.
     """
 
-    def __init__(self, spec: SessionSpec, store: Store, fork: Fork) -> None:
+    def __init__(self, spec: SessionSpec, store: Store, forker: Forker) -> None:
         super().__init__()
         self.spec = spec
         self.state = State(created=time.time(), began=time.monotonic())
         self.about: dict[str, Any] = {}
         self.legacy: Legacy | None = None
         self.done = asyncio.Event()
-        self._fork = fork
+        self._forker = forker
         self._held = Holdings(spec.id, store)
         self._link: Link | None = None  # to its worker
         self._preparer: Process | None = None
@@ -80,6 +80,18 @@ class Preparing(Expecting, ABC):
     def _trouble(self, message: str) -> None:
         """Tell of a mistake of sydd's own."""
 
+    @abstractmethod
+    def _order_start(self) -> None:
+        """Have who prepares it become the command as soon as it is prepared.
+
+        Raises:
+            SessionFailedError: the command cannot be told.
+        """
+
+    @abstractmethod
+    def _is_prepared(self) -> None:
+        """Go by what the preparer has said of the session."""
+
     async def _prepare(self) -> None:
         """Fork the process that prepares the session; that of a command of the daemon's is there already.
 
@@ -88,7 +100,7 @@ class Preparing(Expecting, ABC):
             SessionFailedError: the session has ended meanwhile.
         """
         if self.spec.origin == "launch":
-            self._preparer = await prepare(self._fork, self.spec, self._precedent())
+            self._preparer = await prepare(self._forker, self.spec, self._precedent())
             if self._ending:  # it finds that nobody listens
                 self._preparer.close()
                 raise SessionFailedError(self.state.failure or ENDED)
@@ -132,6 +144,7 @@ class Preparing(Expecting, ABC):
                         raise ValueError("there is nothing before it")
                     self._held.put("state", duplicate(self.legacy.state.fileno()))
                     self._inform()
+                self._is_prepared()
                 self._resolve("prepared")
             elif kind == "state":
                 self._held.put("state", descriptors.steal(0))

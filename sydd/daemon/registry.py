@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sydd.daemon.cgroups import Cgroups
@@ -84,7 +85,7 @@ class Registry:
 
     async def create(
         self, spec: SessionSpec, argv: Sequence[str], creator: int
-    ) -> tuple[Session, FileDescriptor | None]:
+    ) -> tuple[Session, FileDescriptor]:
         """Begin a session and prepare it.
 
         Args:
@@ -93,18 +94,45 @@ class Registry:
             creator: pidfd of who wants it.
 
         Returns:
-            The session, and what a launch needs; None for a session whose command the daemon starts.
+            The session, and what a launch needs.
 
         Raises:
             QuotaExceededError: the user has as many as it may have.
             SessionFailedError: it cannot be prepared.
         """
+        with self._refusals():
+            session = self._begin(spec, argv)
+            return session, await session.prepare(creator)
+
+    async def run(
+        self, spec: SessionSpec, argv: Sequence[str], descriptors: Sequence[int]
+    ) -> tuple[Session, int, FileDescriptor]:
+        """Begin a session with its command.
+
+        Args:
+            spec: what it is to be.
+            argv: the command.
+            descriptors: become the command's 0, 1, 2 and so on; stay the caller's.
+
+        Returns:
+            The session, the command's pid, and a pidfd of it.
+
+        Raises:
+            QuotaExceededError: the user has as many as it may have.
+            WorkerDiedError: a process that begins it has died, and nothing was executed.
+            SessionFailedError: it cannot be prepared, or the command cannot be started.
+        """
+        with self._refusals():
+            session = self._begin(spec, argv)
+            return session, *await session.run(descriptors)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Count what cannot begin."""
         if self._refusal:
             raise SessionFailedError(self._refusal)
         try:
-            session = self._begin(replace(spec, grouped=self._groups(spec)))
-            session.state.argv = list(argv)
-            return session, await session.prepare(creator)
+            yield
         except QuotaExceededError:
             self.refused["limit"] += 1
             raise
@@ -116,7 +144,8 @@ class Registry:
         """Whether the processes of a session get a group: a user cannot take its own out of a login."""
         return self._cgroups is not None and (os.geteuid() == 0 or spec.origin == "run")
 
-    def _begin(self, spec: SessionSpec) -> Session:
+    def _begin(self, spec: SessionSpec, argv: Sequence[str]) -> Session:
+        spec = replace(spec, grouped=self._groups(spec))
         uid = spec.identity.uid
         self._quota.take("sessions", uid)
         try:
@@ -124,7 +153,8 @@ class Registry:
         except BaseException:
             self._quota.give_back("sessions", uid)
             raise
-        session = Session(spec, self._hub, self._store, self._zygote.fork, self._cgroups, self._forget)
+        session = Session(spec, self._hub, self._store, self._zygote, self._cgroups, self._forget)
+        session.state.argv = list(argv)
         session.legacy = self._precedents.take(spec)
         self._sessions[spec.id] = session
         return session
@@ -142,7 +172,7 @@ class Registry:
         for name, held in sessions.items():
             try:
                 session = Session.restored(
-                    name, held, self._hub, self._store, self._zygote.fork, self._cgroups, self._forget
+                    name, held, self._hub, self._store, self._zygote, self._cgroups, self._forget
                 )
             except (KeyError, TypeError, ValueError, OSError) as error:
                 problems.append(f"session {name} is lost: {error}")

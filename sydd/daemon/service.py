@@ -7,10 +7,11 @@ and its lock says what it may change.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, cast
 
 import sydd
@@ -163,6 +164,8 @@ class Service(Changes):
         if self._uid and peer.uid != self._uid:
             raise PermissionDenied(f"this daemon is that of user {self._uid}")
         self.refuse_inside(peer, "begin another one through the daemon")
+        if why := hindrance(self._uid, origin, yama_scope()):
+            raise Failed(why)
         identity = identity_of(peer)
         environment = request.environment
         if environment is None:
@@ -189,31 +192,14 @@ class Service(Changes):
             pass
         return name
 
-    async def _create(
-        self, peer: Peer, request: SessionRequest, origin: str
-    ) -> tuple[Session, FileDescriptor | None]:
-        spec = self._spec(peer, request, origin)
-        if why := hindrance(self._uid, origin, yama_scope()):
-            raise Failed(why)
-        try:
-            with FileDescriptor(pidfd_open(peer.pid) if peer.pidfd < 0 else os.dup(peer.pidfd)) as creator:
-                return await self._registry.create(spec, request.argv, creator.fileno())
-        except OSError as error:
-            raise Failed(f"the session cannot begin: {error.strerror}") from None
-        except QuotaExceededError as error:
-            raise LimitReached(error.what, error.maximum) from None
-        except SessionFailedError as error:
-            if error.kind == "policy":
-                if error.message.startswith(f"no profile '{request.profile}'"):
-                    raise NoSuchProfile(request.profile, error.place[3]) from None
-                raise BadProfile(error.message, *error.place) from None
-            raise Failed(error.message) from None
-
     async def create_session(self, peer: Peer, request: SessionRequest) -> Created:
         """Prepare a session for a command that the peer starts."""
-        session, launch = await self._create(peer, request, "launch")
-        if launch is None:
-            raise Failed("no launch specification was sent")
+        spec = self._spec(peer, request, "launch")
+        with (
+            _beginning(request),
+            FileDescriptor(pidfd_open(peer.pid) if peer.pidfd < 0 else os.dup(peer.pidfd)) as creator,
+        ):
+            session, launch = await self._registry.create(spec, request.argv, creator.fileno())
         return {"session": session.spec.id, "launch": launch.steal()}
 
     async def attach(self, peer: Peer, session: str, listener: int, pid: int, pidfd: int | None) -> None:
@@ -241,18 +227,17 @@ class Service(Changes):
 
     async def run(self, peer: Peer, request: SessionRequest, descriptors: Sequence[int]) -> Started:
         """Start a command in a new session."""
-        for left in reversed(range(BEGINNINGS)):
-            session, _ = await self._create(peer, request, "run")
-            try:
-                pid, handle = await session.run(list(request.argv), descriptors)
-            except WorkerDiedError as error:
-                if not left:
-                    raise Failed(error.message) from None
-            except SessionFailedError as error:
-                raise Failed(error.message) from None
-            else:
-                break
-        return {"session": session.spec.id, "pid": pid, "pidfd": handle.steal()}
+        with _beginning(request):
+            for left in reversed(range(BEGINNINGS)):
+                spec = self._spec(peer, request, "run")
+                try:
+                    session, pid, handle = await self._registry.run(spec, request.argv, descriptors)
+                except WorkerDiedError:
+                    if not left:
+                        raise
+                else:
+                    return {"session": session.spec.id, "pid": pid, "pidfd": handle.steal()}
+        raise AssertionError  # it has returned, or raised
 
     # Sessions are looked at
 
@@ -359,3 +344,20 @@ async def _leave_to_the_next(subscription: Subscription) -> None:
     if subscription.cut_off:
         subscription.close()
         await asyncio.get_running_loop().create_future()
+
+
+@contextlib.contextmanager
+def _beginning(request: SessionRequest) -> Iterator[None]:
+    """Tell the peer why a session does not begin."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"the session cannot begin: {error.strerror}") from None
+    except QuotaExceededError as error:
+        raise LimitReached(error.what, error.maximum) from None
+    except SessionFailedError as error:
+        if error.kind == "policy":
+            if error.message.startswith(f"no profile '{request.profile}'"):
+                raise NoSuchProfile(request.profile, error.place[3]) from None
+            raise BadProfile(error.message, *error.place) from None
+        raise Failed(error.message) from None

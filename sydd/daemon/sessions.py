@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from sydd.daemon.beginning import ATTACH, Beginning
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
 from sydd.daemon.ending import collected_status, end_all
 from sydd.daemon.expecting import SessionFailedError
-from sydd.daemon.holdings import Holdings, duplicate
+from sydd.daemon.holdings import Holdings
 from sydd.daemon.hub import Hub
-from sydd.daemon.kept import Kept
 from sydd.daemon.link import Link
-from sydd.daemon.preparation import ENDED, LINGER, WorkerDiedError
-from sydd.daemon.spawn import Fork
+from sydd.daemon.preparation import ENDED, LINGER
+from sydd.daemon.spawn import Forker
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.state import State
 from sydd.daemon.store import Info, Store
-from sydd.daemon.supervised import SERVE
 from sydd.kernel.fd import FileDescriptor
-from sydd.kernel.reason import reason
 
 EXIT_FAILED = 125
 
 FINISH = 2
 """Seconds that those who are not found may take to make a call, by which they are."""
 
-ATTACH = 60
-"""Seconds after which a session that nobody attaches to is ended."""
 
-
-class Session(Kept):
+class Session(Beginning):
     """One session.
 
     Args:
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
-        fork: forks its processes.
+        forker: forks its processes.
         cgroups: where it gets a control group; None where there are none.
         on_end: called once, when it has ended and nothing of it is left.
     """
@@ -53,14 +47,12 @@ class Session(Kept):
         spec: SessionSpec,
         hub: Hub,
         store: Store,
-        fork: Fork,
+        forker: Forker,
         cgroups: Cgroups | None,
         on_end: Callable[[Session], None],
     ) -> None:
-        super().__init__(spec, hub, store, fork, cgroups)
+        super().__init__(spec, hub, store, forker, cgroups)
         self._on_end = on_end
-        self._timer: asyncio.TimerHandle | None = None
-        self._beginning = asyncio.Lock()  # held until whoever began it is answered, however soon it is over
 
     @classmethod
     def restored(
@@ -69,7 +61,7 @@ class Session(Kept):
         held: dict[str, FileDescriptor],
         hub: Hub,
         store: Store,
-        fork: Fork,
+        forker: Forker,
         cgroups: Cgroups | None,
         on_end: Callable[[Session], None],
     ) -> Session:
@@ -80,7 +72,7 @@ class Session(Kept):
             held: descriptors by kind; now the session's, unless this raises.
             hub: as for the class; it has the records of the earlier daemon.
             store: as for the class.
-            fork: as for the class.
+            forker: as for the class.
             cgroups: as for the class.
             on_end: as for the class.
 
@@ -89,7 +81,7 @@ class Session(Kept):
         """
         info = Info(held["info"].dup())
         try:
-            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, fork, cgroups, on_end)
+            session = cls(SessionSpec.from_json(info.spec["spec"]), hub, store, forker, cgroups, on_end)
             if session.spec.id != name:
                 raise ValueError(f"it calls itself {session.spec.id}")
             session.state = State.from_json(info.state)
@@ -157,129 +149,6 @@ class Session(Kept):
         self.about = {name: self.about[name] for name in ("profile", "engine") if name in self.about}
         self.state.rules = []
 
-    # What others look at
-
-    @property
-    def waits(self) -> bool:
-        """Whether it waits for its listener."""
-        return self.state.phase == "created" and self._timer is not None
-
-    # Its beginning
-
-    async def prepare(self, creator: int) -> FileDescriptor | None:
-        """Fork the session's processes and wait until everything is prepared.
-
-        Args:
-            creator: pidfd of who wants it: when that has ended, nobody will attach; stays the caller's.
-
-        Returns:
-            The launch specification, a sealed memfd; None where the daemon starts the command.
-
-        Raises:
-            SessionFailedError: the profile is wrong, or something is missing; nothing is left.
-        """
-        try:
-            self._info = Info()
-            self._held.put("info", self._info.file.dup())
-            if self.spec.origin == "launch":
-                self._held.put("parent", duplicate(creator))
-                self._watch_parent()
-            self._save(anew=True)  # so that the next daemon knows whose it is
-            await self._spawn_prepared()
-            if self._launch is None and self.spec.origin == "launch":
-                raise SessionFailedError("no launch specification was sent")
-            self.bounds.learn(self.about)
-            self._save(anew=True)
-        except OSError as error:
-            failure = SessionFailedError(f"cannot start a worker: {error.strerror}")
-            await self.end(failure.message)
-            raise failure from None
-        except SessionFailedError as error:
-            await self.end(error.message)
-            raise
-        self._timer = self._loop.call_later(ATTACH, self._expire)
-        launch, self._launch = self._launch, None
-        self.tell("created", f"session of profile {self.about.get('profile', '')} created")
-        return launch
-
-    async def attach(self, listener: int, command: int, handle: int, parent: int, parent_handle: int) -> None:
-        """Take the listener over, and have it served.
-
-        Args:
-            listener: stays the caller's, as all descriptors.
-            command: pid of what will be the command.
-            handle: pidfd of it.
-            parent: pid of the process below which the session's processes are.
-            parent_handle: pidfd of it.
-
-        Raises:
-            SessionFailedError: the worker does not serve it.
-        """
-        async with self._beginning:
-            self._stop_timer()
-            self.state.command, self.state.parent = command, parent
-            try:
-                self._held.put("listener", duplicate(listener))
-                self._held.put("command", duplicate(handle))
-                self._unwatch_parent()
-                self._held.put("parent", duplicate(parent_handle))
-                self._watch_parent()
-                self.bounds.enclose(command, handle, parent)
-                self.state.phase, self.state.served = "running", False
-                self._save()
-                self._attach()
-                await self._wait_for("serving", SERVE)
-            except (OSError, SessionFailedError) as error:
-                message = f"the listener cannot be served: {reason(error)}"
-                await self.end(message)
-                raise SessionFailedError(message) from None
-            self._watch_time()
-            self.tell(
-                "started", f"{' '.join(self.state.argv) or 'a command'} started", detail={"pid": str(command)}
-            )
-
-    def _attach(self) -> None:
-        """Hand the listener to the worker."""
-        if self._link is not None:
-            message = {"type": "attach", "command": self.state.command, "keeper": self.state.parent}
-            self._link.post(message, [self._held.fileno("listener")])
-
-    async def run(self, argv: Sequence[str], descriptors: Sequence[int]) -> tuple[int, FileDescriptor]:
-        """Have who prepared the session become the command.
-
-        Args:
-            argv: the command and its arguments.
-            descriptors: become its 0, 1, 2 and so on; stay the caller's.
-
-        Returns:
-            Its pid, and a pidfd of it.
-
-        Raises:
-            WorkerDiedError: a process that begins it has died, and nothing was executed.
-            SessionFailedError: it cannot be started.
-        """
-        async with self._beginning:
-            self._stop_timer()
-            try:
-                preparing = self._beginner()
-                started = self._expect("started")
-                serving = self._expect("serving")
-                message = {"type": "start", "argv": list(argv), "numbers": list(range(len(descriptors)))}
-                preparing.post(message, descriptors)
-                self.state.phase = "running"
-                await self._wait_for("serving", SERVE, serving)
-                await self._wait_for("started", SERVE, started)
-                self._save()
-                handle = duplicate(self._held.fileno("command"))
-            except (OSError, ValueError, SessionFailedError) as error:
-                message_ = f"the command cannot be started: {reason(error)}"
-                again = await self._begun_in_vain()
-                await self.end(message_)
-                raise (WorkerDiedError if again else SessionFailedError)(message_) from None
-            self._watch_time()
-            self.tell("started", f"{' '.join(argv)} started", detail={"pid": str(self.state.command)})
-            return self.state.command, handle
-
     # What it is asked
 
     async def signal(self, number: int) -> int:
@@ -302,9 +171,6 @@ class Session(Kept):
         return reached
 
     # Its end
-
-    def _expire(self) -> None:
-        self._spawn(self.end(f"nobody attached to it within {ATTACH} s"))
 
     async def _over(self) -> None:
         """Its last process has gone."""
@@ -357,9 +223,6 @@ class Session(Kept):
             if self._finish():
                 await self._ends(self._held.fileno("worker"), FINISH)
 
-    def _watch_time(self) -> None:
-        self.bounds.watch_time(time.monotonic() - self.state.began, lambda text: self._spawn(self.end(text)))
-
     async def _end_worker(self) -> None:
         if self._link is not None:
             self._link.post({"type": "end"})
@@ -390,8 +253,3 @@ class Session(Kept):
     def _summary(self) -> dict[str, str]:
         status = "" if self.state.status is None else str(self.state.status)
         return {"status": status, "failure": self.state.failure}
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

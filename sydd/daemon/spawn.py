@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sydd.daemon import identity, preparer, worker
 from sydd.daemon.birth import live, wait_to_begin
-from sydd.daemon.channel import Channel
+from sydd.daemon.channel import Channel, document
 from sydd.kernel.fd import FileDescriptor
 from sydd.supervisor import notes, slot
 
 if TYPE_CHECKING:
+    from sydd.daemon.blank import Blank
     from sydd.daemon.spec import SessionSpec
 
 
@@ -96,11 +98,25 @@ class Held:
     parent: int = 0
 
 
-Fork = Callable[[Mapping[str, Any], "SessionSpec", Sequence[int]], Awaitable[tuple[int, FileDescriptor]]]
-"""Forks a process that does `obey` with these arguments, for "run" a `Blank`; its pid, and a pidfd of it.
+class Forker(Protocol):
+    """Forks processes of sessions."""
 
-Raises OSError where it cannot: EAGAIN, ENOMEM, EMFILE. The descriptors stay the caller's.
-"""
+    async def fork(
+        self, order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
+    ) -> tuple[int, FileDescriptor]:
+        """Fork a process that does `obey` with these arguments; its pid, and a pidfd of it.
+
+        Raises:
+            ForkerDiedError: see there.
+            OSError: EAGAIN, ENOMEM, EMFILE. The descriptors stay the caller's.
+        """
+
+    async def blank(self) -> Blank:
+        """The processes of a session whose command the daemon starts, to be told what they are for.
+
+        Raises:
+            ForkerDiedError, OSError: as `fork`.
+        """
 
 
 class ForkerDiedError(OSError):
@@ -111,30 +127,30 @@ ATTEMPTS = 3
 """Times that a process is forked where who forks dies."""
 
 
-async def prepare(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) -> Process:
+async def prepare(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = ()) -> Process:
     """Fork the process that prepares a session, says `prepared` and `state`, or `failed`, and ends.
 
     Not for one whose command the daemon starts: there it comes with the worker.
 
     Args:
-        fork: how.
+        forker: how.
         spec: what the session is to be.
         precedent: memfd of an earlier session's; none of it stands for none.
 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
     """
-    (ours,), pid, handle = await _forked(fork, {"type": "prepare"}, spec, 1, (), precedent)
+    ours, pid, handle = await _forked(forker, {"type": "prepare"}, spec, (), precedent)
     return Process(pid, handle, ours)
 
 
-async def spawn(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) -> Child:
+async def spawn(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = ()) -> Child:
     """Fork a worker, which waits for the session's state and for somebody to serve.
 
     Where the daemon starts the command, there are a keeper below it and a preparer below that, too.
 
     Args:
-        fork: how.
+        forker: how.
         spec: what the session is to be.
         precedent: for that preparer, as for `prepare`; a worker alone gets none.
 
@@ -145,19 +161,23 @@ async def spawn(fork: Fork, spec: SessionSpec, precedent: Sequence[int] = ()) ->
         held_slot = stack.enter_context(FileDescriptor(slot.create()))
         held_notes = stack.enter_context(FileDescriptor(notes.create()))
         kept = (held_slot.fileno(), held_notes.fileno())
-        kind, count, given = ("run", 3, precedent) if spec.origin == "run" else ("serve", 1, ())
-        (ours, *others), pid, handle = await _forked(fork, {"type": kind}, spec, count, kept, given)
+        others = None
+        if spec.origin == "run":
+            pid, handle, (ours, keeper, preparer_) = await _begun(forker, spec, kept, precedent)
+            others = keeper, preparer_
+        else:
+            ours, pid, handle = await _forked(forker, {"type": "serve"}, spec, kept)
         stack.pop_all()
-    return Child(pid, handle, ours, held_slot, held_notes, (others[0], others[1]) if others else None)
+    return Child(pid, handle, ours, held_slot, held_notes, others)
 
 
-async def respawn(fork: Fork, spec: SessionSpec, held: Held) -> Child:
+async def respawn(forker: Forker, spec: SessionSpec, held: Held) -> Child:
     """Fork a worker in place of one that has died: it answers the held request and serves on.
 
     It says `serving`, or `failed` when it cannot go on.
 
     Args:
-        fork: how.
+        forker: how.
         spec: as for `spawn`.
         held: what main has of the session.
 
@@ -169,55 +189,78 @@ async def respawn(fork: Fork, spec: SessionSpec, held: Held) -> Child:
         held_slot = stack.enter_context(FileDescriptor(os.dup(held.slot)))
         held_notes = stack.enter_context(FileDescriptor(os.dup(held.notes)))
         kept = (held.slot, held.notes, held.listener, held.state)
-        (ours,), pid, handle = await _forked(fork, order, spec, 1, kept)
+        ours, pid, handle = await _forked(forker, order, spec, kept)
         stack.pop_all()
     return Child(pid, handle, ours, held_slot, held_notes)
 
 
+async def _begun(
+    forker: Forker, spec: SessionSpec, kept: Sequence[int], precedent: Sequence[int]
+) -> tuple[int, FileDescriptor, list[Channel]]:
+    """Have the processes of a session begin whose command the daemon starts.
+
+    Where one of them has died before they were told anything, there are others.
+    """
+    with FileDescriptor(written(spec)) as said:
+        for left in reversed(range(ATTEMPTS)):
+            with contextlib.ExitStack() as stack:
+                try:
+                    blank = await forker.blank()
+                    stack.callback(blank.close)
+                    return blank.begin(said.fileno(), kept, precedent)
+                except (ForkerDiedError, BrokenPipeError):
+                    if not left:
+                        raise
+    raise AssertionError  # it has returned, or raised
+
+
 async def _forked(
-    fork: Fork,
+    forker: Forker,
     order: Mapping[str, Any],
     spec: SessionSpec,
-    count: int,
     kept: Sequence[int],
-    precedent: Sequence[int] = (),
-) -> tuple[list[Channel], int, FileDescriptor]:
-    """Have a process forked that gets the other sides of so many new channels, and further descriptors.
+    given: Sequence[int] = (),
+) -> tuple[Channel, int, FileDescriptor]:
+    """Have a process forked that gets the other side of a new channel, and further descriptors.
 
-    The last channel is a preparer's, if there is one. A process begins when it is told to by its channel. So
-    what was forked by who has died since does nothing, and can be forked again.
+    It begins when it is told to by that channel. So what was forked by who has died since does nothing, and
+    can be forked again.
     """
     attempts = ATTEMPTS
     while True:
-        ours: list[Channel] = []
-        with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
-            theirs = []
-            for _ in range(count):
-                mine, its = Channel.pair()
-                stack.callback(mine.close)
-                given.callback(its.close)
-                ours.append(mine)
-                theirs.append(its.fileno())
+        with contextlib.ExitStack() as stack:
+            ours, theirs = Channel.pair()
+            stack.callback(ours.close)
             try:
-                pid, handle = await fork({**order, "channels": count}, spec, [*theirs, *kept])
+                pid, handle = await forker.fork(order, spec, [theirs.fileno(), *kept])
             except ForkerDiedError:
                 attempts -= 1
                 if not attempts:
                     raise
                 continue
+            finally:
+                theirs.close()
             stack.callback(handle.close)
-            for channel in reversed(ours):  # a preparer has the most to do
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
-                    channel.send({"type": "begin"}, precedent if channel is ours[-1] else ())
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
+                ours.send({"type": "begin"}, given)
             stack.pop_all()
         return ours, pid, handle
+
+
+def written(spec: SessionSpec) -> int:
+    """A sealed memfd that tells a process what its session is to be; the caller closes it.
+
+    Raises:
+        OSError: EMFILE, ENOMEM.
+    """
+    return document("sydd-spec", json.dumps(spec.as_json()).encode("ascii"))
 
 
 def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]) -> NoReturn:
     """Be what a process was forked for; in the child of a fork.
 
     Args:
-        order: as `Fork` was given it: not for "run".
+        order: as a `Forker` was given it.
         spec: likewise.
         descriptors: likewise, now this process's.
     """

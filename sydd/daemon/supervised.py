@@ -22,7 +22,7 @@ from sydd.daemon.journal import SessionJournal
 from sydd.daemon.link import Link, LinkBrokenError
 from sydd.daemon.preparation import ENDED, Preparing, WorkerDiedError
 from sydd.daemon.questions import Questions
-from sydd.daemon.spawn import Child, Fork, Held, respawn, spawn
+from sydd.daemon.spawn import Child, Forker, Held, respawn, spawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Info, Store
 from sydd.daemon.worker import SAYS
@@ -56,7 +56,7 @@ class Supervised(Preparing):
         spec: what it is to be.
         hub: where it tells what happens.
         store: where its descriptors outlive this process.
-        fork: forks its processes.
+        forker: forks its processes.
 
     Attributes:
         spec: what it is to be.
@@ -68,8 +68,8 @@ class Supervised(Preparing):
         done: set when it has ended and nothing of it is left.
     """
 
-    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, fork: Fork) -> None:
-        super().__init__(spec, store, fork)
+    def __init__(self, spec: SessionSpec, hub: Hub, store: Store, forker: Forker) -> None:
+        super().__init__(spec, store, forker)
         self.journal = SessionJournal(self.tell)
         self.questions = Questions(
             spec.id, self._decide, lambda value: self.tell("question", _said(value), **value)
@@ -192,6 +192,7 @@ class Supervised(Preparing):
             keeper, preparer = child.others
             self._keep(keeper)
             self._listen_to_preparer(preparer)
+            self._order_start()
 
     @abstractmethod
     def _keep(self, channel: Channel) -> None:
@@ -275,7 +276,7 @@ class Supervised(Preparing):
             self.questions.close()  # the next worker asks anew
             fds = {kind: self._held.fileno(kind) for kind in ("listener", "state", "slot", "notes")}
             held = Held(**fds, command=self.state.command, parent=self.state.parent)
-            self._adopt(await respawn(self._fork, self.spec, held))
+            self._adopt(await respawn(self._forker, self.spec, held))
             self.state.restarts += 1
             self._save()
             await self._wait_for("serving", SERVE, serving)
@@ -308,7 +309,7 @@ class Supervised(Preparing):
                 raise error
             if self._deaths > RESTARTS:
                 raise SessionFailedError(f"its worker died {self._deaths} times before it had anything to do")
-            self._adopt(await spawn(self._fork, self.spec))
+            self._adopt(await spawn(self._forker, self.spec))
             self._inform()
         except OSError as error:
             await self._fail(SessionFailedError(f"cannot start a worker: {error.strerror}"))
@@ -326,7 +327,7 @@ class Supervised(Preparing):
             prepared = self._expect("prepared")
             await self._prepare()  # first: it has the most to do
             if not number or self.spec.origin == "run":
-                self._adopt(await spawn(self._fork, self.spec, self._precedent()))
+                self._adopt(await spawn(self._forker, self.spec, self._precedent()))
                 self._inform()  # who prepares may have been quicker than the fork
             try:
                 await self._wait_for("prepared", PREPARE, prepared)
@@ -377,8 +378,6 @@ class Supervised(Preparing):
         poll = select.poll()
         poll.register(self._held.fileno("listener"), 0)
         return not any(events & select.POLLHUP for _, events in poll.poll(0))
-
-    # Small things
 
     def _save(self, *, anew: bool = False) -> None:
         """Write down for the next daemon what has changed.

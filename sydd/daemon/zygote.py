@@ -4,10 +4,12 @@ Whoever is forked from a process shares its memory until one of them writes. Mai
 page that it changes after a fork is copied by main, and the old one is left to the fork alone. So main is
 forked once, when all that sessions need is imported; the zygote sleeps between its forks.
 
-Main says (`type`: "prepare", "serve", "go on" or "run"; what `spawn.obey` takes; descriptors: what the
-session is to be, then those of the process) and is answered, by `id`: pid and a pidfd, or `errno`.
+Main says (`type`: "prepare", "serve" or "go on"; what `spawn.obey` takes; descriptors: what the session is
+to be, then those of the process) and is answered, by `id`: pid and a pidfd, or `errno`; for `blank`: pid, and
+main's sides of the channels to such processes.
 
-What "run" takes is forked ahead, once it was asked for: shortly after it there is what the next one takes.
+These are forked ahead, once they were asked for: shortly after main has used some it wants others (`blank`
+without `id`: `ahead` is the answer, or none).
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sydd.daemon import identity, preload
+from sydd.daemon import blank, identity, preload
 from sydd.daemon.birth import EXIT_BROKEN
 from sydd.daemon.blank import Blank
-from sydd.daemon.channel import Channel, document, read_document
+from sydd.daemon.channel import Channel, read_document
 from sydd.daemon.link import Link
-from sydd.daemon.spawn import ForkerDiedError, obey
+from sydd.daemon.spawn import ForkerDiedError, obey, written
 from sydd.daemon.spec import SessionSpec
 from sydd.kernel import pidfd
 from sydd.kernel.fd import FdSet, FileDescriptor
@@ -35,8 +37,8 @@ from sydd.kernel.fd import FdSet, FileDescriptor
 QUIET = 2000
 """Milliseconds without an order after which what is hardly ever needed is imported, too."""
 
-AHEAD = 15
-"""Milliseconds without an order after which processes are forked ahead: until then those of the last one have
+AHEAD = 0.015
+"""Seconds without an order after which processes are forked ahead: until then those of the last one have
 the processors."""
 
 
@@ -45,33 +47,87 @@ class Zygote:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[int, asyncio.Future[tuple[int, FileDescriptor]]] = {}
+        self._waiting: dict[int, asyncio.Future[tuple[int, FdSet]]] = {}
         self._number = 0
         self._link: Link | None = None
+        self._ahead: Blank | None = None
+        self._wanting: asyncio.TimerHandle | None = None  # until some are forked ahead
         with contextlib.suppress(OSError):  # then it is tried again, and said, when it is needed
             self._begin()
 
     async def fork(
         self, order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
     ) -> tuple[int, FileDescriptor]:
-        """See `spawn.Fork`."""
+        """See `spawn.Forker`."""
+        with FileDescriptor(written(spec)) as said:
+            pid, given = await self._order(order, [said.fileno(), *descriptors])
+        return pid, given.steal(0)
+
+    async def blank(self) -> Blank:
+        """See `spawn.Forker`."""
+        ready, self._ahead = self._ahead, None
+        if ready is not None:
+            self._unwatch(ready)
+        else:
+            ready = Blank(*await self._order({"type": "blank"}, ()))
+        self._want()
+        return ready
+
+    async def _order(self, order: Mapping[str, Any], descriptors: Sequence[int]) -> tuple[int, FdSet]:
+        """Have something forked: its pid, and what came along.
+
+        Raises:
+            ForkerDiedError, OSError: as `spawn.Forker.fork`.
+        """
         link = self._link
         if link is None or _has_gone(link):
             link = self._begin()
+        if self._wanting is not None:
+            self._want()  # later
         self._number += 1
         number = self._number
-        said = document("sydd-spec", json.dumps(spec.as_json()).encode("ascii"))
-        future: asyncio.Future[tuple[int, FileDescriptor]] = self._loop.create_future()
+        future: asyncio.Future[tuple[int, FdSet]] = self._loop.create_future()
         self._waiting[number] = future
         try:
-            link.post({**order, "id": number}, [said, *descriptors])
+            link.post({**order, "id": number}, descriptors)
             return await future
         finally:
             del self._waiting[number]
-            os.close(said)
+
+    def _want(self) -> None:
+        """Have others forked ahead as soon as there was no order for a moment."""
+        if self._wanting is not None:
+            self._wanting.cancel()
+        self._wanting = self._loop.call_later(AHEAD, self._fork_ahead)
+
+    def _fork_ahead(self) -> None:
+        self._wanting = None
+        if self._link is not None and self._ahead is None:
+            self._link.post({"type": "blank"})
+
+    def _keep(self, ready: Blank) -> None:
+        """Have some at hand until they are used, or one of them ends."""
+        self._drop()
+        self._ahead = ready
+        for fd in ready.filenos():
+            self._loop.add_reader(fd, self._drop)
+
+    def _unwatch(self, ready: Blank) -> None:
+        for fd in ready.filenos():
+            self._loop.remove_reader(fd)
+
+    def _drop(self) -> None:
+        """Let those end that are at hand; one that dies is no reason to fork another one."""
+        ready, self._ahead = self._ahead, None
+        if ready is not None:
+            self._unwatch(ready)
+            ready.close()
 
     def close(self) -> None:
-        """Have it end."""
+        """Have it end, and what it has forked ahead."""
+        if self._wanting is not None:
+            self._wanting.cancel()
+        self._drop()
         if self._link is not None:
             self._link.close()
 
@@ -92,6 +148,9 @@ class Zygote:
         return self._link
 
     def _hear(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        if message.get("type") == "ahead":
+            self._keep(Blank(int(message["pid"]), descriptors))
+            return
         future = self._waiting.get(int(message.get("id", 0)))
         if future is None or future.done():
             return
@@ -99,9 +158,11 @@ class Zygote:
             number = int(message["errno"])
             future.set_exception(OSError(number, os.strerror(number)))
         else:
-            future.set_result((int(message["pid"]), descriptors.steal(0)))
+            taken = FdSet(descriptors.steal(place).steal() for place in range(len(descriptors)))
+            future.set_result((int(message["pid"]), taken))
 
     def _gone(self, _reason: str) -> None:
+        self._drop()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ForkerDiedError(errno.EAGAIN, "the process that forks has died"))
@@ -152,83 +213,53 @@ class _Forker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._blank: Blank | None = None
-        self._wanted = False  # whether there is to be a blank one
 
     def work(self) -> None:
         """Fork as main says, until it has gone."""
-        if not self._idle(QUIET):
+        if not self._ordered(QUIET):
             preload.rest()
         while True:
-            if self._wanted and not self._idle(AHEAD):
-                self._wanted = False  # one that dies is no reason to fork another one
-                with contextlib.suppress(OSError), _nobody_collected():
-                    self._blank = Blank()
-            self._idle(None)
+            self._ordered(None)
             received = self._channel.receive()
             if received is None:
                 break
             message, descriptors = received
             with descriptors:
                 try:
-                    with _nobody_collected():
-                        (self._run if message["type"] == "run" else self._fork)(message, descriptors)
+                    (self._blank if message["type"] == "blank" else self._fork)(message, descriptors)
                 except OSError as error:
-                    self._channel.send({"id": message["id"], "errno": error.errno})
+                    if "id" in message:
+                        self._channel.send({"id": message["id"], "errno": error.errno})
 
-    def _idle(self, patience: int | None) -> bool:
+    def _ordered(self, patience: int | None) -> bool:
         """Wait for an order; whether there is one.
 
         Args:
             patience: milliseconds; None for ever.
         """
-        while True:
-            poll = select.poll()
-            poll.register(self._channel.fileno(), select.POLLIN)
-            for fd in self._blank.filenos() if self._blank is not None else ():
-                poll.register(fd, 0)
-            ready = [fd for fd, _ in poll.poll(patience)]
-            if self._blank is not None and set(ready).intersection(self._blank.filenos()):
-                self._drop()  # one of them has ended: the others go, too
-            elif ready or patience is not None:
-                return bool(ready)
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        return bool(poll.poll(patience))
 
-    def _drop(self) -> None:
-        if self._blank is not None:
-            self._blank.close()
-            self._blank = None
-
-    def _answer(self, message: dict[str, Any], pid: int, handle: FileDescriptor) -> None:
-        self._channel.send({"id": message["id"], "pid": pid}, [handle.fileno()])
-
-    def _run(self, message: dict[str, Any], descriptors: FdSet) -> None:
-        """Have a session's processes begin, those that are there if there are any."""
-        self._wanted = True
-        spec, *given = descriptors
-        while True:
-            ahead = self._blank is not None
-            self._blank = self._blank or Blank()
-            try:
-                self._blank.tell(spec, given[:3], given[3:])
-                self._answer(message, self._blank.pid, self._blank.pidfd)
-            except BrokenPipeError:
-                if not ahead:
-                    raise
-            else:
-                return
-            finally:
-                self._drop()
+    def _blank(self, message: dict[str, Any], _: FdSet) -> None:
+        """Fork the processes of a session of which nothing is known."""
+        said = {"id": message["id"]} if "id" in message else {"type": "ahead"}
+        with _nobody_collected():
+            pid, channels = blank.fork()
+            with channels:
+                self._channel.send({**said, "pid": pid}, list(channels))
 
     def _fork(self, message: dict[str, Any], descriptors: FdSet) -> None:
         """Fork as main has said."""
-        pid = os.fork()
-        if not pid:
-            try:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                self._channel.close()
-                spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
-                obey(message, spec, [descriptors.steal(at).steal() for at in range(1, len(descriptors))])
-            finally:
-                os._exit(EXIT_BROKEN)
-        with FileDescriptor(pidfd.pidfd_open(pid)) as handle:
-            self._answer(message, pid, handle)
+        with _nobody_collected():
+            pid = os.fork()
+            if not pid:
+                try:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    self._channel.close()
+                    spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
+                    obey(message, spec, [descriptors.steal(at).steal() for at in range(1, len(descriptors))])
+                finally:
+                    os._exit(EXIT_BROKEN)
+            with FileDescriptor(pidfd.pidfd_open(pid)) as handle:
+                self._channel.send({"id": message["id"], "pid": pid}, [handle.fileno()])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sydd.daemon import rehearsal
+from sydd.daemon.blank import Blank
 from sydd.daemon.channel import Channel, document
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
@@ -39,24 +40,28 @@ async def begin(prepare: Callable[[Channel], None], until: Callable[[Session], b
     """
     sides: dict[str, Channel] = {}
 
-    async def fork(
-        order: Mapping[str, Any], _: SessionSpec, descriptors: Sequence[int]
-    ) -> tuple[int, FileDescriptor]:
-        sides[order["type"]] = Channel.of(os.dup(descriptors[0]))
-        if order["type"] == "serve":
-            assert sides["prepare"].receive() is not None  # that it may begin
-            prepare(sides["prepare"])
-            sides["prepare"].close()
-            while not until(session):  # noqa: ASYNC110  # a session has no event for it
-                await asyncio.sleep(0)
-            for _turn in range(100):  # whatever main makes of it
-                await asyncio.sleep(0)
-        # Nobody is behind it: what there is has ended before anybody would end it.
-        ended.append(subprocess.Popen(["true"]))  # noqa: ASYNC220  # it does not take long
-        return ended[-1].pid, FileDescriptor(pidfd_open(ended[-1].pid))
+    class Slow:
+        async def fork(
+            self, order: Mapping[str, Any], _: SessionSpec, descriptors: Sequence[int]
+        ) -> tuple[int, FileDescriptor]:
+            sides[order["type"]] = Channel.of(os.dup(descriptors[0]))
+            if order["type"] == "serve":
+                assert sides["prepare"].receive() is not None  # that it may begin
+                prepare(sides["prepare"])
+                sides["prepare"].close()
+                while not until(session):  # noqa: ASYNC110  # a session has no event for it
+                    await asyncio.sleep(0)
+                for _turn in range(100):  # whatever main makes of it
+                    await asyncio.sleep(0)
+            # Nobody is behind it: what there is has ended before anybody would end it.
+            ended.append(subprocess.Popen(["true"]))  # noqa: ASYNC220  # it does not take long
+            return ended[-1].pid, FileDescriptor(pidfd_open(ended[-1].pid))
+
+        async def blank(self) -> Blank:
+            raise AssertionError("not for a launch")
 
     ended: list[subprocess.Popen[bytes]] = []
-    session = Session(SPEC, Hub(), Store(Manager("")), fork, None, lambda _: None)
+    session = Session(SPEC, Hub(), Store(Manager("")), Slow(), None, lambda _: None)
     try:
         with FileDescriptor(pidfd_open(os.getpid())) as creator:
             launch = await session.prepare(creator.fileno())

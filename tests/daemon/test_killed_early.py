@@ -27,7 +27,7 @@ from sydd.wire.errors import Failed
 from tests.support.daemon import children
 
 victim, directory, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
-run, adopt = Session.run, Session._adopt
+prepared, adopt = Session._is_prepared, Session._adopt
 
 def killed_early(session, child):
     global kills
@@ -36,20 +36,20 @@ def killed_early(session, child):
         kills -= 1
         os.kill(session.state.worker, signal.SIGKILL)
 
-async def killed(session, argv, descriptors):
+def killed(session):
     global kills
+    prepared(session)
     if kills and victim != "the worker at once":
         kills -= 1
         worker = session.state.worker
         (keeper,) = children(worker)
         (preparer,) = children(keeper)
         os.kill({"worker": worker, "keeper": keeper, "preparer": preparer}[victim], signal.SIGKILL)
-    return await run(session, argv, descriptors)
 
 async def main():
     prctl.set_child_subreaper()
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, collect_children)
-    Session.run, Session._adopt = killed, killed_early
+    Session._is_prepared, Session._adopt = killed, killed_early
     hub = Hub()
     registry = Registry(hub, Store(Manager("")), Quota(LimitsTable()))
     service = Service(registry, hub, Profiles(), socket="", limits={})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sydd.daemon.registry import REMEMBERED
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, forks, kinds_of_descriptors, running, until
 
@@ -37,6 +38,9 @@ with Client(path) as client:
             outcomes.append([outcome["status"], outcome["denied"], outcome["failure"]])
 json.dump(outcomes, sys.stdout)
 """
+
+AHEAD = Counter({"socket:[N]": 3})
+"""Descriptors of the daemon's by which processes for the next session wait, once there was one."""
 
 SETTINGS = """
 [limits]
@@ -122,10 +126,15 @@ def _idle(daemon: Daemon) -> Counter[str]:
     return found
 
 
+def _fill(daemon: Daemon, person: Person) -> None:
+    """Run so many sessions that what is remembered for people is as large as it gets."""
+    _run(daemon, person, REMEMBERED + 20, 20, 15, 0, 600)
+
+
 def test_twenty_sessions_at_once(person: Person) -> None:
     """Each has its status and its denials, each violation is told once."""
     with running(settings=SETTINGS) as daemon:
-        before = _idle(daemon)
+        before = _idle(daemon) + AHEAD
         reader = _Reader(daemon, 20)
         outcomes = _run(daemon, person, 20, 20, 3, 10, 50)
         reader.join()
@@ -139,7 +148,7 @@ def test_twenty_sessions_at_once(person: Person) -> None:
 def test_a_hundred_sessions_at_once(person: Person) -> None:
     """Of 2,000 supervised calls each; memory and descriptors are back afterwards."""
     with running(settings=SETTINGS) as daemon:
-        _run(daemon, person, 100, 100, 10, 0, 300)
+        _fill(daemon, person)
         before, memory = _idle(daemon), _memory(daemon.pid)
         reader = _Reader(daemon, 100)
         outcomes = _run(daemon, person, 100, 100, 15, 1985, 600)
@@ -156,8 +165,7 @@ def test_many_sessions_one_after_another(person: Person) -> None:
     """As many as SYDD_TEST_SESSIONS says, 1,000 else: memory and descriptors are back afterwards."""
     count = int(os.environ.get("SYDD_TEST_SESSIONS", "1000"))
     with running(settings=SETTINGS) as daemon:
-        # What is remembered for people is full by then, and as large as it gets.
-        _run(daemon, person, 520, 8, 4, 0, 600)
+        _fill(daemon, person)
         before, memory = _idle(daemon), _memory(daemon.pid)
         outcomes = _run(daemon, person, count, 4, 1, 0, 6000)
         assert outcomes == [[number % 100, 1, ""] for number in range(count)]

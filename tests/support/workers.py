@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -11,8 +10,9 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, cast
 
+from sydd.daemon import blank
 from sydd.daemon.blank import Blank
-from sydd.daemon.channel import Channel, document
+from sydd.daemon.channel import Channel
 from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel import prctl
@@ -27,25 +27,24 @@ class Refused(Exception):  # noqa: N818
     """A worker could not prepare the session: what it said."""
 
 
-async def _fork(
-    order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
-) -> tuple[int, FileDescriptor]:
-    """Fork from this process, so that what a test has changed of sydd is so in the worker, too."""
-    if order["type"] == "run":
-        blank = Blank()
-        said = document("sydd-spec", json.dumps(spec.as_json()).encode("ascii"))
-        blank.tell(said, descriptors[:3], descriptors[3:])
-        os.close(said)
-        handle = blank.pidfd.dup()
-        blank.close()
-        return blank.pid, handle
-    pid = os.fork()
-    if not pid:
-        try:
-            obey(order, spec, descriptors)
-        finally:
-            os._exit(1)
-    return pid, FileDescriptor(os.pidfd_open(pid))
+class _Forker:
+    """Forks from this process, so that what a test has changed of sydd is so in the worker, too."""
+
+    async def fork(
+        self, order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
+    ) -> tuple[int, FileDescriptor]:
+        """See `spawn.Forker`."""
+        pid = os.fork()
+        if not pid:
+            try:
+                obey(order, spec, descriptors)
+            finally:
+                os._exit(1)
+        return pid, FileDescriptor(os.pidfd_open(pid))
+
+    async def blank(self) -> Blank:
+        """See `spawn.Forker`."""
+        return Blank(*blank.fork())
 
 
 def _at_once(work: Coroutine[Any, Any, Child]) -> Child:
@@ -102,7 +101,7 @@ class Session:
         self._asked = 0
         self._before = children().keys()
         prctl.set_child_subreaper()
-        self.child: Child = _at_once(spawn(_fork, self.spec))
+        self.child: Child = _at_once(spawn(_Forker(), self.spec))
         assert self.child.others
         self._keeper: Channel | None = self.child.others[0]
         self._preparer: Channel | None = self.child.others[1]
@@ -252,7 +251,7 @@ class Session:
         """Put another worker in the place of the dead one."""
         dead = self.child
         os.waitpid(dead.pid, 0)
-        self.child = _at_once(respawn(_fork, self.spec, self.held()))
+        self.child = _at_once(respawn(_Forker(), self.spec, self.held()))
         dead.close()
         self.replaced += 1
 
