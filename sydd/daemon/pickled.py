@@ -26,6 +26,7 @@ _OTHERS: Final = frozenset(
         ("sydd.daemon.preparing", "State"),
         ("sydd.kernel.landlock", "FsRight"),
         ("sydd.policy.glob", "path_glob"),
+        ("sydd.profiles.store", "Read"),
         ("sydd.session.launching", "Grant"),
         ("sydd.session.launching", "LaunchSpec"),
         ("sydd.session.launching", "Ruleset"),

@@ -1,7 +1,7 @@
 """What an earlier session of the same kind came to, for the next one, where nothing has changed since.
 
 A plan is a function of the policy, of the place and of what was seen of the file system. So the next session
-that is to be the same reads the policy anew, looks again at what was looked at, and where all of that is
+that is to be the same reads the profile anew, looks again at what was looked at, and where all of that is
 equal it is planned: the kernel gets its rules, and the worker what was written down, as before. That takes a
 fraction of a plan.
 
@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 from sydd.daemon import pickled
 from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.plan.tree import HostTree
+from sydd.profiles.store import unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sydd.plan.tree import Facts
-    from sydd.policy.policy import Policy
+    from sydd.policy.policy import Environment
+    from sydd.policy.sessionlimits import SessionLimits
+    from sydd.profiles.store import Read
     from sydd.session.launching import LaunchSpec
     from sydd.session.prepare import Place, Prepared
 
@@ -36,29 +39,41 @@ class Precedent:
     """An earlier session.
 
     Attributes:
-        policy: what its profile said.
+        reads: what was read of its profile.
         place: where it ran.
         facts: what was seen of the file system.
+        environment: what of the environment reaches the command.
+        limits: of each process, as `Policy.limits` has them.
+        session_limits: of the session as a whole.
         variables: every variable's value.
         launch: what a launch needed, but for the environment, which is kept of no session.
         about: what main was told of it.
     """
 
-    policy: Policy
+    reads: tuple[Read, ...]
     place: Place
     facts: Facts
+    environment: Environment
+    limits: tuple[tuple[str, int, int], ...]
+    session_limits: SessionLimits
     variables: Mapping[str, str]
     launch: LaunchSpec
     about: Mapping[str, Any]
 
     @classmethod
     def of(
-        cls, prepared: Prepared, tree: HostTree, launch: LaunchSpec, about: Mapping[str, Any]
+        cls,
+        prepared: Prepared,
+        reads: Sequence[Read],
+        tree: HostTree,
+        launch: LaunchSpec,
+        about: Mapping[str, Any],
     ) -> Precedent | None:
         """What a session is for the next one; None where that cannot be seen: addresses of hosts may change.
 
         Args:
             prepared: policy, plan and place.
+            reads: what was read of the profile.
             tree: by which it was prepared.
             launch: what a launch needs.
             about: what main is told of it.
@@ -67,8 +82,18 @@ class Precedent:
             rule.net is not None and rule.net.host for rule in (*prepared.matcher.rules, *prepared.ceiling)
         ):
             return None
-        launch = launch._replace(environment={})
-        return cls(prepared.policy, prepared.place, tree.facts(), prepared.variables, launch, about)
+        policy = prepared.policy
+        return cls(
+            tuple(reads),
+            prepared.place,
+            tree.facts(),
+            policy.environment,
+            policy.limits,
+            policy.session_limits,
+            prepared.variables,
+            launch._replace(environment={}),
+            about,
+        )
 
     def saved(self) -> int:
         """A sealed memfd with it; the caller closes it.
@@ -95,16 +120,15 @@ class Precedent:
             raise ChannelError(f"a precedent that is none: {error}") from None
         return precedent
 
-    def renewed(self, policy: Policy, place: Place, above: str) -> bool:
+    def renewed(self, place: Place, above: str) -> bool:
         """Whether a session comes to the same; then its private directory is there, which the caller removes.
 
         Args:
-            policy: what its profile says now.
             place: where it is to run; its private directory is this one's.
             above: where private directories are made, canonical.
         """
         tmp = self.place.tmp
-        if (self.policy, self.place) != (policy, place) or os.path.dirname(tmp) != above:
+        if self.place != place or os.path.dirname(tmp) != above or not unchanged(self.reads):
             return False
         try:
             os.mkdir(tmp, 0o700)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sydd.daemon.spec import SessionSpec
     from sydd.policy.policy import Policy
     from sydd.policy.rule import Rule
+    from sydd.profiles.store import Read
 
 VERSION = (sydd.__version__, sys.version)
 """Of a state: what is pickled is for the same sydd and the same Python alone."""
@@ -140,17 +141,19 @@ class Ready(NamedTuple):
     precedent: Precedent | None = None
 
     @classmethod
-    def of(cls, prepared: Prepared, tree: HostTree, *, grouped: bool = False) -> Ready:
+    def of(cls, prepared: Prepared, reads: Sequence[Read], tree: HostTree, *, grouped: bool = False) -> Ready:
         """What a policy with its plan comes to.
 
         Args:
             prepared: policy, plan and place.
+            reads: what was read of the profile.
             tree: by which it was prepared.
             grouped: whether a control group holds the limits of the session as a whole.
         """
         launch = LaunchSpec.of(prepared, grouped=grouped)
         about = _about(prepared)
-        return cls(launch, about, State(prepared, launch), Precedent.of(prepared, tree, launch, about))
+        precedent = Precedent.of(prepared, reads, tree, launch, about)
+        return cls(launch, about, State(prepared, launch), precedent)
 
 
 def prepare_session(spec: SessionSpec, precedent: Precedent | None = None) -> Ready:
@@ -174,9 +177,8 @@ def prepare_session(spec: SessionSpec, precedent: Precedent | None = None) -> Re
     except OSError as error:
         raise PrepareError("setup", f"the directory {spec.directory!r}: {error.strerror}") from None
     try:
-        policy = _policy(spec)
         place = Place(directory, home_directory(environment), "", spec.identity.user)
-        ready = _as_before(precedent, spec, policy, place) or _anew(spec, policy, place)
+        ready = _as_before(precedent, spec, place) or _anew(spec, place)
     except PolicyError as error:
         raise PrepareError("policy", error.message, error.source, error.hint) from None
     except (ValueError, OSError) as error:
@@ -190,22 +192,24 @@ def prepare_session(spec: SessionSpec, precedent: Precedent | None = None) -> Re
     return ready._replace(launch=launch, about={**ready.about, "mark": own})
 
 
-def _as_before(precedent: Precedent | None, spec: SessionSpec, policy: Policy, place: Place) -> Ready | None:
+def _as_before(precedent: Precedent | None, spec: SessionSpec, place: Place) -> Ready | None:
     """What a session comes to that is as an earlier one was; None where it is not."""
     if precedent is None:
         return None
     place = replace(place, tmp=precedent.place.tmp)
-    if not precedent.renewed(policy, place, os.path.realpath(tempfile.gettempdir())):
+    if not precedent.renewed(place, os.path.realpath(tempfile.gettempdir())):
         return None
     launch = precedent.launch._replace(
-        environment=policy.environment.apply(spec.environment, precedent.variables),
-        limits=launch_limits(policy, grouped=spec.grouped),
+        environment=precedent.environment.apply(spec.environment, precedent.variables),
+        limits=launch_limits(precedent.limits, precedent.session_limits, grouped=spec.grouped),
     )
     return Ready(launch, dict(precedent.about))
 
 
-def _anew(spec: SessionSpec, policy: Policy, place: Place) -> Ready:
+def _anew(spec: SessionSpec, place: Place) -> Ready:
     """What a session comes to."""
+    reads: list[Read] = []
+    policy = _policy(spec, reads)
     try:
         tmp = os.path.realpath(tempfile.mkdtemp(prefix=private_prefix(spec.id)))
     except OSError as error:
@@ -220,15 +224,15 @@ def _anew(spec: SessionSpec, policy: Policy, place: Place) -> Ready:
             terminals=spec.terminals,
             tree=tree,
         )
-        return Ready.of(prepared, tree, grouped=spec.grouped)
+        return Ready.of(prepared, reads, tree, grouped=spec.grouped)
     except BaseException:
         remove_tree(tmp)
         raise
 
 
-def _policy(spec: SessionSpec) -> Policy:
+def _policy(spec: SessionSpec, reads: list[Read]) -> Policy:
     rules = [parse_rule(text, Source("--rule")) for text in spec.rules]
-    policy = load(spec.profile, dict(spec.sets), rules)
+    policy = load(spec.profile, dict(spec.sets), rules, reads)
     return policy if spec.mode is None else replace(policy, mode=Mode(spec.mode))
 
 

@@ -22,7 +22,7 @@ from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel.fd import FileDescriptor
 from sydd.plan.tree import HostTree
 from sydd.policy.errors import PolicyError
-from sydd.profiles.store import available, load
+from sydd.profiles.store import available, load, unchanged
 from sydd.session.prepare import Place, prepare
 from sydd.supervisor import notes, slot
 from sydd.supervisor.notes import Notes
@@ -30,6 +30,8 @@ from sydd.supervisor.slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sydd.profiles.store import Read
 
 PROFILE = "build"
 """What is rehearsed, where it is the one that came with sydd."""
@@ -82,7 +84,7 @@ def prepare_nothing(wanted: Callable[[], bool]) -> None:
     fd = ready.precedent.saved()
     precedent = Precedent.load(fd)
     os.close(fd)
-    if precedent.policy == ready.precedent.policy:
+    if unchanged(precedent.reads):
         HostTree().has(precedent.facts)
 
 
@@ -129,9 +131,10 @@ def _prepared(wanted: Callable[[], bool]) -> Ready | None:
     if wanted() or not any((info.name, info.origin) == (PROFILE, "shipped") for info in available()):
         return None
     with contextlib.suppress(PolicyError, ValueError, OSError):  # as in `preload`
-        policy = load(PROFILE, {})
+        reads: list[Read] = []
+        policy = load(PROFILE, {}, reads=reads)
         if not wanted():
             tree = HostTree()
             prepared = prepare(policy, PLACE, {}, terminals=(), fixed_credentials=True, tree=tree)
-            return None if wanted() else Ready.of(prepared, tree)
+            return None if wanted() else Ready.of(prepared, reads, tree)
     return None

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.policy import Policy
@@ -45,6 +45,24 @@ class ProfileInfo:
     description: str
 
 
+class Read(NamedTuple):
+    """A profile that was read.
+
+    Attributes:
+        name: by which it was looked for.
+        child: the file that extends it; empty for none.
+        path: where it was found.
+        real: the same, canonical.
+        text: what is in it; None where that was read before, by another name.
+    """
+
+    name: str
+    child: str
+    path: str
+    real: str
+    text: str | None
+
+
 def search_path() -> tuple[tuple[str, Path], ...]:
     """Where names are looked up, first match wins: origin and directory."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
@@ -67,13 +85,19 @@ def available() -> list[ProfileInfo]:
     return [found[name] for name in sorted(found)]
 
 
-def load(name_or_path: str, sets: Mapping[str, str], extra_rules: Sequence[Rule] = ()) -> Policy:
+def load(
+    name_or_path: str,
+    sets: Mapping[str, str],
+    extra_rules: Sequence[Rule] = (),
+    reads: list[Read] | None = None,
+) -> Policy:
     """Read a profile and all that it extends.
 
     Args:
         name_or_path: a name of the search path, or a file.
         sets: variables of `--set`.
         extra_rules: come after the profile's own.
+        reads: gets what was read of it; None where nobody asks.
 
     Raises:
         PolicyError: it is not there, cannot be read, is wrong, or extends itself.
@@ -82,8 +106,27 @@ def load(name_or_path: str, sets: Mapping[str, str], extra_rules: Sequence[Rule]
 
     path = _find(name_or_path, None, None)
     documents: dict[Path, Document] = {}
-    _collect(path, str(path), (), documents)
+    seen = reads if reads is not None else []
+    _collect(_Asked(name_or_path, None, path), (), documents, seen)
     return to_policy(list(documents.values()), sets, extra_rules)
+
+
+def unchanged(reads: Sequence[Read]) -> bool:
+    """Whether the same would be read again, so that `load` would give an equal policy.
+
+    Args:
+        reads: what it has read.
+    """
+    try:
+        for read in reads:
+            path = _find(read.name, Path(read.child) if read.child else None, None)
+            if (str(path), os.path.realpath(path)) != (read.path, read.real):
+                return False
+            if read.text is not None and read.text != _text(path):
+                return False
+    except (PolicyError, OSError):
+        return False
+    return True
 
 
 def load_text(text: str, name: str, sets: Mapping[str, str]) -> Policy:
@@ -104,14 +147,26 @@ def load_text(text: str, name: str, sets: Mapping[str, str]) -> Policy:
     for parent, source in document.extends:
         path = _find(parent, None, source)
         if path.resolve() not in documents:
-            _collect(path, str(path), (), documents)
+            _collect(_Asked(parent, None, path), (), documents, [])
     return to_policy([*documents.values(), document], sets)
 
 
-def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Path, Document]) -> None:
-    """Add the profile at *path* after all that it extends; what is there already stays where it is."""
-    real = path.resolve()
-    document = _parsed(_read(path, shown), shown, path.stem)
+class _Asked(NamedTuple):
+    """A profile that was looked for by name, perhaps because *child* extends it, and found at *path*."""
+
+    name: str
+    child: Path | None
+    path: Path
+
+
+def _collect(
+    asked: _Asked, chain: tuple[Path, ...], documents: dict[Path, Document], reads: list[Read]
+) -> None:
+    """Add a profile after all that it extends; what is there already stays where it is."""
+    path = asked.path
+    real, text = path.resolve(), _text(path)
+    reads.append(Read(asked.name, str(asked.child or ""), str(path), str(real), text))
+    document = _parsed(text, str(path), path.stem)
     for parent, source in document.extends:
         parent_path = _find(parent, path, source)
         parent_real = parent_path.resolve()
@@ -119,8 +174,10 @@ def _collect(path: Path, shown: str, chain: tuple[Path, ...], documents: dict[Pa
             circle = [*chain, real, parent_real]
             names = " → ".join(item.stem for item in circle[circle.index(parent_real) :])
             raise PolicyError(f"'{parent}' extends itself: {names}", source)
-        if parent_real not in documents:
-            _collect(parent_path, str(parent_path), (*chain, real), documents)
+        if parent_real in documents:
+            reads.append(Read(parent, str(path), str(parent_path), str(parent_real), None))
+        else:
+            _collect(_Asked(parent, path, parent_path), (*chain, real), documents, reads)
     documents[real] = document
 
 
@@ -178,12 +235,12 @@ def _neighbour(path: Path) -> str:
     return did_you_mean(path.name, names)
 
 
-def _read(path: Path, shown: str) -> str:
+def _text(path: Path) -> str:
     """The text of a profile."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PolicyError(f"cannot read the profile: {error.strerror}", Source(shown)) from None
+        raise PolicyError(f"cannot read the profile: {error.strerror}", Source(str(path))) from None
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -191,7 +248,7 @@ def _read(path: Path, shown: str) -> str:
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
         message = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        raise PolicyError(message, Source(shown, line, column), "TOML is UTF-8") from None
+        raise PolicyError(message, Source(str(path), line, column), "TOML is UTF-8") from None
 
 
 def _description(path: Path) -> str:

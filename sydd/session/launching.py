@@ -134,7 +134,7 @@ class LaunchSpec(NamedTuple):
             environment=dict(prepared.environment),
             directory=prepared.place.cwd,
             umask=-1 if policy.umask is None else policy.umask,
-            limits=launch_limits(policy, grouped=grouped),
+            limits=launch_limits(policy.limits, policy.session_limits, grouped=grouped),
             time=policy.session_limits.most("time") or 0,
             keep=tuple(policy.keep_descriptors),
             capabilities=kept_capabilities(prepared),

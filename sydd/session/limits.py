@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Sequence
 
-from sydd.policy.policy import Policy
 from sydd.policy.quantities import UNLIMITED
 from sydd.policy.sessionlimits import SessionLimits
 
 
-def launch_limits(policy: Policy, *, grouped: bool) -> tuple[tuple[int, int, int], ...]:
+def launch_limits(
+    limits: Sequence[tuple[str, int, int]], whole: SessionLimits, *, grouped: bool
+) -> tuple[tuple[int, int, int], ...]:
     """The limits that a command is started with; of two on one thing the lower holds.
 
     Args:
-        policy: what the profile says.
+        limits: those of each process, as `Policy.limits` has them.
+        whole: those of the session as a whole.
         grouped: whether a control group holds those of the session as a whole.
 
     Returns:
         (resource, soft, hard) as setrlimit(2) takes them.
     """
-    found = {getattr(resource, f"RLIMIT_{name.upper()}"): (soft, hard) for name, soft, hard in policy.limits}
+    found = {getattr(resource, f"RLIMIT_{name.upper()}"): (soft, hard) for name, soft, hard in limits}
     if not grouped:
-        for which, *pair in process_limits(policy.session_limits, os.getuid()):
+        for which, *pair in process_limits(whole, os.getuid()):
             own = found.get(which, (UNLIMITED, UNLIMITED))
             soft, hard = (_lower(one, other) for one, other in zip(own, pair, strict=True))
             found[which] = (soft, hard)

@@ -17,7 +17,7 @@ from sydd.daemon.preparing import VERSION, Ready, State
 from sydd.kernel.fd import FileDescriptor
 from sydd.plan.tree import HostTree
 from sydd.policy.access import Access
-from sydd.profiles.store import load_text
+from sydd.profiles.store import Read, load_text
 from sydd.session.prepare import Place, prepare
 from sydd.session.temporary import remove_tree
 
@@ -69,7 +69,8 @@ def test_all_that_profiles_say_comes_through() -> None:
     place = Place("/nonexistent/work", "/nonexistent/home", "/nonexistent/tmp", "nobody")
     tree = HostTree()
     policy = load_text(EVERYTHING, "everything", {})
-    ready = Ready.of(prepare(policy, place, {}, terminals=(), tree=tree), tree)
+    reads = [Read("everything", "", "everything.toml", "/everything.toml", EVERYTHING)]
+    ready = Ready.of(prepare(policy, place, {}, terminals=(), tree=tree), reads, tree)
     assert ready.state is not None
     assert ready.precedent is not None
     with FileDescriptor(ready.state.saved()) as state, FileDescriptor(ready.precedent.saved()) as precedent:

@@ -19,7 +19,7 @@ from sydd.policy.quantities import UNLIMITED
 from sydd.policy.restrict import CHOICES, Restrict
 from sydd.policy.variables import resolve
 from sydd.profiles import store
-from sydd.profiles.store import available, load
+from sydd.profiles.store import Read, available, load, unchanged
 
 BAD = Path(__file__).parent / "bad"
 SHIPPED = ("build", "credentials", "devices", "offline", "permissive", "readonly")
@@ -238,6 +238,57 @@ def test_search_order(tmp_path: Path) -> None:
     assert found["build"] == ("user", "mine")
     assert found["other"] == ("system", "o")
     assert found["offline"][0] == "shipped"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "none",
+        "the text",
+        "what it extends",
+        "one before it",
+        "gone",
+        "unreadable",
+        "elsewhere",
+        "what was read by another name",
+    ],
+)
+def test_what_was_read_has_changed(tmp_path: Path, change: str) -> None:
+    """Where nothing that was read or looked for has, the same would come of it, else it may not."""
+    profiles = tmp_path / "config" / "sydd" / "profiles"
+    profiles.mkdir(parents=True)
+    other = tmp_path / "other.toml"
+    other.write_text('rules = ["deny write /x"]')
+    twice = tmp_path / "twice.toml"
+    twice.symlink_to(other)
+    own = tmp_path / "own.toml"
+    own.symlink_to(tmp_path / "there.toml")
+    (tmp_path / "there.toml").write_text(text := 'extends = ["build", "other.toml", "twice.toml"]')
+    reads: list[Read] = []
+    policy = load(str(own), {}, reads=reads)
+    shipped = ["build", "credentials", "devices"]
+    assert [read.name for read in reads] == [str(own), *shipped, "other.toml", "twice.toml"]
+    assert unchanged(reads)
+    if change == "the text":
+        own.write_text(f"{text} ")
+    elif change == "what it extends":
+        other.write_text('rules = ["deny write /y"]')
+    elif change == "one before it":
+        (profiles / "build.toml").write_text('extends = "build"')
+    elif change == "gone":
+        other.unlink()
+    elif change == "unreadable":
+        other.write_bytes(b"\xff")
+    elif change == "elsewhere":  # what is canonical tells whether a profile extends itself
+        own.unlink()
+        own.symlink_to(tmp_path / "another.toml")
+        (tmp_path / "another.toml").write_text(text)
+    elif change == "what was read by another name":
+        twice.unlink()
+        twice.write_text(other.read_text())
+    assert unchanged(reads) == (change == "none")
+    if change == "none":
+        assert load(str(own), {}) == policy
 
 
 def test_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
