@@ -14,8 +14,8 @@ preparer, which prepares the session and then becomes the command. What it says 
 What main says: `kill`: end every process of the session; `signal` (`number`): send it to the command; `go`,
 where the session has a control group: the command is in it.
 
-Between it and the worker, until the command goes: `listener` (`command`: pid; descriptor: the listener) and
-`failed` (`message`) to the worker, `go` from it.
+Between it and the worker, until the command goes: `command` (`command`: pid of what will be it), then
+`listener` (descriptor: the listener), or `failed` (`message`) to the worker, `go` from it.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ class _Keeper:
             LaunchError: it cannot be started, or nobody is there to serve it, or wants it any more.
         """
         with channel:
+            worker.send({"type": "command", "command": self._command})
             ready, _, _ = select.select([channel.fileno(), self._main.fileno(), worker.fileno()], [], [])
             if channel.fileno() not in ready:
                 wanted = self._main.fileno() not in ready
@@ -154,12 +155,14 @@ class _Keeper:
             if listener < 0:
                 raise self._ended_early("the launcher")
             try:
-                worker.send({"type": "listener", "command": self._command}, [listener])
+                worker.send({"type": "listener"}, [listener])
             finally:
                 os.close(listener)
             select.select([worker], [], [])
             if worker.receive() is None:
                 raise _DiedError("the worker died")
+            if os.waitid(os.P_PID, self._command, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                raise self._ended_early("the launcher")
             own = os.getpid()
             with FdSet() as handles:
                 for pid in (self._command, own):

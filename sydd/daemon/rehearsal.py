@@ -115,7 +115,6 @@ def serve_nobody(wanted: Callable[[], bool]) -> None:
             state,
             command=os.getpid(),
             parent=0,
-            listener=FileDescriptor(os.eventfd(0)),  # it is none, and is never looked at
             slot=memory,
             notes=noted,
             record=Record(noted, memory, outbox),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sydd.daemon import identity
 from sydd.daemon.verdicts import verdicts
 from sydd.kernel import seccomp
+from sydd.kernel.fd import FileDescriptor
 from sydd.policy import refused
 from sydd.policy.errors import PolicyError, Source
 from sydd.policy.policy import Mode
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sydd.daemon.preparing import State
     from sydd.daemon.record import Record
     from sydd.daemon.spec import SessionSpec
-    from sydd.kernel.fd import FileDescriptor
     from sydd.supervisor.notes import Notes
     from sydd.supervisor.slot import Slot
 
@@ -39,9 +39,8 @@ class Serving:
     Args:
         spec: the session.
         state: what it came to.
-        command: pid of the command.
+        command: pid of the command, or of what will be it.
         parent: pid of its parent and subreaper, the keeper's or sydctl's.
-        listener: becomes this object's.
         slot: the memory that a successor takes over.
         notes: what must not be forgotten.
         record: takes events.
@@ -60,7 +59,6 @@ class Serving:
         *,
         command: int,
         parent: int,
-        listener: FileDescriptor,
         slot: Slot,
         notes: Notes,
         record: Record,
@@ -71,7 +69,8 @@ class Serving:
         self.failure = ""
         self._state = state
         self._command, self._parent = command, parent
-        self._listener = listener
+        # Everything is made before the listener is there, which then takes this number.
+        self._listener = FileDescriptor(os.eventfd(0, os.EFD_CLOEXEC))
         self._slot = slot
         self._record = record
         self._on_end = on_end
@@ -88,6 +87,7 @@ class Serving:
                 suggest=prepared.suggest,
                 suggest_address=prepared.suggest_address,
                 command=command,
+                directory=prepared.place.cwd,
                 diagnosis=diagnosis_for(prepared.plan, command),
                 terminals=spec.terminals,
                 patience=prepared.policy.session_limits.patience,
@@ -95,13 +95,10 @@ class Serving:
                 slot=slot,
                 forked=forked,
             )
-            # Unknown before Linux 6.6; slower by a factor of four then, and right all the same.
-            with contextlib.suppress(OSError):
-                seccomp.set_flags(listener.fileno(), seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
             supervise_below(parent)
             self._worker = Worker(
                 self._context,
-                listener.fileno(),
+                self._listener.fileno(),
                 record,
                 receive_ends=receive_ends(),
                 clients=record,
@@ -110,8 +107,17 @@ class Serving:
         self._running = Running(prepared, self._worker, record, spec.id)
         self._recall(recalled or ())
 
-    def start(self) -> None:
-        """Begin to serve."""
+    def start(self, listener: FileDescriptor) -> None:
+        """Begin to serve.
+
+        Args:
+            listener: closed.
+        """
+        with listener:
+            os.dup2(listener.fileno(), self._listener.fileno(), inheritable=False)
+        # Unknown before Linux 6.6; slower by a factor of four then, and right all the same.
+        with contextlib.suppress(OSError):
+            seccomp.set_flags(self._listener.fileno(), seccomp.USER_NOTIF_FD_SYNC_WAKE_UP)
         self._thread.start()
 
     def discard(self) -> None:

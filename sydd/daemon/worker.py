@@ -112,6 +112,8 @@ class _Process:
         self._state: State | None = None
         self._keeper: Channel | None = None
         self._parent = 0
+        self._command = 0  # of the daemon's: what will be it
+        self._ready: Serving | None = None  # who will serve that
         self._serving: Serving | None = None
         self._main_listens = True
         self._ending = False
@@ -149,7 +151,7 @@ class _Process:
                 command, parent = values
             elif kind == "event":
                 self._record.recall(values)
-        self._serve(command, parent, FileDescriptor(held.listener), recalled=notes)
+        self._serve(self._made(command, parent, recalled=notes), FileDescriptor(held.listener))
         self._outbox.put({"type": "serving", "command": command})
         status = self._work()
         if not status:
@@ -157,23 +159,29 @@ class _Process:
             self._tell_end()
         return status
 
-    def _serve(
+    def _made(
         self,
         command: int,
         parent: int,
-        listener: FileDescriptor,
         recalled: Sequence[tuple[str, tuple[Any, ...]]] | None = None,
-    ) -> None:
-        if self._state is None or self._serving is not None:
-            raise ChannelError("there is no session to serve, or it is served already")
-        if recalled is None:
-            self._notes.write("attached", command, parent)
-        self._serving = Serving(
+    ) -> Serving:
+        """What will serve the session.
+
+        Args:
+            command: pid of the command, or of what will be it.
+            parent: pid of the process below which the session's processes are.
+            recalled: notes of the worker before; None when this is the first.
+
+        Raises:
+            ChannelError: there is nothing to serve.
+        """
+        if self._state is None:
+            raise ChannelError("there is no session to serve")
+        return Serving(
             self._spec,
             self._state,
             command=command,
             parent=parent,
-            listener=listener,
             slot=self._slot,
             notes=self._notes,
             record=self._record,
@@ -181,7 +189,12 @@ class _Process:
             forked=self._channel.close,  # its end tells main that this process has ended
             recalled=recalled,
         )
-        self._serving.start()
+
+    def _serve(self, serving: Serving, listener: FileDescriptor) -> None:
+        if self._state is None or self._serving is not None:
+            raise ChannelError("there is no session to serve, or it is served already")
+        serving.start(listener)
+        self._serving = serving
         identity.limit(self._state.launch.capabilities)  # as the other thread does for itself
 
     # Its turns
@@ -298,29 +311,35 @@ class _Process:
         if self._state is None or self._attached is None:
             return
         (command, parent, listener), self._attached = self._attached, None
-        self._serve(command, parent, listener)
+        self._notes.write("attached", command, parent)
+        self._serve(self._made(command, parent), listener)
         self._outbox.put({"type": "serving", "command": command})
 
     def _hear_keeper(self, channel: Channel) -> None:
-        """The keeper's listener, or why there is none."""
+        """What will be the command, then the keeper's listener, or why there is none."""
         received = channel.receive()
-        self._poll.unregister(channel.fileno())
         if received is None:
             received = {"type": "failed", "message": "the keeper died"}, FdSet()
         message, descriptors = received
         with descriptors:
+            if message.get("type") == "command":
+                self._command = int(message["command"])
+                if self._state is not None and not self._state.prepared.plan.network.user_namespace:
+                    self._ready = self._made(self._command, self._parent)  # else it has to look in there
+                return
+            self._poll.unregister(channel.fileno())
             if message.get("type") != "listener" or not len(descriptors):
                 self._outbox.put(
                     {"type": "failed", "kind": "setup", "message": str(message.get("message", ""))}
                 )
                 self._ending = True
                 return
-            command = int(message["command"])
             listener = descriptors.steal(0)
             duplicate = listener.dup().steal()
-            self._serve(command, self._parent, listener)
+            self._notes.write("attached", self._command, self._parent)
+            self._serve(self._ready or self._made(self._command, self._parent), listener)
         # Main has the listener, too, before the command makes its first call.
-        self._outbox.put({"type": "serving", "command": command}, [duplicate])
+        self._outbox.put({"type": "serving", "command": self._command}, [duplicate])
         self._outbox.flush()
         channel.send({"type": "go"})
         channel.close()

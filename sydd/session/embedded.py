@@ -114,6 +114,7 @@ class _Thread:
             suggest=prepared.suggest,
             suggest_address=prepared.suggest_address,
             command=command,
+            directory=prepared.place.cwd,
             diagnosis=diagnosis_for(prepared.plan, command),
             patience=prepared.policy.session_limits.patience,
         )

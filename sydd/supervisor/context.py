@@ -39,6 +39,7 @@ class Context:
         suggest: makes the rule line that would allow an access to a path.
         suggest_address: the same for an address.
         command: pid of the launched command; its first exec is the launch and is not judged.
+        directory: where it is launched, canonical.
         patience: seconds that somebody has to answer a question.
         diagnosis: a netlink socket by which the kernel is asked about sockets of the session's network; None
             where the worker is in it, or its own is meant.
@@ -56,6 +57,7 @@ class Context:
     suggest: Callable[[Access, str], str]
     suggest_address: Callable[[Access, Address], str]
     command: int
+    directory: str
     patience: int = ASK_TIMEOUT
     diagnosis: int | None = None
     terminals: Sequence[str] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -69,7 +68,7 @@ class Parts(ABC):
         self._replies = Replies(listener, context.slot)
         self._waiting = WaitingRoom(listener, context.slot, context.forked)
         self._stand_ins = StandIns(listener, context.slot, context.forked, self._hear, self._unanswered)
-        self._stalls = Stalls(_directory_of(context.command), self._heed)
+        self._stalls = Stalls(context.directory, self._heed)
         self._processes = Processes(context, listener, self._reader)
         self._lookups = LookUps(listener, own_namespaces=self._restrict.own_namespaces)
         self._coverage = context.plan.coverage()
@@ -233,11 +232,3 @@ class Parts(ABC):
     @abstractmethod
     def answer(self, notification: Notification) -> Answer:
         """Take one notification through the stages."""
-
-
-def _directory_of(command: int) -> str:
-    """The work directory: that of the command."""
-    try:
-        return os.readlink(f"/proc/{command}/cwd")
-    except OSError:
-        return os.getcwd()
