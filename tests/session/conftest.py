@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import launched
 from tests.support.unprivileged import Unprivileged
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -131,8 +132,7 @@ class Session:
                 with contextlib.suppress(BrokenPipeError):
                     if process.stdin:
                         process.stdin.close()
-                if process.poll() is None:
-                    process.kill()
+                launched.end(process)
 
     def profile(self, text: str) -> str:
         """A profile of the user's; returns its path."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import launched
 from tests.support.fuse import Fuse, mounted
 
 pytestmark = pytest.mark.root
@@ -107,7 +108,7 @@ class Stage:
                 assert hear(process) == "ready"
                 yield process
             finally:
-                process.kill()
+                launched.end(process)
 
 
 @pytest.fixture(params=["hybrid", "supervisor"])
