@@ -115,6 +115,8 @@ def become(launch: Launch) -> NoReturn:
             _enter_namespaces(launch)
         _prepare(launch)
         _confine(launch)
+    except _NobodySupervises:
+        os._exit(EXIT_FAILED)  # who was to has said why, or who is above tells
     except OSError as error:
         if error.errno == errno.EBUSY:
             _fail(EXIT_FAILED, "this process is supervised already, and the kernel allows one supervisor")
@@ -123,6 +125,10 @@ def become(launch: Launch) -> NoReturn:
     except BaseException as error:  # noqa: BLE001  # a forked child must never return into its parent's code
         _fail(EXIT_FAILED, f"cannot set up the sandbox: {error!r}")
     _execute(files, launch)
+
+
+class _NobodySupervises(Exception):  # noqa: N818
+    """The supervisor went away before it took the listener over."""
 
 
 def _fail(status: int, message: str) -> NoReturn:
@@ -246,7 +252,9 @@ def _confine(launch: Launch) -> None:
                     channel.sendmsg([LISTENER], rights)
                     os.close(listener[0])
                     if channel.recv(1) != GO:
-                        failure.append(OSError(errno.ECONNRESET, "the supervisor went away"))
+                        failure.append(_NobodySupervises())
+        except (BrokenPipeError, ConnectionResetError):
+            failure.append(_NobodySupervises())
         except BaseException as error:  # noqa: BLE001  # the main thread waits for this one: it has to be told
             failure.append(error)
         finally:

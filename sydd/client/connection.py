@@ -189,7 +189,9 @@ class Connection:
         except OSError as error:
             if error.errno == errno.ETOOMANYREFS:
                 raise CrowdedError from None
-            raise DisconnectedError from None
+            if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                raise DisconnectedError from None
+            raise  # of the descriptors: nothing was sent
 
     def receive(self) -> tuple[dict[str, Any], list[int], bool]:
         """The next reply: parameters, descriptors beside it, which are the caller's, whether more follow.

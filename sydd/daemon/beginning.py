@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 
 from sydd.daemon.cgroups import Cgroups
+from sydd.daemon.channel import document
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.holdings import duplicate
 from sydd.daemon.hub import Hub
@@ -89,7 +91,7 @@ class Beginning(Kept):
         self.bounds.learn(self.about)
         self._save(anew=True)
         self.tell("created", f"session of profile {self.about.get('profile', '')} created")
-        if self._given is not None:
+        if self.spec.origin == "run":
             self.state.phase = "running"  # the preparer goes on at once
 
     async def attach(self, listener: int, command: int, handle: int, parent: int, parent_handle: int) -> None:
@@ -149,8 +151,11 @@ class Beginning(Kept):
                 started; nothing is left.
         """
         async with self._beginning:
-            self._given = descriptors
-            await self._until_prepared()
+            try:
+                self._given = descriptors
+                await self._until_prepared()
+            finally:
+                self._given = None
             try:
                 for name, said in self._begun.items():
                     await self._wait_for(name, SERVE, said)
@@ -161,13 +166,15 @@ class Beginning(Kept):
                 again = await self._begun_in_vain()
                 await self.end(message)
                 raise (WorkerDiedError if again else SessionFailedError)(message) from None
-            finally:
-                self._given = None
             self._watch_time()
             self.tell(
                 "started", f"{' '.join(self.state.argv)} started", detail={"pid": str(self.state.command)}
             )
             return self.state.command, handle
+
+    def abandon(self) -> None:
+        """End it soon, whatever it is at: who wanted it has gone before it had begun."""
+        self._spawn(self.end("who wanted it has gone"))
 
     def _order_start(self) -> None:
         """Have the preparer become the command as soon as it has prepared it.
@@ -180,10 +187,11 @@ class Beginning(Kept):
             self._begun[name] = self._expect(name)
         if self._preparing is None or self._given is None:
             raise SessionFailedError(self.state.failure or ENDED)
-        numbers = list(range(len(self._given)))
+        message = {"type": "start", "numbers": list(range(len(self._given)))}
         try:
-            self._preparing.post({"type": "start", "argv": self.state.argv, "numbers": numbers}, self._given)
-        except (OSError, ValueError) as error:
+            with FileDescriptor(document("sydd-argv", json.dumps(self.state.argv).encode("ascii"))) as argv:
+                self._preparing.post(message, [argv.fileno(), *self._given])
+        except OSError as error:
             raise SessionFailedError(f"the command cannot be started: {reason(error)}") from None
 
     def _watch_time(self) -> None:

@@ -24,8 +24,8 @@ VERSION = 1
 MAXIMUM = 128 * 1024
 """Bytes of a packet."""
 
-MAXIMUM_DESCRIPTORS = 64
-"""Descriptors of a packet."""
+MAXIMUM_DESCRIPTORS = 80
+"""Descriptors of a packet: as many as a call may have, and some."""
 
 MAXIMUM_DOCUMENT = 64 * 1024 * 1024
 """Bytes of a memfd that is read."""

@@ -55,7 +55,11 @@ async def run_errand(work: Callable[[], Any], identity: Identity | None = None) 
             raise ErrandError(f"no process: {error.strerror}") from None
         if not pid:
             _do(work, identity, writer.fileno())
-        process = FileDescriptor(pidfd_open(pid))
+        try:
+            process = FileDescriptor(pidfd_open(pid))
+        except OSError as error:
+            os.kill(pid, signal.SIGKILL)  # nobody has collected it: whoever does waits for a turn of the loop
+            raise ErrandError(f"no handle of its process: {error.strerror}") from None
         writer.close()
         with process:
             try:

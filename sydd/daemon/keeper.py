@@ -3,6 +3,7 @@
 It has nothing else to do, so that it outlives the worker, and main, and takes little memory. Its child is the
 preparer, which prepares the session and then becomes the command. What it says to main, each with `type`:
 
+- `here` (descriptors: pidfds of the keeper and of the preparer): they begin.
 - `started` (`pid`, `keeper`; descriptors: pidfds of the command and of the keeper).
 - `failed` (`message`, `died`: whether because a process of the session was killed): the command cannot be
   started; the keeper ends.
@@ -73,6 +74,10 @@ def keep(
     try:
         if problem:
             raise LaunchError(problem)
+        with FdSet() as handles:
+            for pid in (os.getpid(), command):
+                handles.add(pidfd.pidfd_open(pid))
+            main.send({"type": "here"}, list(handles))
         identity.become(spec.identity)
         if not root:
             capabilities.limit(0)
@@ -87,9 +92,11 @@ def keep(
             keeper.kill()
             raise
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
-        died = isinstance(error, _DiedError | BrokenPipeError | ConnectionResetError)
+        lost = isinstance(error, BrokenPipeError | ConnectionResetError)
+        message = "a process that begins the session has ended" if lost else reason(error)
         for channel in (worker, main):
-            _tell(channel, {"type": "failed", "message": reason(error), "died": died})
+            said = {"type": "failed", "message": message, "died": lost or isinstance(error, _DiedError)}
+            _tell(channel, said)
         os._exit(1)
     os._exit(0)
 

@@ -10,7 +10,7 @@ from typing import Any
 from sydd.daemon.bounds import Bounds
 from sydd.daemon.cgroups import Cgroups
 from sydd.daemon.channel import Channel
-from sydd.daemon.ending import Members
+from sydd.daemon.ending import Members, interrupt
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
 from sydd.daemon.link import Link
@@ -43,8 +43,8 @@ class Kept(Supervised):
         super().__init__(spec, hub, store, forker)
         self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._keeper: Link | None = None
+        self._beginners = FdSet()  # pidfds of the keeper and of who becomes the command
         self._excused = False  # whether the keeper has said why there is no command
-        self._emptied = False  # whether the keeper has seen the last process go
 
     def members(self) -> Members:
         """Where its processes are found."""
@@ -56,6 +56,9 @@ class Kept(Supervised):
         """Listen to a keeper, in the place of one whose worker has died before the command was there."""
         if self._keeper is not None:
             self._keeper.close()
+        for handle in self._beginners:
+            interrupt(handle)  # its owner may have stopped it
+        self._beginners.close()
         self._died = self._excused = False
         self._keeper = Link(channel, self._from_keeper, self._keeper_gone)
         self._store.put(self.spec.id, "keeper", self._keeper.fileno())
@@ -67,12 +70,16 @@ class Kept(Supervised):
     def _from_keeper(self, message: dict[str, Any], descriptors: FdSet) -> None:
         try:
             kind = message["type"]
-            if kind == "started":
+            if kind == "here":
+                self._beginners.close()
+                self._beginners = FdSet(descriptors.steal(place).steal() for place in range(len(descriptors)))
+            elif kind == "started":
                 self.state.command = int(message["pid"])
                 self._held.put("command", descriptors.steal(0))
                 self.state.parent = int(message["keeper"])
                 self._held.put("parent", descriptors.steal(1))
                 self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
+                self._beginners.close()  # by now they are held otherwise
                 self._let_go()
                 self._resolve("started")
             elif kind == "status":
@@ -83,13 +90,30 @@ class Kept(Supervised):
                 if self._keeper is not None:
                     self._keeper.post({"type": "mapped", "error": error})
             elif kind == "empty":
-                self._emptied = True
+                self.state.emptied = True
+                self._save()
             elif kind == "failed":
                 self._excused = True
                 self._died = self._died or bool(message.get("died"))
                 self._not_started(SessionFailedError(str(message["message"])))
         except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
             self._not_started(SessionFailedError(f"the keeper said what is no message: {error}"))
+
+    async def _end_keeper(self) -> None:
+        """End a keeper that has to end and does not, as its owner may have stopped it, and its preparer."""
+        try:
+            if self._keeper is None or self._keeper.ended:
+                return
+            with contextlib.suppress(SessionFailedError):
+                await self._wait_for("keeper", LINGER)
+            if not self._keeper.ended:
+                parent = [self._held.fileno("parent")] if self._held.has("parent") else []
+                for handle in (*self._beginners, *parent):
+                    interrupt(handle)
+                with contextlib.suppress(SessionFailedError):
+                    await self._wait_for("keeper", LINGER)
+        finally:
+            self._beginners.close()
 
     def _let_go(self) -> None:
         """Tell the keeper that the command is in its group, if it has one; a second time is fine."""
@@ -107,7 +131,7 @@ class Kept(Supervised):
             self._died = True
         self._not_started(SessionFailedError("the keeper died before the command was there"))
         self._resolve("keeper")
-        if self.state.parent and not self._emptied and not self._ending:
+        if self.state.parent and not self.state.emptied and not self._ending:
             self._spawn(self._unkept())
 
     async def _begun_in_vain(self) -> bool:

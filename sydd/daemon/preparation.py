@@ -128,6 +128,8 @@ class Preparing(Expecting, ABC):
         self._preparing = Link(channel, self._from_preparer, self._preparer_gone)
 
     def _from_preparer(self, message: dict[str, Any], descriptors: FdSet) -> None:
+        if self._preparing is None:
+            return  # it is about to be ended
         try:
             kind = str(message["type"])
             if kind in self._said or (kind == "state" and self._held.has("state")):
@@ -234,10 +236,11 @@ class Preparing(Expecting, ABC):
     async def _remove_directory(self) -> None:
         try:
             # Who was to make the directory of a precedent, and was killed, may have made it.
-            hidden = self.legacy.tmp if self.legacy is not None and not self.state.tmp else ""
+            hidden = "" if self.state.tmp else self.state.hidden
             await remove_directory(self.state.tmp, self.spec, hidden)
         except ErrandError as error:
-            self._trouble(f"the directory {self.state.tmp} is left: {error}")
+            name = self.state.tmp or self.state.hidden or "that it may have made"
+            self._trouble(f"the directory {name} is left: {error}")
 
     async def _until_dead(self, fd: int) -> None:
         """Wait until the process of a pidfd has ended; SIGKILL it when it takes its time."""

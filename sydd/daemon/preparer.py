@@ -11,9 +11,10 @@ Where the daemon starts the command, it then becomes the command itself. What it
 - `precedent` (descriptor: for the next session that is to be the same).
 - `failed` (`kind`: "policy" or "setup"; `message`, `file`, `line`, `column`, `hint`): it cannot.
 
-What main says where the daemon starts the command: `start` (`argv`, `numbers`; descriptors: the command's, in
-the order of `numbers`, which are what it calls them). To its parent, the keeper, it says by another channel
-what kind of network there will be (`Network`); what follows there is the launcher's.
+What main says where the daemon starts the command: `start` (`numbers`; descriptors: its arguments, as a
+document, then the command's, in the order of `numbers`, which are what it calls them). To its parent, the
+keeper, it says by another channel what kind of network there will be (`Network`); what follows there is the
+launcher's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import gc
+import json
 import os
 import select
 import socket
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from sydd.daemon import identity, nofile
 from sydd.daemon.birth import tell_failure
-from sydd.daemon.channel import Channel, ChannelError, document
+from sydd.daemon.channel import Channel, ChannelError, document, read_document
 from sydd.daemon.precedent import Precedent
 from sydd.daemon.preparing import PrepareError, prepare_session
 from sydd.kernel import capabilities, prctl
@@ -105,6 +107,7 @@ def become_command(spec: SessionSpec, channel: Channel, keeper: int, precedent: 
         if ready is not None:
             with socket.socket(fileno=keeper) as keepers:
                 _become(ready.launch, channel, keepers, users=users)
+            remove_tree(ready.about["tmp"])  # main has gone, or begins with others
     except (identity.IdentityError, LaunchError, OSError, ChannelError) as error:
         tell_failure(channel, {"kind": "setup", "message": reason(error)})
     except BaseException as error:  # noqa: BLE001  # as in `live`
@@ -138,9 +141,10 @@ def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket, *, users:
         return
     message, descriptors = received
     with descriptors:
-        given = [descriptors.steal(place).steal() for place in range(len(descriptors))]
+        argv = [str(word) for word in json.loads(read_document(descriptors[0]))]
+        given = [descriptors.steal(place).steal() for place in range(1, len(descriptors))]
     arrange([int(number) for number in message["numbers"]], given)
-    launch = made_ready(spec, [str(word) for word in message["argv"]], keeper)
+    launch = made_ready(spec, argv, keeper)
     Network(spec.private_network, spec.user_namespace).write(keeper)
     become(launch)
 

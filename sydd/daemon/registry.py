@@ -102,7 +102,8 @@ class Registry:
         """
         with self._refusals():
             session = self._begin(spec, argv)
-            return session, await session.prepare(creator)
+            with self.wanted(session):
+                return session, await session.prepare(creator)
 
     async def run(
         self, spec: SessionSpec, argv: Sequence[str], descriptors: Sequence[int]
@@ -124,7 +125,8 @@ class Registry:
         """
         with self._refusals():
             session = self._begin(spec, argv)
-            return session, *await session.run(descriptors)
+            with self.wanted(session):
+                return session, *await session.run(descriptors)
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -138,6 +140,19 @@ class Registry:
             raise
         except SessionFailedError as error:
             self.refused[error.kind] += 1
+            raise
+
+    @contextlib.contextmanager
+    def wanted(self, session: Session) -> Iterator[None]:
+        """End a session that begins in this block, where nobody waits for that any more: it is cancelled.
+
+        Where the daemon stops, sessions are left to the next one.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._refusal:
+                session.abandon()
             raise
 
     def _groups(self, spec: SessionSpec) -> bool:
@@ -156,6 +171,8 @@ class Registry:
         session = Session(spec, self._hub, self._store, self._zygote, self._cgroups, self._forget)
         session.state.argv = list(argv)
         session.legacy = self._precedents.take(spec)
+        if session.legacy is not None:
+            session.state.hidden = session.legacy.tmp
         self._sessions[spec.id] = session
         return session
 
@@ -236,7 +253,7 @@ class Registry:
 
 
 def collect_children() -> None:
-    """Collect every child that has ended: workers, keepers, and what lost its parent to this subreaper."""
+    """Collect every child that has ended: the zygote, errands, and what lost its parent to this subreaper."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

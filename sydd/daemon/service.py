@@ -217,7 +217,8 @@ class Service(Changes):
                     raise BadArgument("pid", "not a child of this process")
                 if not stays(pid, peer.uid):
                     raise BadArgument("pid", "a process of another user, or one that may become that")
-                await found.attach(listener, pid, handle.fileno(), peer.pid, peer.pidfd)
+                with self._registry.wanted(found):
+                    await found.attach(listener, pid, handle.fileno(), peer.pid, peer.pidfd)
         except ProcessLookupError:
             raise BadArgument("pid", "no such process") from None
         except SessionFailedError as error:

@@ -139,6 +139,7 @@ class Session(Beginning):
         if self._info is not None:
             self._info.close()
         self._drop_precedent()
+        self._beginners.close()
         self._held.leave()
 
     def forget(self) -> None:
@@ -200,6 +201,7 @@ class Session(Beginning):
             if failure:
                 await self._end_processes()
             await self._end_preparer()
+            await self._end_keeper()
             await self._end_worker()
             if self._left:
                 await self._remove_directory()
@@ -235,6 +237,7 @@ class Session(Beginning):
                 link.close()
         self._link = None
         self._unwatch_parent()
+        self._beginners.close()
         self._fail_waiting(SessionFailedError(self.state.failure or ENDED))
         if self._launch is not None:
             self._launch.close()

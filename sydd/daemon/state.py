@@ -27,7 +27,9 @@ class State:
         rules: added at run time, as `sydd.wire.values.RuntimeRule` has them.
         restarts: workers that were replaced.
         tmp: the private directory; empty for none.
+        hidden: the directory of a precedent, which who prepares it may have made; empty for none.
         served: whether the worker has said that it serves a listener that was attached.
+        emptied: whether the keeper has seen its last process go.
     """
 
     created: float
@@ -46,7 +48,13 @@ class State:
     rules: list[dict[str, Any]] = field(default_factory=list)
     restarts: int = 0
     tmp: str = ""
+    hidden: str = ""
     served: bool = True
+    emptied: bool = False
+
+    def begin_again(self) -> None:
+        """Forget what processes have made of it that were to begin it, and died."""
+        self.phase, self.tmp, self.mode, self.status = "created", "", "", None
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

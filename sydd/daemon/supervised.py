@@ -34,8 +34,8 @@ from sydd.supervisor.slot import Slot
 SERVE = 20
 """Seconds that a worker may take to serve a listener that it was given."""
 
-PREPARE = 60
-"""Seconds that a worker may take to prepare a session: it looks up hosts, and file systems may be slow."""
+PREPARE = 50
+"""Seconds that preparing may take: hosts are looked up, and file systems may be slow. Clients wait for 60."""
 
 RESTARTS = 5
 """Workers of one session that may die one after the other and in vain; with one more the session is ended."""
@@ -61,7 +61,7 @@ class Supervised(Preparing):
     Attributes:
         spec: what it is to be.
         state: how far it is.
-        about: what the worker said of it when it was prepared.
+        about: what its preparer said of it.
         journal: what was denied or reported in it.
         questions: those that are open.
         changing: held by who changes its rules.
@@ -339,6 +339,7 @@ class Supervised(Preparing):
                     await self._discard_worker()
                 await self._remove_directory()
                 self._drop_precedent()
+                self.state.begin_again()
                 if number == RESTARTS:
                     raise
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 KILLS = """
-import asyncio, os, signal, sys
+import asyncio, contextlib, os, signal, sys
 from sydd.control.backend import SessionRequest
 from sydd.control.peer import Peer
 from sydd.daemon.config import LimitsTable
@@ -29,17 +30,36 @@ from tests.support.daemon import children
 victim, directory, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
 prepared, adopt = Session._is_prepared, Session._adopt
 
+stopped = []
+
+def go_on():
+    while stopped:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(stopped[-1], signal.SIGCONT)
+        os.close(stopped.pop())
+
 def killed_early(session, child):
     global kills
     adopt(session, child)
     if kills and victim == "the worker at once":
         kills -= 1
         os.kill(session.state.worker, signal.SIGKILL)
+    elif kills and victim == "two workers":
+        kills -= 1
+        worker = session.state.worker
+        while not children(worker) or not children(children(worker)[0]):
+            pass
+        (keeper,) = children(worker)
+        if kills:  # slow, so that the preparer says something before the keeper ends it
+            os.kill(keeper, signal.SIGSTOP)
+            stopped.append(os.pidfd_open(keeper))
+            asyncio.get_running_loop().call_later(0.3, go_on)
+        os.kill(worker, signal.SIGKILL)
 
 def killed(session):
     global kills
     prepared(session)
-    if kills and victim != "the worker at once":
+    if kills and victim in ("worker", "keeper", "preparer"):
         kills -= 1
         worker = session.state.worker
         (keeper,) = children(worker)
@@ -64,6 +84,7 @@ async def main():
         print(error.reason)
     assert registry.living() == []
     registry.close()
+    go_on()
 
 asyncio.run(main())
 """
@@ -76,6 +97,7 @@ def _begin(victim: str, directory: Path, kills: int) -> str:
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, "TMPDIR": str(directory)},
         timeout=18,  # nobody waits for what has ended
     )
     assert done.returncode == 0, done.stderr
@@ -87,6 +109,13 @@ def test_a_command_is_begun_again(victim: str, tmp_path: Path) -> None:
     """It runs once, and who wants it does not notice; what was prepared already, or is just being."""
     assert _begin(victim, tmp_path, 2) == "3 \n"
     assert (tmp_path / "ran").read_text("ascii") == "x\n"
+
+
+def test_workers_of_two_attempts(tmp_path: Path) -> None:
+    """That the first preparer says it is prepared, when it is to be ended already, is nobody's business."""
+    assert _begin("two workers", tmp_path, 2) == "3 \n"
+    assert (tmp_path / "ran").read_text("ascii") == "x\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "ran"]
 
 
 def test_not_for_ever(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -12,7 +13,7 @@ from typing import Any, Self, cast
 
 from sydd.daemon import blank
 from sydd.daemon.blank import Blank
-from sydd.daemon.channel import Channel
+from sydd.daemon.channel import Channel, document
 from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel import prctl
@@ -218,8 +219,9 @@ class Session:
         """Start the command, and wait until it runs."""
         assert self._preparer
         given = list(descriptors) if descriptors is not None else [0, 1, 2]
-        message = {"type": "start", "argv": argv, "numbers": list(range(len(given)))}
-        self._preparer.send(message, given)
+        with FileDescriptor(document("sydd-argv", json.dumps(argv).encode("ascii"))) as words:
+            message = {"type": "start", "numbers": list(range(len(given)))}
+            self._preparer.send(message, [words.fileno(), *given])
         self.until(lambda: self.has("started") and self.has("serving"))
 
     def ask(self, kind: str, **values: Any) -> dict[str, Any]:
