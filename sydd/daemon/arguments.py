@@ -32,7 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--socket", metavar="PATH", help="the control socket, where the service manager passes none"
     )
-    parser.add_argument("--config", metavar="FILE", help=f"settings (default: {config.SYSTEM})")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"settings (default: {config.SYSTEM}; of a user's own daemon ~/.config/sydd/sydd.toml)",
+    )
     parser.add_argument("--log-level", choices=config.LEVELS, help="instead of the settings'")
     parser.add_argument(
         "--keep-sessions",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 EXIT_BROKEN = 70
-"""Of a worker that could not go on: main puts another one in its place."""
+"""Of a process that could not go on, for people: main goes by the end of its channel."""
 
 
 def wait_to_begin(channel: Channel) -> list[int]:

@@ -1,7 +1,7 @@
 """The processes of a session whose command the daemon starts, before it is known what session that is.
 
 A worker, its child the keeper, and that one's child the preparer. They are blank: none of them has done
-anything that it would not do for every session. Each waits at a channel, whose other side is main's, for
+anything that concerns a user. Each waits at a channel, whose other side is main's, for
 what it is for, which is said once (descriptors: what the session is to be, then what it needs). With that it
 begins; where the channel ends before, so does the process. So they can be forked before they are needed.
 """

@@ -13,6 +13,7 @@ from sydd.daemon import log
 from sydd.daemon.hub import Hub, Record
 from sydd.daemon.messages import Message
 from sydd.daemon.metrics import Metrics, Server
+from sydd.kernel.reason import reason
 from sydd.supervisor import statistics
 from sydd.supervisor.slot import Slot
 from sydd.syscalls.table import AUDIT_ARCH, rows_by_arch
@@ -73,7 +74,7 @@ class Figures:
                 if isinstance(item, Record):
                     self._count(item)
         except (ValueError, OSError) as error:
-            log.get_logger().error(f"no metrics: {error}", message_id=Message.TROUBLE)
+            log.get_logger().error(f"no metrics at {address}: {reason(error)}", message_id=Message.TROUBLE)
         finally:
             subscription.close()
             await self._server.close()
@@ -90,8 +91,8 @@ class Figures:
         self.metrics.connections.set(self._connections())
         self.metrics.events_lost.set(self._hub.lost)
         self.metrics.log_lost.set(log.lost())
-        for reason, number in self._registry.refused.items():
-            self.metrics.refused.set(number, reason)
+        for why, number in self._registry.refused.items():
+            self.metrics.refused.set(number, why)
         return self.metrics.render()
 
     def _meet(self, name: str) -> None:

@@ -12,8 +12,8 @@ preparer, which prepares the session and then becomes the command. What it says 
   will be the command; answered by `mapped` (`error`: an errno, or 0).
 - `empty`: the session's last process has gone; the keeper ends.
 
-What main says: `kill`: end every process of the session; `signal` (`number`): send it to the command; `go`,
-where the session has a control group: the command is in it.
+What main says: `kill`: end every process of the session; `go`, where the session has a control group: the
+command is in it.
 
 Between it and the worker, until the command goes: `command` (`command`: pid of what will be it), then
 `listener` (descriptor: the listener), or `failed` (`message`) to the worker, `go` from it.
@@ -255,11 +255,6 @@ class _Keeper:
         descriptors.close()
         if message.get("type") == "kill":
             self.kill()
-        elif message.get("type") == "signal" and self._command:
-            number = message.get("number")
-            if isinstance(number, int):
-                with contextlib.suppress(OSError, ValueError):
-                    os.kill(self._command, number)
         return True
 
     def kill(self) -> None:

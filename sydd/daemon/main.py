@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = build_parser().parse_args(argv)
+    for name in ("socket", "config"):  # the daemon leaves the directory that it was started in
+        if getattr(arguments, name):
+            setattr(arguments, name, os.path.abspath(getattr(arguments, name)))
     settings = Settings(arguments)
     try:
         settings.read()

@@ -1,4 +1,4 @@
-"""What workers, keepers and errands import: main does so before it forks any, and they start at once."""
+"""What workers, keepers and errands import: main does so before it forks the zygote; they start at once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _warm_up() -> None:
     """Prepare what every session of a system's profile has in common: what is parsed and compiled is kept.
 
     Only pure functions keep something, by all that they are given: no session gets another one's plan. Users'
-    profiles are read by their own workers.
+    profiles are read by their own preparers.
     """
     from sydd.policy.errors import PolicyError
     from sydd.profiles.store import available, load

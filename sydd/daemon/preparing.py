@@ -44,7 +44,7 @@ SHOWN = 24 << 10
 """Characters of a session's rules that main is told, for lists."""
 
 _OWN = ("HOME", "XDG_CONFIG_HOME", "TMPDIR")
-"""Variables of the owner by which the worker itself goes."""
+"""Variables of the owner by which the preparer itself goes."""
 
 
 class PrepareError(Exception):

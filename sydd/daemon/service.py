@@ -17,12 +17,13 @@ from typing import Any, cast
 import sydd
 from sydd.control.backend import SessionRequest
 from sydd.control.peer import Peer
-from sydd.daemon import views
+from sydd.daemon import log, views
 from sydd.daemon.access import hindrance, identity_of
 from sydd.daemon.changes import Changes
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub, Lost, Subscription
 from sydd.daemon.insiders import stays
+from sydd.daemon.messages import Message
 from sydd.daemon.preparation import WorkerDiedError
 from sydd.daemon.profiles import Profiles
 from sydd.daemon.quota import QuotaExceededError
@@ -151,12 +152,14 @@ class Service(Changes):
                 place = finding["file"], finding["line"], finding["column"]
                 raise BadProfile(finding["message"], *place, finding["hint"])
         self._profiles.put(name, text, replace=replace)
+        _log_profile(peer, f"the profile {name} was written")
         return found
 
     async def remove_profile(self, peer: Peer, name: str) -> None:
         """Remove a profile of the system."""
         self.refuse_all_but_root(peer)
         self._profiles.remove(name)
+        _log_profile(peer, f"the profile {name} was removed")
 
     # Sessions begin
 
@@ -345,6 +348,10 @@ async def _leave_to_the_next(subscription: Subscription) -> None:
     if subscription.cut_off:
         subscription.close()
         await asyncio.get_running_loop().create_future()
+
+
+def _log_profile(peer: Peer, message: str) -> None:
+    log.get_logger(uid=peer.uid, pid=peer.pid).info(message, message_id=Message.PROFILE_CHANGED)
 
 
 @contextlib.contextmanager

@@ -128,7 +128,7 @@ ATTEMPTS = 3
 
 
 async def prepare(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = ()) -> Process:
-    """Fork the process that prepares a session, says `prepared` and `state`, or `failed`, and ends.
+    """Fork the process that prepares a session, says what there is of it, or `failed`, and ends.
 
     Not for one whose command the daemon starts: there it comes with the worker.
 

@@ -156,10 +156,8 @@ class Supervised(Preparing):
         self._save()
 
     def set_lock(self, lock: str) -> None:
-        """Remember the lock, and tell the worker."""
+        """Remember the lock, and tell it."""
         self.state.lock = lock
-        if self._link is not None:
-            self._link.post({"type": "lock", "lock": lock})
         self._save()
         self.tell("lock", f"the lock is {lock}", detail={"lock": lock})
 

@@ -16,7 +16,7 @@ What main says, each with `type`, and `id` where a reply is wanted:
 
 - `state` (descriptor: what the preparer wrote down).
 - `attach` (`command`, `keeper`: pids; descriptor: the listener).
-- `rules` (`lines`), `lock` (`lock`), `mode` (`mode`), `check` (`access`, `object`), `decision` (`question`,
+- `rules` (`lines`), `mode` (`mode`), `check` (`access`, `object`), `decision` (`question`,
   `allow`), `statistics`; `questions`: those that are open are to be put again, to another main.
 - `finish`: end every process that makes a call.
 - `end`: stop serving; the kernel answers ENOSYS to whoever is left, unless main still holds the listener.
