@@ -43,7 +43,7 @@ class Kept(Supervised):
         super().__init__(spec, hub, store, forker)
         self.bounds = Bounds(spec.id, cgroups, self.journal.trouble, self.tell)
         self._keeper: Link | None = None
-        self._beginners = FdSet()  # pidfds of the keeper and of who becomes the command
+        self._beginners = FdSet()  # pidfds of the keeper and of who becomes the command, by the keeper's word
         self._excused = False  # whether the keeper has said why there is no command
 
     def members(self) -> Members:
@@ -71,7 +71,8 @@ class Kept(Supervised):
         try:
             kind = message["type"]
             if kind == "here":
-                self._beginners.close()
+                if len(self._beginners):  # the first was said before it had its owner's identity
+                    raise ValueError(f"{kind!r} for the second time")
                 self._beginners = FdSet(descriptors.steal(place).steal() for place in range(len(descriptors)))
             elif kind == "started":
                 self.state.command = int(message["pid"])
@@ -79,7 +80,6 @@ class Kept(Supervised):
                 self.state.parent = int(message["keeper"])
                 self._held.put("parent", descriptors.steal(1))
                 self.bounds.enclose(self.state.command, self._held.fileno("command"), self.state.parent)
-                self._beginners.close()  # by now they are held otherwise
                 self._let_go()
                 self._resolve("started")
             elif kind == "status":
@@ -107,8 +107,7 @@ class Kept(Supervised):
             with contextlib.suppress(SessionFailedError):
                 await self._wait_for("keeper", LINGER)
             if not self._keeper.ended:
-                parent = [self._held.fileno("parent")] if self._held.has("parent") else []
-                for handle in (*self._beginners, *parent):
+                for handle in self._beginners:
                     interrupt(handle)
                 with contextlib.suppress(SessionFailedError):
                     await self._wait_for("keeper", LINGER)
