@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from sydd.kernel.fd import FileDescriptor
+from sydd.wire.errors import Failed
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, children, forks, is_blank, kinds_of_descriptors, running, until
 
@@ -92,6 +94,27 @@ def test_one_that_dies(daemon: Daemon, ready: list[int], place: int) -> None:
     until(lambda: not any(map(lives, ready)), "the others end")
     assert run(daemon) not in ready
     until(lambda: bool(waiting(daemon)), "others wait")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_keeper_that_is_stopped(daemon: Daemon, ready: list[int]) -> None:
+    """As its owner may do before the command is there: it is ended with all that it has begun."""
+    _, keeper, preparer = ready
+
+    def stop() -> None:
+        while status(preparer, "Seccomp") != "2":
+            pass
+        os.kill(keeper, signal.SIGSTOP)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with daemon.client() as client:
+        with pytest.raises(Failed, match="the command cannot be started"):
+            client.run("permissive", ["true"])
+        stopping.join()
+        assert client.health()["sessions"] == 0
+    assert not any(map(lives, ready))
 
 
 def test_with_its_zygote(daemon: Daemon, ready: list[int]) -> None:
