@@ -307,6 +307,8 @@ def _request(profile: str, argv: Sequence[str], options: SessionOptions) -> dict
     unknown = options.keys() - _OPTIONS.keys()
     if unknown:
         raise TypeError(f"unexpected argument '{min(unknown)}'")
+    if isinstance(argv, str):
+        raise TypeError("argv is a sequence of words, not a string")
     values: dict[str, Any] = {**_OPTIONS, **options}
     if values["directory"] is None:
         values["directory"] = os.getcwd()

@@ -31,4 +31,4 @@ def read_address(text: str) -> Address:
         if network.length == BITS[network.version]:
             return inet(network.version, network.number, pattern.ports[0], network.scope)
     hint = "write ADDRESS!PORT, unix:PATH, @NAME, netlink:NAME or family:NAME"
-    raise PolicyError(f"'{text}' is not one address", None, hint)
+    raise PolicyError(f"'{text}' is not one address: no name, range or word like loopback is", None, hint)

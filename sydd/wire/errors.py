@@ -117,7 +117,7 @@ class BeyondCeiling(ControlError):
 
     def __str__(self) -> str:
         allowed = ", ".join(f"'{line}'" for line in self.ceiling) or "nothing"
-        return f"'{self.rule}' permits more than the profile lets rules permit at run time: {allowed}"
+        return f"'{self.rule}' permits more than [limits] runtime of the profile, which has {allowed}"
 
 
 class NotSupervised(ControlError):
