@@ -197,7 +197,7 @@ def _as_before(precedent: Precedent | None, spec: SessionSpec, place: Place) -> 
     if precedent is None:
         return None
     place = replace(place, tmp=precedent.place.tmp)
-    if not precedent.renewed(place, os.path.realpath(tempfile.gettempdir())):
+    if not precedent.renewed(place, _above()):
         return None
     launch = precedent.launch._replace(
         environment=precedent.environment.apply(spec.environment, precedent.variables),
@@ -211,7 +211,7 @@ def _anew(spec: SessionSpec, place: Place) -> Ready:
     reads: list[Read] = []
     policy = _policy(spec, reads)
     try:
-        tmp = os.path.realpath(tempfile.mkdtemp(prefix=private_prefix(spec.id)))
+        tmp = tempfile.mkdtemp(prefix=private_prefix(spec.id), dir=_above())
     except OSError as error:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
@@ -274,4 +274,13 @@ def _take_places(environment: Mapping[str, str], home: str) -> None:
         if name in environment:
             os.environ[name] = environment[name]
     os.environ.setdefault("HOME", home)
-    tempfile.tempdir = None
+
+
+def _above() -> str:
+    """Where private directories are made, canonical: $TMPDIR, or where that cannot be /tmp, or /var/tmp.
+
+    Python's own search tries each by a file, which stays where this process is killed just then.
+    """
+    places = (os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp")  # noqa: S108  # as tempfile has them
+    usable = (place for place in places if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK))
+    return os.path.realpath(next(usable, places[1]))
