@@ -32,11 +32,9 @@ prepared, adopt = Session._is_prepared, Session._adopt
 
 stopped = []
 
-def go_on():
-    while stopped:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(stopped[-1], signal.SIGCONT)
-        os.close(stopped.pop())
+def go_on(handle):
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, signal.SIGCONT)
 
 def killed_early(session, child):
     global kills
@@ -50,10 +48,12 @@ def killed_early(session, child):
         while not children(worker) or not children(children(worker)[0]):
             pass
         (keeper,) = children(worker)
-        if kills:  # slow, so that the preparer says something before the keeper ends it
-            os.kill(keeper, signal.SIGSTOP)
-            stopped.append(os.pidfd_open(keeper))
-            asyncio.get_running_loop().call_later(0.3, go_on)
+        if kills:  # slow, so that the preparer says something when it is to be ended, and before it is
+            (preparer,) = children(keeper)
+            for slow, seconds in ((preparer, 0.2), (keeper, 0.6)):
+                os.kill(slow, signal.SIGSTOP)
+                stopped.append(os.pidfd_open(slow))
+                asyncio.get_running_loop().call_later(seconds, go_on, stopped[-1])
         os.kill(worker, signal.SIGKILL)
 
 def killed(session):
@@ -84,7 +84,8 @@ async def main():
         print(error.reason)
     assert registry.living() == []
     registry.close()
-    go_on()
+    for handle in stopped:
+        go_on(handle)
 
 asyncio.run(main())
 """
