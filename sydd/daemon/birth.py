@@ -33,7 +33,7 @@ def wait_to_begin(channel: Channel) -> list[int]:
     if received is None:
         os._exit(0)
     with received[1] as descriptors:
-        return [descriptors.steal(place).steal() for place in range(len(descriptors))]
+        return descriptors.steal_from()
 
 
 def live(channel: Channel, life: Callable[[], int]) -> NoReturn:

@@ -38,7 +38,7 @@ class Blank:
 
     def __init__(self, pid: int, channels: FdSet) -> None:
         self._pid = pid
-        self._channels = [Channel.of(channels.steal(place).steal()) for place in range(len(channels))]
+        self._channels = [Channel.of(fd) for fd in channels.steal_from()]
 
     def filenos(self) -> list[int]:
         """Descriptors of which one hangs up as soon as one of the processes has ended."""
@@ -148,7 +148,7 @@ def _told(channel: Channel) -> tuple[SessionSpec, list[int]]:
         os._exit(0)
     with received[1] as descriptors:
         spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
-        return spec, [descriptors.steal(place).steal() for place in range(1, len(descriptors))]
+        return spec, descriptors.steal_from(1)
 
 
 def _be_worker(channel: Channel, keepers: Channel, preparers: Channel) -> NoReturn:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sydd.daemon.errand import run_errand
 from sydd.daemon.mark import is_marked
-from sydd.daemon.spec import SessionSpec, private_prefix
+from sydd.daemon.spec import SessionSpec, private_place, private_prefix
 from sydd.kernel.pidfd import exit_status, knows_exit_status, pidfd_open, pidfd_send_signal
 from sydd.session.members import filter_count, members
 from sydd.session.temporary import remove_tree
@@ -159,10 +159,11 @@ async def remove_directory(path: str, spec: SessionSpec, hidden: str = "") -> No
     Raises:
         ErrandError: there is no process for that.
     """
-    above = spec.environment.get("TMPDIR") or "/tmp"  # noqa: S108  # where tempfile makes it
     prefix = private_prefix(spec.id)
 
     def remove() -> None:
+        named = spec.environment.get("TMPDIR", "")
+        above = private_place(named and os.path.join(spec.directory, named))
         for name in [path] if path else _named(above, prefix):
             remove_tree(name)
         if hidden:

@@ -73,7 +73,7 @@ class Kept(Supervised):
             if kind == "here":
                 if len(self._beginners):  # the first was said before it had its owner's identity
                     raise ValueError(f"{kind!r} for the second time")
-                self._beginners = FdSet(descriptors.steal(place).steal() for place in range(len(descriptors)))
+                self._beginners = FdSet(descriptors.steal_from())
             elif kind == "started":
                 self.state.command = int(message["pid"])
                 self._held.put("command", descriptors.steal(0))

@@ -142,7 +142,7 @@ def _become(spec: LaunchSpec, channel: Channel, keeper: socket.socket, *, users:
     message, descriptors = received
     with descriptors:
         argv = [str(word) for word in json.loads(read_document(descriptors[0]))]
-        given = [descriptors.steal(place).steal() for place in range(1, len(descriptors))]
+        given = descriptors.steal_from(1)
     arrange([int(number) for number in message["numbers"]], given)
     launch = made_ready(spec, argv, keeper)
     Network(spec.private_network, spec.user_namespace).write(keeper)

@@ -14,7 +14,7 @@ import sydd
 from sydd.daemon import mark, pickled
 from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.daemon.precedent import Precedent
-from sydd.daemon.spec import private_prefix
+from sydd.daemon.spec import private_place, private_prefix
 from sydd.kernel.reason import reason
 from sydd.plan.engine import Engine
 from sydd.plan.filter import FilterPlan
@@ -197,7 +197,7 @@ def _as_before(precedent: Precedent | None, spec: SessionSpec, place: Place) -> 
     if precedent is None:
         return None
     place = replace(place, tmp=precedent.place.tmp)
-    if not precedent.renewed(place, _above()):
+    if not precedent.renewed(place, private_place(os.environ.get("TMPDIR", ""))):
         return None
     launch = precedent.launch._replace(
         environment=precedent.environment.apply(spec.environment, precedent.variables),
@@ -210,8 +210,9 @@ def _anew(spec: SessionSpec, place: Place) -> Ready:
     """What a session comes to."""
     reads: list[Read] = []
     policy = _policy(spec, reads)
+    above = private_place(os.environ.get("TMPDIR", ""))
     try:
-        tmp = tempfile.mkdtemp(prefix=private_prefix(spec.id), dir=_above())
+        tmp = tempfile.mkdtemp(prefix=private_prefix(spec.id), dir=above)
     except OSError as error:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
@@ -274,13 +275,3 @@ def _take_places(environment: Mapping[str, str], home: str) -> None:
         if name in environment:
             os.environ[name] = environment[name]
     os.environ.setdefault("HOME", home)
-
-
-def _above() -> str:
-    """Where private directories are made, canonical: $TMPDIR, or where that cannot be /tmp, or /var/tmp.
-
-    Python's own search tries each by a file, which stays where this process is killed just then.
-    """
-    places = (os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp")  # noqa: S108  # as tempfile has them
-    usable = (place for place in places if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK))
-    return os.path.realpath(next(usable, places[1]))

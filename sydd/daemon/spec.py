@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def private_place(named: str) -> str:
+    """Where private directories are made, canonical; for a process with their owner's identity.
+
+    Python's own search tries each place by a file, which stays where the process is killed just then.
+
+    Args:
+        named: $TMPDIR; where that cannot be, it is /tmp, or /var/tmp.
+    """
+    places = (named, "/tmp", "/var/tmp")  # noqa: S108  # as tempfile has them
+    usable = (place for place in places if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK))
+    return os.path.realpath(next(usable, places[1]))
 
 
 def private_prefix(session: str) -> str:

@@ -158,8 +158,7 @@ class Zygote:
             number = int(message["errno"])
             future.set_exception(OSError(number, os.strerror(number)))
         else:
-            taken = FdSet(descriptors.steal(place).steal() for place in range(len(descriptors)))
-            future.set_result((int(message["pid"]), taken))
+            future.set_result((int(message["pid"]), FdSet(descriptors.steal_from())))
 
     def _gone(self, _reason: str) -> None:
         self._drop()
@@ -258,7 +257,7 @@ class _Forker:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     self._channel.close()
                     spec = SessionSpec.from_json(json.loads(read_document(descriptors[0])))
-                    obey(message, spec, [descriptors.steal(at).steal() for at in range(1, len(descriptors))])
+                    obey(message, spec, descriptors.steal_from(1))
                 finally:
                     os._exit(EXIT_BROKEN)
             with FileDescriptor(pidfd.pidfd_open(pid)) as handle:

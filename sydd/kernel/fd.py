@@ -152,6 +152,17 @@ class FdSet:
         self._fds[index] = None
         return fd
 
+    def steal_from(self, index: int = 0) -> list[int]:
+        """Hand over all from one position on, as numbers, which the caller closes.
+
+        Args:
+            index: position of the first.
+
+        Raises:
+            IndexError: one of them was handed over.
+        """
+        return [self.steal(place).steal() for place in range(index, len(self._fds))]
+
     def close(self) -> None:
         """Close those that were not handed over; a second time is fine."""
         fds, self._fds = self._fds, []
