@@ -316,7 +316,14 @@ def _tell_nested(ready: Prepared, arguments: argparse.Namespace) -> None:
     for option, wanted in (("--events", arguments.events), ("--strict", arguments.strict)):
         if wanted:
             raise Failure(f"{option}: denials inside a supervised session are not reported", EXIT_FAILED)
-    words = {rule.action.value for rule in ready.policy.rules} & {"warn", "hide", "kill", "ask"}
+    from sydd.policy.access import UNPERFORMED, Action
+
+    words = {
+        rule.action.value
+        for rule in ready.policy.rules
+        if rule.action in (Action.HIDE, Action.KILL, Action.ASK)
+        or (rule.action is Action.WARN and rule.access & ~UNPERFORMED)
+    }
     lost = f"; what rules say to {' or '.join(sorted(words))} is denied" if words else ""
     complain(
         f"sydd: inside another session: profile {printable(ready.policy.name)} narrows it by the seccomp "

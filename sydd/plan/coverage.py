@@ -93,7 +93,7 @@ class Coverage:
         again.
 
         Args:
-            lost: rights by which the kernel would permit what the policy does not (`landlock.lost_rights`).
+            lost: rights by which the kernel would permit what the policy does not (`lost.lost_rights`).
         """
         self._changed = True
         lost |= self._carried

@@ -11,24 +11,22 @@ only where the policy says one and the same about everything below, in which cas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sydd.kernel.landlock import FsRight
 from sydd.plan.coverage import Coverage
 from sydd.plan.rights import FILE_RIGHTS, NAMING, NONE, REQUIRED
 from sydd.plan.survey import landmarks, roaming
-from sydd.policy.access import FILE_ACCESSES, Access, Action, bits
+from sydd.policy.access import FILE_ACCESSES, UNPERFORMED, Access, Action, bits
 from sydd.policy.glob import is_below
+from sydd.policy.matcher import Matcher
 from sydd.policy.terminal import PSEUDO_TERMINALS, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sydd.plan.tree import Tree
-    from sydd.policy.bind import BoundRule
-    from sydd.policy.glob import PathGlob
-    from sydd.policy.matcher import Matcher
 
 MAXIMUM_RULES = 20_000
 """More anchors than this for one right are not worth their memory: the right is left to the supervisor."""
@@ -154,7 +152,7 @@ class _Walk:
 
     def uniform(self, directory: str) -> Action | None:
         """The action about everything at and below *directory*; None when it is mixed."""
-        return _uniform(self.matcher, self.mask, directory, naming=self.naming, moving=self.moving)
+        return uniform(self.matcher, self.mask, directory, naming=self.naming, moving=self.moving)
 
     def _open(self, directory: str) -> None:
         """Look at the entries of a mixed directory.
@@ -192,8 +190,16 @@ class _Walk:
         return actions.pop() if len(actions) == 1 else None
 
 
-def _uniform(matcher: Matcher, mask: Access, directory: str, *, naming: bool, moving: bool) -> Action | None:
-    """See `_Walk`."""
+def uniform(matcher: Matcher, mask: Access, directory: str, *, naming: bool, moving: bool) -> Action | None:
+    """The one action for *mask* at and below *directory* by which a right may be granted there, else None.
+
+    Args:
+        matcher: the policy, as `grantable` reads it.
+        mask: the accesses that the right is good for.
+        directory: canonical, absolute.
+        naming: the right gives objects another name, see `_Walk`.
+        moving: from one directory to another.
+    """
     action = matcher.uniform(mask, directory)
     if action is Action.ALLOW and naming:
         for access in bits(FILE_ACCESSES):
@@ -205,66 +211,6 @@ def _uniform(matcher: Matcher, mask: Access, directory: str, *, naming: bool, mo
     return action
 
 
-def lost_rights(plan: LandlockPlan, matcher: Matcher, added: Sequence[BoundRule]) -> FsRight:
-    """The rights by which the kernel would permit what the policy does not, once rules were added.
-
-    A ruleset in force stays what it is. So a right is the kernel's to decide only as long as all that it
-    grants, or does not handle, is still exactly allowed; else every operation that needs it is the
-    supervisor's.
-
-    Args:
-        plan: the ruleset in force.
-        matcher: the policy with the rules that were added.
-        added: these rules.
-    """
-    globs = [glob for rule in added for glob in rule.globs]
-    lost = NONE
-    if not globs:
-        return lost
-    names_matter = renaming_gains(matcher)
-    for right, mask in REQUIRED.items():
-        if right in plan.free and (not matcher.universal(mask) or (right & NAMING and names_matter)):
-            lost |= right
-    for anchor in plan.rules:
-        rights = anchor.rights & ~(lost | plan.free)
-        if rights and any(_may_concern(glob, anchor) for glob in globs):
-            lost |= _lost_at(anchor, rights, matcher)
-    return lost
-
-
-def _names(anchor: LandlockRule) -> tuple[str, ...]:
-    """The names by which rules may speak of a single file."""
-    path = anchor.path
-    return (path, own_name(path)) if is_below(path, PSEUDO_TERMINALS) else (path,)
-
-
-def _may_concern(glob: PathGlob, anchor: LandlockRule) -> bool:
-    """Whether *glob* may match something that *anchor* grants rights on; False is certain."""
-    if anchor.directory:
-        return glob.may_match_below(anchor.path)
-    return any(glob.matches(name) for name in _names(anchor))
-
-
-def _lost_at(anchor: LandlockRule, rights: FsRight, matcher: Matcher) -> FsRight:
-    """Those of *rights* that the policy does not give to all of *anchor*."""
-    lost = NONE
-    for right in rights:
-        mask = REQUIRED[right]
-        if anchor.directory:
-            moving = right is FsRight.REFER
-            action = _uniform(matcher, mask, anchor.path, naming=bool(right & NAMING), moving=moving)
-            held = action is Action.ALLOW
-        else:
-            held = all(
-                matcher.decide(access, name).action is Action.ALLOW
-                for access in bits(mask)
-                for name in _names(anchor)
-            )
-        if not held:
-            lost |= right
-    return lost
-
-
 def _with_ancestors(places: Iterable[str]) -> frozenset[str]:
     """*places* and every directory above them."""
     found: set[str] = set()
@@ -274,6 +220,20 @@ def _with_ancestors(places: Iterable[str]) -> frozenset[str]:
             found.add(path)
             path = path.rpartition("/")[0] or "/"
     return frozenset(found)
+
+
+def grantable(matcher: Matcher, mask: Access) -> Matcher:
+    """The policy that says `allow` where a right may be granted that is good for *mask*.
+
+    What a rule says to `warn` of the supervisor performs itself: no right is granted to do that without a
+    word. What only the kernel can do happens where it is granted, or not at all; a thread that
+    changes the path behind the report gains nothing that is not permitted.
+    """
+    if not any(rule.action is Action.WARN and rule.access & mask & UNPERFORMED for rule in matcher.rules):
+        return matcher
+    return Matcher(
+        [replace(rule, action=Action.ALLOW) if rule.action is Action.WARN else rule for rule in matcher.rules]
+    )
 
 
 def renaming_gains(matcher: Matcher) -> bool:
@@ -300,7 +260,7 @@ def plan_landlock(
     draft = _Draft(matcher, tree, terminals)
     names_matter = renaming_gains(matcher)
     for right, mask in REQUIRED.items():
-        if matcher.universal(mask) and not (right & NAMING and names_matter):
+        if grantable(matcher, mask).universal(mask) and not (right & NAMING and names_matter):
             draft.free |= right
         elif right in available:
             draft.handle(right, mask)
@@ -332,7 +292,7 @@ class _Draft:
     def handle(self, right: FsRight, mask: Access) -> None:
         """Handle *right*, and grant it where all of *mask* is allowed."""
         self.handled |= right
-        walk = self._walk(mask, naming=bool(right & NAMING), moving=right is FsRight.REFER)
+        walk = self._walk(right, mask)
         if len(walk.directories) + len(walk.files) > MAXIMUM_RULES:
             self.gaps.setdefault(mask, f"more than {MAXIMUM_RULES} rules would be needed")
             return
@@ -355,10 +315,13 @@ class _Draft:
         own = [path for path in self._terminals if walk.of_file(own_name(path)) is Action.ALLOW]
         return [path for path in walk.files if path not in self._terminals] + own
 
-    def _walk(self, mask: Access, *, naming: bool, moving: bool) -> _Walk:
-        known = self._walks.get((mask, naming))  # no other right needs what REFER needs
+    def _walk(self, right: FsRight, mask: Access) -> _Walk:
+        naming, moving = bool(right & NAMING), right is FsRight.REFER
+        # No other right needs what REFER needs, nor what one needs that only the kernel can use.
+        known = self._walks.get((mask, naming))
         if known is None:
-            known = _Walk(self._matcher, self._listings, mask, naming=naming, moving=moving)
+            matcher = grantable(self._matcher, mask)
+            known = _Walk(matcher, self._listings, mask, naming=naming, moving=moving)
             self._walks[mask, naming] = known
             known.visit("/")
         return known

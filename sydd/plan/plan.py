@@ -16,7 +16,7 @@ from sydd.plan.restrict import RestrictPlan, plan_restrict
 from sydd.plan.rights import NONE, REQUIRED
 from sydd.plan.sockets import NO_SOCKETS, SocketPlan, plan_sockets
 from sydd.plan.survey import speaking
-from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, Access, Action, bits, names
+from sydd.policy.access import DEFAULT_ALLOWED, FILE_ACCESSES, UNPERFORMED, Access, Action, bits, names
 from sydd.policy.policy import Policy
 
 __all__ = ["AccessPlan", "Enforcement", "Engine", "Plan", "compile_plan", "pick_engine"]
@@ -304,7 +304,7 @@ def _plan_access(
             if landlock is None
             else "this kernel's Landlock does not know the right"
         )
-        if access in Access.EXEC | Access.IOCTL:
+        if access in UNPERFORMED:
             return AccessPlan(access, Enforcement.ADVISORY, why)
         return AccessPlan(access, Enforcement.SUPERVISOR, beyond or why)
     gap = dict(landlock.gaps).get(access, "")

@@ -46,6 +46,9 @@ OF_AN_OBJECT = (
 )
 """Accesses about an object itself, which go along when it gets another name; the others are about entries."""
 
+UNPERFORMED = Access.EXEC | Access.IOCTL
+"""Accesses that nobody can make for another process: what the kernel does not grant does not happen."""
+
 GROUPS: dict[str, Access] = {"write": Access.WRITE, "net": Access.NET}
 """Names that stand for several accesses."""
 

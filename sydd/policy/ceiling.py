@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from sydd.policy.access import Access, bits
+from sydd.policy.access import UNPERFORMED, Access, bits
 from sydd.policy.bind import BoundRule
 
 if TYPE_CHECKING:
     from sydd.policy.network import NetPattern
 
-NEVER_AT_RUN_TIME: Final = Access.EXEC | Access.IOCTL
+NEVER_AT_RUN_TIME: Final = UNPERFORMED
 """Accesses that no rule at run time can give or take: the kernel alone decides them, from the beginning."""
 
 FIXED_PATTERNS: Final = ("netlink:", "family:")

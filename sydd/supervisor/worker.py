@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sydd.kernel import namespaces, seccomp
-from sydd.plan.landlock import lost_rights
+from sydd.plan.lost import lost_rights
 from sydd.plan.plan import Engine
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode

@@ -12,7 +12,7 @@ from sydd.kernel.landlock import FsRight, rights_of_abi
 from sydd.plan import landlock
 from sydd.plan.landlock import LandlockPlan, plan_landlock
 from sydd.plan.rights import FILE_RIGHTS, NONE, REMOVE, REQUIRED
-from sydd.policy.access import FILE_ACCESSES, OF_AN_OBJECT, Access, Action, bits
+from sydd.policy.access import FILE_ACCESSES, OF_AN_OBJECT, UNPERFORMED, Access, Action, bits
 from sydd.policy.bind import bind_rules
 from sydd.policy.errors import Source
 from sydd.policy.matcher import Matcher
@@ -75,6 +75,16 @@ def test_a_file_becomes_a_rule_of_its_own() -> None:
     assert granted(plan, FsRight.TRUNCATE) == ["/etc/passwd"]
     assert granted(plan, FsRight.REMOVE_FILE) == []
     assert dict(plan.gaps)[Access.DELETE] == "a single file's entry cannot be granted"
+
+
+def test_what_is_warned_of() -> None:
+    """It is granted where nobody but the kernel can do it, as is what is allowed around it; else not."""
+    plan = planned("warn exec,read /usr/bin/**", "deny exec /home/me/src/**", "warn exec /home/me/src/a.c")
+    assert "/usr/" in granted(plan, FsRight.EXECUTE)
+    assert "/home/me/src/a.c" in granted(plan, FsRight.EXECUTE)
+    assert "/home/me/src/" not in granted(plan, FsRight.EXECUTE)
+    assert "/home/" in granted(plan, FsRight.READ_FILE)
+    assert not {"/usr/", "/usr/bin/", "/usr/bin/cc"} & {*granted(plan, FsRight.READ_FILE)}
 
 
 def test_processes_are_no_rules() -> None:
@@ -323,9 +333,15 @@ def excess(kernel: Kernel, matcher: Matcher, names: list[str]) -> list[str]:
             found += [
                 f"{right.name} on {path}: {bit.name}"
                 for bit in bits(mask)
-                if matcher.decide(bit, path).action is not Action.ALLOW
+                if not may_be_granted(matcher, bit, path)
             ]
     return found
+
+
+def may_be_granted(matcher: Matcher, access: Access, path: str) -> bool:
+    """Whether the kernel may make *access* to *path* possible: what is warned of where nobody else can."""
+    action = matcher.decide(access, path).action
+    return action is Action.ALLOW or (action is Action.WARN and access in UNPERFORMED)
 
 
 def gained(matcher: Matcher, old: str, new: str, asked: Access = OF_AN_OBJECT) -> list[Access]:
@@ -355,7 +371,7 @@ def test_free_means_allowed_everywhere(tree: FakeTree, rules: list[str], abi: in
     for right in plan.free:
         for path in tree.names():
             for bit in bits(REQUIRED[right]):
-                assert matcher.decide(bit, path).action is Action.ALLOW
+                assert may_be_granted(matcher, bit, path)
 
 
 @settings(quick, max_examples=400)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sydd.kernel.landlock import FsRight, rights_of_abi
-from sydd.plan.landlock import LandlockPlan, LandlockRule, lost_rights, plan_landlock
+from sydd.plan.landlock import LandlockPlan, LandlockRule, plan_landlock
+from sydd.plan.lost import lost_rights
 from sydd.plan.plan import Enforcement, Engine, Plan, compile_plan
 from sydd.plan.rights import NONE
 from sydd.plan.runtime import check_rule

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from sydd.session.executables import executed_files
 
@@ -63,3 +67,33 @@ def test_launch_is_not_judged(tmp_path: Path) -> None:
     assert result.stdout == "launched\n"
     assert result.returncode == 126
     assert "deny exec" in result.stderr
+
+
+@pytest.mark.parametrize("engine", ["hybrid", "supervisor"])
+def test_warned_of(tmp_path: Path, engine: str) -> None:
+    """What a rule says to `warn` of is executed, at every name that the rule matches, and told."""
+    tool = tmp_path / "bin" / "tool"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho tool\n")
+    tool.chmod(0o755)
+    later = "cp bin/tool bin/made && bin/made && bin/tool && /bin/echo echo && no/refused"
+    (tmp_path / "no").mkdir()
+    shutil.copy(tool, tmp_path / "no" / "refused")
+    events = tmp_path / "events"
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "sydctl", "launch", "--engine", engine, "-C", str(tmp_path)),
+            *("--events", str(events), "--rule", "allow write ${cwd}/**"),
+            *("--rule", "warn exec ${cwd}/bin/**", "--rule", "warn exec /**/echo"),
+            *("--rule", "deny exec ${cwd}/no/**", "build", "--", "/bin/sh", "-c", later),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == "tool\ntool\necho\n", result.stderr
+    assert result.returncode == 126, result.stderr
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    judged = [(event["action"], Path(event["path"]).name) for event in told if event.get("access") == "exec"]
+    assert judged == [("warn", "made"), ("warn", "tool"), ("warn", "echo"), ("deny", "refused")]
