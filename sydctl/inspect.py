@@ -125,7 +125,7 @@ def _latency(buckets: list[Bucket]) -> list[str]:
                 bound = bucket["seconds"]
                 found.append(f"{name} within {_short(bound)}")
                 break
-    return ["", f"answers: {total}, {', '.join(found)}"]
+    return ["", f"{total} of them timed: {', '.join(found)}"]
 
 
 def _short(seconds: float) -> str:

@@ -43,7 +43,9 @@ class Metrics:
             ["syscall", "answer"],
         )
         self.latency = Histogram(
-            "sydd_notification_seconds", "Time from receiving a notification to sending its answer", BUCKETS
+            "sydd_notification_seconds",
+            "Time from receiving a notification to sending its answer, of one in 17",
+            BUCKETS,
         )
         self.violations = Counter(
             "sydd_violations_total", "Accesses that rules deny or warn of", ["action", "access", "profile"]

@@ -163,12 +163,17 @@ def receiver(listener: int, memory: memoryview) -> Callable[[], None]:
         What receives one, and raises what `receive` does.
     """
     held = ctypes.c_char.from_buffer(memory)
-    # Converted once: what a call has to convert anew costs it a tenth of a microsecond.
-    arguments = ctypes.c_int(listener), ctypes.c_ulong(IOCTL_NOTIF_RECV), ctypes.byref(held)
+    # Converted once, and to a function without argument types: each of them would look at its argument again.
+    ioctl_there = _gate.unchecked("ioctl")
+    arguments = (
+        ctypes.c_int.from_param(listener),
+        ctypes.c_ulong.from_param(IOCTL_NOTIF_RECV),
+        ctypes.byref(held),
+    )
 
     def receive_there() -> None:
         memory[:] = _ZEROS
-        if _ioctl(*arguments) < 0:
+        if ioctl_there(*arguments) < 0:
             _gate.fail(ctypes.get_errno(), "ioctl")
 
     return receive_there

@@ -6,52 +6,44 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sydd.supervisor.answer import Kind
-from sydd.supervisor.notification import ARCH, NUMBER
+from sydd.supervisor.notification import NUMBER
 from sydd.supervisor.slot import KINDS, NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sydd.supervisor.slot import Slot
     from sydd.syscalls.row import Row
 
-clock = time.perf_counter_ns
+TIMED = 17
+"""Of so many requests one is timed: to look at the clock and to sort costs more than to count. A prime, as
+programs that do the same again and again rarely do so in rounds of it."""
 
 
-class Counters:
-    """Counts into the memory of one slot.
+def count(slot: Slot, fields: tuple[int, ...], kind: int, *, own: bool) -> None:
+    """Count one request.
 
     Args:
-        slot: the memory, which a successor counts on in.
-        arch: AUDIT_ARCH_* of the machine's own ABI.
-
-    Attributes:
-        count: counts one request: the fields of its notification, the kind of the answer, and when it was
-            received, by `clock`.
-        count_passed: counts one that the kernel was let go on with, of the machine's own ABI and a number
-            below NUMBERS: its number, and when it was received.
+        slot: where; a successor counts on in it.
+        fields: of its notification.
+        kind: of the answer.
+        own: whether it is of the machine's own ABI.
     """
+    place = min(fields[NUMBER], NUMBERS - 1)
+    slot.calls[(place if own else place + NUMBERS) * KINDS + kind] += 1
 
-    def __init__(self, slot: Slot, arch: int) -> None:
-        self.slot = slot
-        # Functions, whose variables are nearer than attributes: this is done for every request.
-        calls, latencies, now = slot.calls, slot.latencies, clock
 
-        def count(fields: tuple[int, ...], kind: int, started: int) -> None:
-            number = fields[NUMBER]
-            if number >= NUMBERS:
-                number = NUMBERS - 1
-            if fields[ARCH] != arch:
-                number += NUMBERS
-            calls[number * KINDS + kind] += 1
-            latencies[(now() - started).bit_length()] += 1
+def timed(slot: Slot, handle: Callable[[tuple[int, ...]], None], fields: tuple[int, ...]) -> None:
+    """Handle one request, and sort it by how long that took.
 
-        def count_passed(number: int, started: int) -> None:
-            calls[number * KINDS] += 1
-            latencies[(now() - started).bit_length()] += 1
-
-        self.count = count
-        self.count_passed = count_passed
+    Args:
+        slot: where.
+        handle: what does it.
+        fields: of its notification.
+    """
+    started = time.perf_counter_ns()
+    handle(fields)
+    slot.latencies[(time.perf_counter_ns() - started).bit_length()] += 1
 
 
 def by_name(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dict[str, dict[str, int]]:
@@ -78,7 +70,7 @@ def by_name(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dic
 
 
 def as_json(slot: Slot, rows: Mapping[int, Mapping[int, Row]], arch: int) -> dict[str, Any]:
-    """Everything that is counted: see `by_name`; bounds in seconds, and how many requests took less."""
+    """Everything that is counted: see `by_name`; bounds in seconds, and how many of those timed took less."""
     used = max((bucket for bucket, count in enumerate(slot.latencies) if count), default=0) + 1
     return {
         "handled": total(slot),

@@ -19,12 +19,13 @@ from sydd.plan.plan import Engine
 from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
+from sydd.supervisor import statistics
 from sydd.supervisor.answer import CONTINUE, KILL
 from sydd.supervisor.failure import MayStall
 from sydd.supervisor.notification import ARCH, ID, NUMBER, decode, unpack
 from sydd.supervisor.questions import NONE_APPROVED
+from sydd.supervisor.slot import KINDS
 from sydd.supervisor.stages import Stages
-from sydd.supervisor.statistics import Counters, clock
 from sydd.supervisor.succession import Succession
 from sydd.supervisor.turn import Turn
 
@@ -67,7 +68,7 @@ class Worker(Stages):
         super().__init__(context, listener, journal, clients)
         self._receive_ends = receive_ends
         self._succeeds = succeeds
-        self._counters = None if self._slot is None else Counters(self._slot, self._arch)
+        self._calls = None if self._slot is None else self._slot.calls
         self._turn = Turn()
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
@@ -182,6 +183,7 @@ class Worker(Stages):
         slot, listener = self._slot, self._listener
         buffer = bytearray(seccomp.NOTIF.size) if slot is None else slot.buffer
         receive = partial(seccomp.receive, listener, buffer) if slot is None else slot.receiver(listener)
+        handle = self._handle
         turn, questions, stand_ins = self._turn, self._questions.open, self._stand_ins.open
         while True:
             if questions or stand_ins:
@@ -200,17 +202,19 @@ class Worker(Stages):
                 if failure.errno == errno.EINTR:
                     continue
                 raise
-            self.handled += 1
+            number = self.handled
+            self.handled = number + 1
             turn.busy = True
             if turn.change is not None:
                 turn.catch_up()
-            self._handle(unpack(buffer))
+            if slot is None or number % statistics.TIMED:
+                handle(unpack(buffer))
+            else:
+                statistics.timed(slot, handle, unpack(buffer))
             turn.busy = False
 
     def _handle(self, fields: tuple[int, ...]) -> None:
         """Answer one notification, or have it answered."""
-        counters = self._counters
-        started = clock() if counters else 0
         if self._waiting:
             self._waiting.sweep()
         way = self._quick.get(fields[NUMBER])
@@ -220,15 +224,15 @@ class Worker(Stages):
             quick = None  # as the whole way finds, too
         if quick is CONTINUE:
             self._replies.go_on(fields[ID])
-            if counters:
-                counters.count_passed(fields[NUMBER], started)
+            if self._calls is not None:
+                self._calls[fields[NUMBER] * KINDS] += 1  # the quick way knows own numbers alone
             return
         notification = decode(fields)
         answer = KILL if self._is_over else quick or self.answer(notification)
         self._replies.send(notification, answer)
-        if counters:
-            counters.count(fields, answer.kind, started)
-            counters.slot.begin()
+        if self._slot is not None:
+            statistics.count(self._slot, fields, answer.kind, own=fields[ARCH] == self._arch)
+            self._slot.begin()
 
     def _attend(self) -> bool:
         """While calls wait: wait, answer who has waited; whether there is something to receive."""

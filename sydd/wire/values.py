@@ -302,7 +302,7 @@ class Details(TypedDict):
         variables: the values of the profile's variables.
         processes: that it has now.
         calls: its calls, by name and answer.
-        latency: how long answers took.
+        latency: how long answers took, of each seventeenth call.
         layers: who enforces what, in one line.
     """
 
