@@ -19,21 +19,17 @@ EXIT_BROKEN = 70
 """Of a process that could not go on, for people: main goes by the end of its channel."""
 
 
-def wait_to_begin(channel: Channel) -> list[int]:
+def wait_to_begin(channel: Channel) -> None:
     """Wait until main says that this process is to begin; where it wants nothing any more, this one ends.
 
     Args:
         channel: to main.
-
-    Returns:
-        Descriptors that came along, which are the caller's.
     """
     select.select([channel], [], [])
     received = channel.receive()
     if received is None:
         os._exit(0)
-    with received[1] as descriptors:
-        return descriptors.steal_from()
+    received[1].close()
 
 
 def live(channel: Channel, life: Callable[[], int]) -> NoReturn:

@@ -1,9 +1,10 @@
-"""The processes of a session whose command the daemon starts, before it is known what session that is.
+"""The processes of a session, before it is known what session that is.
 
-A worker, its child the keeper, and that one's child the preparer. They are blank: none of them has done
-anything that concerns a user. Each waits at a channel, whose other side is main's, for
-what it is for, which is said once (descriptors: what the session is to be, then what it needs). With that it
-begins; where the channel ends before, so does the process. So they can be forked before they are needed.
+Where the daemon starts the command: a worker, its child the keeper, and that one's child the preparer. Where
+somebody else does: a worker, and a preparer beside it. They are blank: none of them has done anything that
+concerns a user. Each waits at a channel, whose other side is main's, for what it is for, which is said once
+(descriptors: what the session is to be, then what it needs). With that it begins; where the channel ends
+before, so does the process. So they can be forked before they are needed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import select
 import signal
 import socket
+from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from sydd.daemon import identity, keeper, preparer, rehearsal, worker
@@ -28,12 +30,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+class Kind(StrEnum):
+    """What is forked together."""
+
+    COMMAND = "command"  # worker, keeper and preparer, which becomes the command
+    WORKER = "worker"
+    PREPARER = "preparer"
+
+
 class Blank:
     """Such processes, as main sees them.
 
     Args:
-        pid: of the worker.
-        channels: main's sides of those to worker, keeper and preparer.
+        pid: of the first one, which is the zygote's child.
+        channels: main's sides of those to each: of COMMAND to worker, keeper and preparer.
     """
 
     def __init__(self, pid: int, channels: FdSet) -> None:
@@ -44,18 +54,15 @@ class Blank:
         """Descriptors of which one hangs up as soon as one of the processes has ended."""
         return [channel.fileno() for channel in self._channels]
 
-    def begin(
-        self, spec: int, kept: Sequence[int], precedent: Sequence[int]
-    ) -> tuple[int, FileDescriptor, list[Channel]]:
+    def begin(self, spec: int, given: Sequence[Sequence[int]]) -> tuple[int, FileDescriptor, list[Channel]]:
         """Tell them what they are for.
 
         Args:
             spec: the session, as a document.
-            kept: further descriptors of the worker's.
-            precedent: further descriptors of the preparer's.
+            given: further descriptors of each of them.
 
         Returns:
-            Pid and pidfd of the worker, and the channels.
+            Pid and pidfd of the first one, and the channels.
 
         Raises:
             OSError: EPIPE: one of them has ended, and none was told anything.
@@ -64,14 +71,14 @@ class Blank:
             try:
                 handle = FileDescriptor(pidfd.pidfd_open(self._pid))
             except ProcessLookupError:
-                raise BrokenPipeError(errno.EPIPE, "the worker has ended") from None
+                raise BrokenPipeError(errno.EPIPE, "it has ended") from None
             stack.callback(handle.close)
-            if self._has_lost():  # else the number was the worker's when it was asked for
+            if self._has_lost():  # else the number was its own when it was asked for
                 raise BrokenPipeError(errno.EPIPE, "a process that begins the session has ended")
-            workers, keepers, preparers = self._channels
-            for channel, descriptors in ((preparers, precedent), (keepers, ()), (workers, kept)):
+            # The last one first: a preparer has the most to do.
+            for channel, descriptors in reversed(list(zip(self._channels, given, strict=True))):
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
-                    channel.send({"type": "be"}, [spec, *descriptors])  # a preparer has the most to do
+                    channel.send({"type": "be"}, [spec, *descriptors])
             stack.pop_all()
         channels, self._channels = self._channels, []
         return self._pid, handle, channels
@@ -88,11 +95,11 @@ class Blank:
             channel.close()
 
 
-def fork() -> tuple[int, FdSet]:
+def fork(kind: Kind) -> tuple[int, FdSet]:
     """Fork them, in a process that does not collect them meanwhile.
 
     Returns:
-        Of the worker the pid; main's sides of the channels to worker, keeper and preparer.
+        What `Blank` takes.
 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: there are none.
@@ -100,12 +107,13 @@ def fork() -> tuple[int, FdSet]:
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as given:
         mains, theirs = FdSet(), []
         stack.callback(mains.close)
-        for _ in range(3):
+        life, number = _LIVES[kind]
+        for _ in range(number):
             mine, its = Channel.pair()
             mains.add(mine.detach())
             given.callback(its.close)
             theirs.append(its)
-        pid = _fork(lambda: _be_worker(*theirs))
+        pid = _fork(lambda: life(*theirs))
         stack.pop_all()
     return pid, mains
 
@@ -151,7 +159,23 @@ def _told(channel: Channel) -> tuple[SessionSpec, list[int]]:
         return spec, descriptors.steal_from(1)
 
 
-def _be_worker(channel: Channel, keepers: Channel, preparers: Channel) -> NoReturn:
+def _be_worker(channel: Channel) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    identity.shed((channel.fileno(),))
+    _rehearse(rehearsal.serve_nobody, channel)
+    spec, (slot, notes) = _told(channel)
+    live(channel, lambda: worker.begin(spec, channel, slot, notes, None))
+
+
+def _be_preparer(channel: Channel) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    identity.shed((channel.fileno(),))
+    _rehearse(rehearsal.prepare_nothing, channel)
+    spec, precedent = _told(channel)
+    live(channel, lambda: preparer.begin(spec, channel, *precedent or [-1]))
+
+
+def _be_worker_of_command(channel: Channel, keepers: Channel, preparers: Channel) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours, theirs = Channel.pair()
     pid, problem = 0, ""
@@ -175,7 +199,7 @@ def _be_keeper(channel: Channel, preparers: Channel, workers: Channel) -> NoRetu
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     pid, problem = 0, ""
     try:
-        pid = _fork(lambda: _be_preparer(preparers, theirs))
+        pid = _fork(lambda: _be_command(preparers, theirs))
     except OSError as error:
         problem = f"no process for the command: {error.strerror}"
     identity.shed((channel.fileno(), workers.fileno(), ours.fileno()))
@@ -184,8 +208,16 @@ def _be_keeper(channel: Channel, preparers: Channel, workers: Channel) -> NoRetu
     keeper.keep(spec, channel, workers, ours, pid, mains=mains, problem=problem)
 
 
-def _be_preparer(channel: Channel, keepers: socket.socket) -> NoReturn:
+def _be_command(channel: Channel, keepers: socket.socket) -> NoReturn:
     identity.shed((channel.fileno(), keepers.fileno()))
     _rehearse(rehearsal.prepare_nothing, channel)
     spec, precedent = _told(channel)
     preparer.become_command(spec, channel, keepers.detach(), *precedent or [-1])
+
+
+_LIVES: dict[Kind, tuple[Callable[..., NoReturn], int]] = {
+    Kind.COMMAND: (_be_worker_of_command, 3),
+    Kind.WORKER: (_be_worker, 1),
+    Kind.PREPARER: (_be_preparer, 1),
+}
+"""What the first of each kind does, and the channels that it takes."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from sydd.daemon import identity, preparer, worker
+from sydd.daemon import identity, worker
 from sydd.daemon.birth import live, wait_to_begin
+from sydd.daemon.blank import Kind
 from sydd.daemon.channel import Channel, document
 from sydd.kernel.fd import FileDescriptor
 from sydd.supervisor import notes, slot
@@ -111,8 +112,11 @@ class Forker(Protocol):
             OSError: EAGAIN, ENOMEM, EMFILE. The descriptors stay the caller's.
         """
 
-    async def blank(self) -> Blank:
-        """The processes of a session whose command the daemon starts, to be told what they are for.
+    async def blank(self, kind: Kind) -> Blank:
+        """Processes of a session, to be told what they are for.
+
+        Args:
+            kind: which.
 
         Raises:
             ForkerDiedError, OSError: as `fork`.
@@ -140,8 +144,8 @@ async def prepare(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = 
     Raises:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
     """
-    ours, pid, handle = await _forked(forker, {"type": "prepare"}, spec, (), precedent)
-    return Process(pid, handle, ours)
+    pid, handle, (channel,) = await _begun(forker, Kind.PREPARER, spec, [precedent])
+    return Process(pid, handle, channel)
 
 
 async def spawn(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = ()) -> Child:
@@ -163,10 +167,11 @@ async def spawn(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = ()
         kept = (held_slot.fileno(), held_notes.fileno())
         others = None
         if spec.origin == "run":
-            pid, handle, (ours, keeper, preparer_) = await _begun(forker, spec, kept, precedent)
-            others = keeper, preparer_
+            given = [kept, (), precedent]
+            pid, handle, (ours, keeper, preparer) = await _begun(forker, Kind.COMMAND, spec, given)
+            others = keeper, preparer
         else:
-            ours, pid, handle = await _forked(forker, {"type": "serve"}, spec, kept)
+            pid, handle, (ours,) = await _begun(forker, Kind.WORKER, spec, [kept])
         stack.pop_all()
     return Child(pid, handle, ours, held_slot, held_notes, others)
 
@@ -195,9 +200,9 @@ async def respawn(forker: Forker, spec: SessionSpec, held: Held) -> Child:
 
 
 async def _begun(
-    forker: Forker, spec: SessionSpec, kept: Sequence[int], precedent: Sequence[int]
+    forker: Forker, kind: Kind, spec: SessionSpec, given: Sequence[Sequence[int]]
 ) -> tuple[int, FileDescriptor, list[Channel]]:
-    """Have the processes of a session begin whose command the daemon starts.
+    """Have processes of a session begin: see `Blank.begin`.
 
     Where one of them has died before they were told anything, there are others.
     """
@@ -205,9 +210,9 @@ async def _begun(
         for left in reversed(range(ATTEMPTS)):
             with contextlib.ExitStack() as stack:
                 try:
-                    blank = await forker.blank()
+                    blank = await forker.blank(kind)
                     stack.callback(blank.close)
-                    return blank.begin(said.fileno(), kept, precedent)
+                    return blank.begin(said.fileno(), given)
                 except (ForkerDiedError, BrokenPipeError):
                     if not left:
                         raise
@@ -219,7 +224,6 @@ async def _forked(
     order: Mapping[str, Any],
     spec: SessionSpec,
     kept: Sequence[int],
-    given: Sequence[int] = (),
 ) -> tuple[Channel, int, FileDescriptor]:
     """Have a process forked that gets the other side of a new channel, and further descriptors.
 
@@ -242,7 +246,7 @@ async def _forked(
                 theirs.close()
             stack.callback(handle.close)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
-                ours.send({"type": "begin"}, given)
+                ours.send({"type": "begin"})
             stack.pop_all()
         return ours, pid, handle
 
@@ -264,17 +268,12 @@ def obey(order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
         spec: likewise.
         descriptors: likewise, now this process's.
     """
-    channel, kept = Channel.of(descriptors[0]), descriptors[1:]
-    precedent = wait_to_begin(channel)
+    channel = Channel.of(descriptors[0])
+    wait_to_begin(channel)
 
     def life() -> int:
-        identity.shed((*descriptors, *precedent))
-        if order["type"] == "prepare":
-            return preparer.begin(spec, channel, *precedent or [-1])
-        held_slot, held_notes = kept[:2]
-        if order["type"] == "serve":
-            return worker.begin(spec, channel, held_slot, held_notes, None)
-        listener, state = kept[2:]
+        identity.shed(descriptors)
+        held_slot, held_notes, listener, state = descriptors[1:]
         held = Held(listener, state, held_slot, held_notes, int(order["command"]), int(order["parent"]))
         return worker.go_on(spec, channel, held)
 

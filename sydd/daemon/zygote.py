@@ -4,12 +4,12 @@ Whoever is forked from a process shares its memory until one of them writes. Mai
 page that it changes after a fork is copied by main, and the old one is left to the fork alone. So main is
 forked once, when all that sessions need is imported; the zygote sleeps between its forks.
 
-Main says (`type`: "prepare", "serve" or "go on"; what `spawn.obey` takes; descriptors: what the session is
-to be, then those of the process) and is answered, by `id`: pid and a pidfd, or `errno`; for `blank`: pid, and
-main's sides of the channels to such processes.
+Main says (`type`: "go on"; what `spawn.obey` takes; descriptors: what the session is to be, then those of the
+process) and is answered, by `id`: pid and a pidfd, or `errno`; for `blank` (`kind`): pid, and main's sides of
+the channels to such processes.
 
 These are forked ahead, once they were asked for: shortly after main has used some it wants others (`blank`
-without `id`: `ahead` is the answer, or none).
+without `id`: `ahead`, with the `kind`, is the answer, or none).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from sydd.daemon import blank, identity, preload
 from sydd.daemon.birth import EXIT_BROKEN
-from sydd.daemon.blank import Blank
+from sydd.daemon.blank import Blank, Kind
 from sydd.daemon.channel import Channel, read_document
 from sydd.daemon.link import Link
 from sydd.daemon.spawn import ForkerDiedError, obey, written
@@ -37,9 +37,9 @@ from sydd.kernel.fd import FdSet, FileDescriptor
 QUIET = 2000
 """Milliseconds without an order after which what is hardly ever needed is imported, too."""
 
-AHEAD = 0.015
+AHEAD = {Kind.COMMAND: 0.015, Kind.WORKER: 0.05, Kind.PREPARER: 0.05}
 """Seconds without an order after which processes are forked ahead: until then those of the last one have
-the processors."""
+the processors, which who launches a command itself needs for longer."""
 
 
 class Zygote:
@@ -50,8 +50,8 @@ class Zygote:
         self._waiting: dict[int, asyncio.Future[tuple[int, FdSet]]] = {}
         self._number = 0
         self._link: Link | None = None
-        self._ahead: Blank | None = None
-        self._wanting: asyncio.TimerHandle | None = None  # until some are forked ahead
+        self._ahead: dict[Kind, Blank] = {}
+        self._wanting: dict[Kind, asyncio.TimerHandle] = {}  # until some are forked ahead
         with contextlib.suppress(OSError):  # then it is tried again, and said, when it is needed
             self._begin()
 
@@ -63,14 +63,14 @@ class Zygote:
             pid, given = await self._order(order, [said.fileno(), *descriptors])
         return pid, given.steal(0)
 
-    async def blank(self) -> Blank:
+    async def blank(self, kind: Kind) -> Blank:
         """See `spawn.Forker`."""
-        ready, self._ahead = self._ahead, None
+        ready = self._ahead.pop(kind, None)
         if ready is not None:
             self._unwatch(ready)
         else:
-            ready = Blank(*await self._order({"type": "blank"}, ()))
-        self._want()
+            ready = Blank(*await self._order({"type": "blank", "kind": kind}, ()))
+        self._want(kind)
         return ready
 
     async def _order(self, order: Mapping[str, Any], descriptors: Sequence[int]) -> tuple[int, FdSet]:
@@ -82,8 +82,8 @@ class Zygote:
         link = self._link
         if link is None or _has_gone(link):
             link = self._begin()
-        if self._wanting is not None:
-            self._want()  # later
+        for kind in self._wanting:
+            self._want(kind)  # later
         self._number += 1
         number = self._number
         future: asyncio.Future[tuple[int, FdSet]] = self._loop.create_future()
@@ -94,40 +94,41 @@ class Zygote:
         finally:
             del self._waiting[number]
 
-    def _want(self) -> None:
+    def _want(self, kind: Kind) -> None:
         """Have others forked ahead as soon as there was no order for a moment."""
-        if self._wanting is not None:
-            self._wanting.cancel()
-        self._wanting = self._loop.call_later(AHEAD, self._fork_ahead)
+        if kind in self._wanting:
+            self._wanting[kind].cancel()
+        self._wanting[kind] = self._loop.call_later(AHEAD[kind], self._fork_ahead, kind)
 
-    def _fork_ahead(self) -> None:
-        self._wanting = None
-        if self._link is not None and self._ahead is None:
-            self._link.post({"type": "blank"})
+    def _fork_ahead(self, kind: Kind) -> None:
+        del self._wanting[kind]
+        if self._link is not None and kind not in self._ahead:
+            self._link.post({"type": "blank", "kind": kind})
 
-    def _keep(self, ready: Blank) -> None:
+    def _keep(self, kind: Kind, ready: Blank) -> None:
         """Have some at hand until they are used, or one of them ends."""
-        self._drop()
-        self._ahead = ready
+        self._drop(kind)
+        self._ahead[kind] = ready
         for fd in ready.filenos():
-            self._loop.add_reader(fd, self._drop)
+            self._loop.add_reader(fd, self._drop, kind)
 
     def _unwatch(self, ready: Blank) -> None:
         for fd in ready.filenos():
             self._loop.remove_reader(fd)
 
-    def _drop(self) -> None:
+    def _drop(self, kind: Kind) -> None:
         """Let those end that are at hand; one that dies is no reason to fork another one."""
-        ready, self._ahead = self._ahead, None
+        ready = self._ahead.pop(kind, None)
         if ready is not None:
             self._unwatch(ready)
             ready.close()
 
     def close(self) -> None:
         """Have it end, and what it has forked ahead."""
-        if self._wanting is not None:
-            self._wanting.cancel()
-        self._drop()
+        for timer in self._wanting.values():
+            timer.cancel()
+        self._wanting.clear()
+        self._drop_all()
         if self._link is not None:
             self._link.close()
 
@@ -149,7 +150,7 @@ class Zygote:
 
     def _hear(self, message: dict[str, Any], descriptors: FdSet) -> None:
         if message.get("type") == "ahead":
-            self._keep(Blank(int(message["pid"]), descriptors))
+            self._keep(Kind(message["kind"]), Blank(int(message["pid"]), descriptors))
             return
         future = self._waiting.get(int(message.get("id", 0)))
         if future is None or future.done():
@@ -160,8 +161,12 @@ class Zygote:
         else:
             future.set_result((int(message["pid"]), FdSet(descriptors.steal_from())))
 
+    def _drop_all(self) -> None:
+        for kind in list(self._ahead):
+            self._drop(kind)
+
     def _gone(self, _reason: str) -> None:
-        self._drop()
+        self._drop_all()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ForkerDiedError(errno.EAGAIN, "the process that forks has died"))
@@ -242,9 +247,10 @@ class _Forker:
 
     def _blank(self, message: dict[str, Any], _: FdSet) -> None:
         """Fork the processes of a session of which nothing is known."""
-        said = {"id": message["id"]} if "id" in message else {"type": "ahead"}
+        kind = Kind(message["kind"])
+        said = {"id": message["id"]} if "id" in message else {"type": "ahead", "kind": kind}
         with _nobody_collected():
-            pid, channels = blank.fork()
+            pid, channels = blank.fork(kind)
             with channels:
                 self._channel.send({**said, "pid": pid}, list(channels))
 

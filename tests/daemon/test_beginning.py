@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sydd.daemon import rehearsal
-from sydd.daemon.blank import Blank
+from sydd.daemon.blank import Blank, Kind
 from sydd.daemon.channel import Channel, document
 from sydd.daemon.expecting import SessionFailedError
 from sydd.daemon.hub import Hub
@@ -20,7 +20,7 @@ from sydd.daemon.sessions import Session
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.daemon.store import Store
 from sydd.daemon.systemd import Manager
-from sydd.kernel.fd import FileDescriptor
+from sydd.kernel.fd import FdSet, FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
 
 SPEC = replace(
@@ -42,23 +42,24 @@ async def begin(prepare: Callable[[Channel], None], until: Callable[[Session], b
 
     class Slow:
         async def fork(
-            self, order: Mapping[str, Any], _: SessionSpec, descriptors: Sequence[int]
+            self, order: Mapping[str, Any], spec: SessionSpec, descriptors: Sequence[int]
         ) -> tuple[int, FileDescriptor]:
-            sides[order["type"]] = Channel.of(os.dup(descriptors[0]))
-            if order["type"] == "serve":
-                assert sides["prepare"].receive() is not None  # that it may begin
-                prepare(sides["prepare"])
-                sides["prepare"].close()
+            raise AssertionError("nobody is replaced")
+
+        async def blank(self, kind: Kind) -> Blank:
+            ours, theirs = Channel.pair()
+            sides[kind] = theirs
+            if kind is Kind.WORKER:
+                _take(sides[Kind.PREPARER])  # that it may begin
+                prepare(sides[Kind.PREPARER])
+                sides[Kind.PREPARER].close()
                 while not until(session):  # noqa: ASYNC110  # a session has no event for it
                     await asyncio.sleep(0)
                 for _turn in range(100):  # whatever main makes of it
                     await asyncio.sleep(0)
             # Nobody is behind it: what there is has ended before anybody would end it.
             ended.append(subprocess.Popen(["true"]))  # noqa: ASYNC220  # it does not take long
-            return ended[-1].pid, FileDescriptor(pidfd_open(ended[-1].pid))
-
-        async def blank(self) -> Blank:
-            raise AssertionError("not for a launch")
+            return Blank(ended[-1].pid, FdSet([ours.detach()]))
 
     ended: list[subprocess.Popen[bytes]] = []
     session = Session(SPEC, Hub(), Store(Manager("")), Slow(), None, lambda _: None)
@@ -67,20 +68,22 @@ async def begin(prepare: Callable[[Channel], None], until: Callable[[Session], b
             launch = await session.prepare(creator.fileno())
         assert launch is not None
         launch.close()
-        told = []
-        for _ in ("begin", "state"):
-            received = sides["serve"].receive()
-            assert received is not None
-            message, descriptors = received
-            descriptors.close()
-            told.append(message["type"])
-        return told
+        return [_take(sides[Kind.WORKER]) for _ in ("be", "state")]
     finally:
         session.leave()
         for side in sides.values():
             side.close()
         for process in ended:
             process.wait()
+
+
+def _take(channel: Channel) -> str:
+    """What comes next; what comes with it is closed."""
+    received = channel.receive()
+    assert received is not None
+    message, descriptors = received
+    descriptors.close()
+    return str(message["type"])
 
 
 def test_a_session_that_is_prepared_before_there_is_a_worker() -> None:
@@ -92,7 +95,7 @@ def test_a_session_that_is_prepared_before_there_is_a_worker() -> None:
             channel.send({"type": kind}, [held])
             os.close(held)
 
-    assert asyncio.run(begin(prepare, lambda session: session._held.has("state"))) == ["begin", "state"]
+    assert asyncio.run(begin(prepare, lambda session: session._held.has("state"))) == ["be", "state"]
 
 
 def test_a_session_that_fails_before_there_is_a_worker() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, cast
 
 from sydd.daemon import blank
-from sydd.daemon.blank import Blank
+from sydd.daemon.blank import Blank, Kind
 from sydd.daemon.channel import Channel, document
 from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
@@ -43,9 +43,9 @@ class _Forker:
                 os._exit(1)
         return pid, FileDescriptor(os.pidfd_open(pid))
 
-    async def blank(self) -> Blank:
+    async def blank(self, kind: Kind) -> Blank:
         """See `spawn.Forker`."""
-        return Blank(*blank.fork())
+        return Blank(*blank.fork(kind))
 
 
 def _at_once(work: Coroutine[Any, Any, Child]) -> Child:
