@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sydd.daemon.errand import run_errand
 from sydd.daemon.mark import is_marked
 from sydd.daemon.spec import SessionSpec, private_place, private_prefix
+from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import exit_status, knows_exit_status, pidfd_open, pidfd_send_signal
 from sydd.session.members import filter_count, members
 from sydd.session.temporary import remove_tree
@@ -25,6 +26,9 @@ from sydd.supervisor.procfs import LONGEST_CHAIN, owner_of, parent_of, processes
 
 ROUNDS = 200
 """How often the processes are looked through; what still forks then is told and left."""
+
+TOGETHER = 256
+"""Processes that are held at a time."""
 
 COLLECTED = 100
 """How often a command's status is looked for, which is there when its parent has collected it."""
@@ -94,21 +98,25 @@ class Members:
         Returns:
             How many got it.
         """
+        found = self.find()
+        return sum(
+            self._signal(found[start : start + TOGETHER], number) for start in range(0, len(found), TOGETHER)
+        )
+
+    def _signal(self, pids: Sequence[int], number: int) -> int:
+        """All are held before the first gets it: one whose parent ends of it is below others then."""
         reached = 0
-        for pid in self.find():
-            try:
-                handle = pidfd_open(pid)
-            except OSError:
-                continue
-            try:
-                # Looked at again: only now the number is surely its own.
-                if self.has(pid):
+        with contextlib.ExitStack() as stack:
+            held = []
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    handle = stack.enter_context(FileDescriptor(pidfd_open(pid))).fileno()
+                    if self.has(pid):  # looked at again: only now the number is surely its own
+                        held.append(handle)
+            for handle in held:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     pidfd_send_signal(handle, number)
                     reached += 1
-            except (ProcessLookupError, PermissionError):
-                continue
-            finally:
-                os.close(handle)
         return reached
 
 

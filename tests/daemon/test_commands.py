@@ -115,6 +115,18 @@ def test_signals_are_passed_on(shell: Shell) -> None:
     assert process.returncode == 7
 
 
+def test_a_signal_by_which_a_parent_ends(shell: Shell) -> None:
+    """Its children get it all the same: who is in the session is settled before the first one gets it."""
+    sleeping = "i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i + 1)); done"
+    script = f"trap 'exit 7' TERM; {sleeping}; echo ready; while :; do wait; done"
+    process = shell.person.sydctl(["run", "-q", "build", "--", "sh", "-c", script], shell.socket)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)  # which ends with the last process of the session
+    assert process.returncode == 7
+
+
 def test_two_signals_at_once_are_passed_on(shell: Shell) -> None:
     """The second comes while the first is on its way."""
     script = "trap : TERM HUP; echo ready; while read line; do :; done; exit 7"
