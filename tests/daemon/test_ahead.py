@@ -140,5 +140,5 @@ def lives(pid: int) -> bool:
     """Whether there is such a process that has not ended."""
     try:
         return not status(pid, "State").startswith("Z")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends while it is read
         return False
