@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Any
 
 from sydctl.main import EXIT_FAILED, Failure
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Iterator
+    from typing import Any
 
     from sydd.client import Client
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sydd.client import DisconnectedError, NotRunningError
 from sydd.client.patience import Patience
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Iterator, Sequence
 
     from sydd.client import Client

@@ -8,14 +8,15 @@ import os
 import re
 import signal
 import sys
-from typing import TYPE_CHECKING, TextIO
 
 from sydctl import place
 from sydctl.main import EXIT_FAILED, EXIT_INTERRUPTED, Failure, complain
 from sydctl.text import printable
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Iterator, Sequence
+    from typing import TextIO
 
     from sydd.session.prepare import Prepared
     from sydd.supervisor.event import Event
@@ -113,7 +114,6 @@ def run(arguments: argparse.Namespace) -> int:
     profile, command = split(arguments)
     _end_orderly()
     with opened_events(None if arguments.plan else arguments.events) as stream:
-        journal = make_journal(stream, arguments)
         kept = False
         client = None
         if not arguments.plan:
@@ -127,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
             if status is not None:
                 return status
             kept = True
+            journal = make_journal(stream, arguments)
             try:
                 return finish(journal, *remote.run(client, profile, command, journal, arguments), arguments)
             except NotRunningError as error:
@@ -134,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
                     raise Failure(f"{error} ({way_out(error.reason)})", EXIT_FAILED) from None
                 if arguments.verbose:
                     complain(f"sydd: embedded: {error}")
-        return _embedded(profile, command, journal, arguments, kept=kept)
+        return _embedded(profile, command, make_journal(stream, arguments), arguments, kept=kept)
 
 
 def _embedded(

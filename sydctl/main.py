@@ -12,12 +12,23 @@ import contextlib
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 import sydd
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Sequence
+    from typing import NoReturn, Protocol
+
+    class Command(Protocol):
+        """What a module of a subcommand has."""
+
+        def configure(self, parser: argparse.ArgumentParser) -> None:
+            """Add arguments, description and examples."""
+
+        def run(self, arguments: argparse.Namespace) -> int:
+            """Do it; return the exit status."""
+
 
 EXIT_USAGE = 2
 EXIT_FAILED = 125
@@ -61,16 +72,6 @@ examples:
 """
 
 
-class Command(Protocol):
-    """What a module of a subcommand has."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add arguments, description and examples."""
-
-    def run(self, arguments: argparse.Namespace) -> int:
-        """Do it; return the exit status."""
-
-
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, and whose help keeps the layout of examples.
 
@@ -110,6 +111,10 @@ def _columns() -> int:
         return 80
 
 
+# argparse looks for a translation of each of its words, of which there is none, by way of locale.
+vars(argparse)["_"] = str
+
+
 def complain(line: str) -> None:
     """Write a line to stderr, if there is one: a closed stderr is None, a broken one raises."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -119,7 +124,8 @@ def complain(line: str) -> None:
 
 def load_command(name: str) -> Command:
     """The module of the subcommand *name*."""
-    return cast("Command", importlib.import_module(f"sydctl.{name}"))
+    command: Command = importlib.import_module(f"sydctl.{name}")
+    return command
 
 
 def build_parser(wanted: str = "", *, complete: bool = False) -> Parser:

@@ -1,44 +1,30 @@
 """`sydctl launch` through the daemon: it prepares and supervises, this process is the command's parent.
 
-What happens is told by the daemon on a connection of its own, which a thread reads. When the daemon goes away
-and comes back, the build goes on; the thread connects again and is told what it missed.
+What a parent takes is imported while the daemon prepares the session (`attended`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
 
 from sydctl.connect import way_out
-from sydctl.follow import record
 from sydctl.main import EXIT_FAILED, Failure, complain
-from sydd.client import (
-    BadArgument,
-    Client,
-    ControlError,
-    Failed,
-    NoSuchSession,
-    NotRunningError,
-    UnavailableError,
-    find_socket,
-)
+from sydd.client import Client, ControlError, NotRunningError, UnavailableError, find_socket
 from sydd.client.connection import VARIABLE, DisconnectedError
-from sydd.session.foreground import Foreground
 from sydd.session.inside import is_supervised
-from sydd.session.launching import LaunchError, LaunchSpec
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     import argparse
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
+    from sydd.session.launching import LaunchSpec
     from sydd.supervisor.journal import Journal
-    from sydd.wire.events import Notice
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 PATIENCE = 15.0
 """Seconds that a daemon which went away may take to come back, once the command has ended."""
@@ -97,21 +83,23 @@ def run(
         NotRunningError: nobody listens on the socket.
         Failure: the session cannot begin.
     """
+    lost = ""
     try:
         for _ in range(ATTEMPTS):
             session, spec = _create(client, profile, command, arguments)
             if arguments.verbose:
                 _tell(client, session)
-            supervisor = _Daemon(client, session, journal)
+            from sydctl import attended
+
             try:
-                return Foreground(spec, command, supervisor).run(), supervisor.failure
-            except _SessionLostError as error:
+                return attended.run(client, session, spec, command, journal)
+            except attended.SessionLostError as error:
                 lost = str(error)
-        raise Failure(lost, EXIT_FAILED)
     except NotRunningError:
         raise
-    except (ControlError, UnavailableError, LaunchError) as error:
+    except (ControlError, UnavailableError) as error:
         raise Failure(str(error), EXIT_FAILED) from None
+    raise Failure(lost, EXIT_FAILED)
 
 
 def _create(
@@ -126,10 +114,11 @@ def _create(
         os.close(fd)
         terminals.append(name)
     # One that was begun twice because the answer was lost is ended, since nobody attaches to it.
-    created = _again(
+    created = again(
         lambda: client.create_session(
             os.path.abspath(profile) if "/" in profile or profile.endswith(".toml") else profile,
             command,
+            meanwhile=_import_rest,
             directory=working_directory(arguments.directory),
             rules=arguments.rule,
             sets=dict(arguments.set),
@@ -138,19 +127,26 @@ def _create(
             terminals=terminals,
         )
     )
+    from sydd.session.launching import LaunchSpec
+
     with open(created["launch"], "rb") as file:
         file.seek(0)  # whoever wrote it left the offset, which goes with it, at its end
         return created["session"], LaunchSpec.from_json(json.load(file))
 
 
+def _import_rest() -> None:
+    """Import what will be needed: it takes as long as the daemon does."""
+    import sydctl.attended  # noqa: F401
+
+
 def _tell(client: Client, session: str) -> None:
-    about = _again(lambda: client.inspect_session(session))
+    about = again(lambda: client.inspect_session(session))
     entry = about["session"]
     complain(f"sydd: session {session} of the daemon at {client.path}")
     complain(f"sydd: profile {entry['profile']}, engine {entry['engine']}: {about['layers']}")
 
 
-def _again(call: Callable[[], T]) -> T:
+def again(call: Callable[[], T]) -> T:
     """Make a call, and make it again where the daemon is started anew meanwhile.
 
     Args:
@@ -167,90 +163,3 @@ def _again(call: Callable[[], T]) -> T:
             if time.monotonic() > end:
                 raise
             time.sleep(PAUSE)
-
-
-class _SessionLostError(LaunchError):
-    """The session has ended before the command was there: nothing has begun, another one will do."""
-
-
-class _Daemon:
-    """The supervisor: a worker of the daemon."""
-
-    def __init__(self, client: Client, session: str, journal: Journal) -> None:
-        self._client = client
-        self._session = session
-        self._journal = journal
-        self._position = 0
-        self._over = threading.Event()  # the last process has gone
-        self._gone_since: float | None = None
-        self._thread: threading.Thread | None = None
-        self.failure = ""
-
-    def serve(self, listener: int, command: int) -> None:
-        """Hand the listener over, and listen to what happens."""
-        try:
-            _again(lambda: self._attach(listener, command))
-        except (NoSuchSession, BadArgument, Failed) as error:
-            # The command waits: what failed so far has had no effect, and the daemon has ended the session.
-            raise _SessionLostError(f"the daemon does not take the session: {error}") from None
-        except (ControlError, UnavailableError) as error:
-            raise LaunchError(f"the daemon does not take the session: {error}") from None
-        finally:
-            os.close(listener)
-        self._thread = threading.Thread(target=self._follow, name="sydctl-events", daemon=True)
-        self._thread.start()
-
-    def _attach(self, listener: int, command: int) -> None:
-        try:
-            self._client.attach(self._session, listener, command)
-        except BadArgument:
-            # Where the answer to an attempt before this one was lost, it is attached already.
-            if self._client.inspect_session(self._session)["session"]["pid"] != command:
-                raise
-
-    def is_over(self, *, alone: bool) -> bool:
-        """Whether no process is left, this one's own children all of them."""
-        return alone
-
-    def close(self) -> None:
-        """Wait for the last events."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._client.close()
-
-    def _follow(self) -> None:
-        """Read what happens until the session has ended; connect again as often as need be."""
-        while True:
-            try:
-                with self._client.subscribe(self._session, position=self._position) as stream:
-                    self._gone_since = None
-                    for notice in stream:
-                        self._take(notice)
-                        if notice["kind"] == "ended":
-                            return
-            except NoSuchSession:
-                self._lose("the daemon was started anew and does not know the session any more")
-                return
-            except ControlError as error:
-                self._lose(f"the daemon does not tell what happens: {error}")
-                return
-            except UnavailableError:
-                pass
-            now = time.monotonic()
-            self._gone_since = self._gone_since or now
-            if self._over.is_set() and now - self._gone_since > PATIENCE:
-                self._lose("the daemon went away")
-                return
-            time.sleep(PAUSE)
-
-    def _lose(self, why: str) -> None:
-        self._journal.lost = why
-
-    def _take(self, notice: Notice) -> None:
-        self._position = max(self._position, notice["position"])
-        record(self._journal, notice)
-        if notice["kind"] == "ended" and notice["detail"].get("failure"):
-            self.failure = notice["detail"]["failure"]
-            # Whoever waits for the command looks at it now.
-            os.kill(os.getpid(), signal.SIGCHLD)

@@ -11,7 +11,7 @@ from sydd.wire.errors import ControlError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # without typing, which is slow to import
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Any, Self
 
@@ -55,12 +55,18 @@ class Caller:
             connection.close()
 
     def _call(
-        self, method: str, parameters: Mapping[str, Any] | None = None, descriptors: Sequence[int] = ()
+        self,
+        method: str,
+        parameters: Mapping[str, Any] | None = None,
+        descriptors: Sequence[int] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> tuple[dict[str, Any], list[int]]:
-        """One call, one reply."""
+        """One call, one reply; *meanwhile* is done once it is sent."""
         with self._lock:
             try:
                 connection = self._send(method, parameters or {}, descriptors)
+                if meanwhile is not None:
+                    meanwhile()
                 result, received, _ = connection.receive()
             except (ControlError, CallError):
                 raise  # an answer like another

@@ -11,7 +11,7 @@ from sydd.client.session import RunningSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # without typing, which is slow to import
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Unpack
 
     from sydd.client.options import SessionOptions
@@ -118,19 +118,26 @@ class Client(Caller):
         self._ask("RemoveProfile", name=name)
 
     def create_session(
-        self, profile: str, argv: Sequence[str] = (), **options: Unpack[SessionOptions]
+        self,
+        profile: str,
+        argv: Sequence[str] = (),
+        *,
+        meanwhile: Callable[[], object] | None = None,
+        **options: Unpack[SessionOptions],
     ) -> Created:
         """Prepare a session for a command that the caller starts itself; `attach` follows.
 
         Args:
             profile: its name, or an absolute path.
             argv: the command, to be shown.
+            meanwhile: called once the daemon has been asked, while it prepares the session; it makes no call
+                of this client.
             options: see `SessionOptions`.
 
         Returns:
             The session, and a descriptor of what the launcher needs, which the caller closes.
         """
-        result, received = self._call("CreateSession", _request(profile, argv, options))
+        result, received = self._call("CreateSession", _request(profile, argv, options), meanwhile=meanwhile)
         return {"session": result["session"], "launch": received[result["launch"]]}
 
     def attach(self, session: str, listener: int, pid: int, pidfd: int | None = None) -> None:

@@ -65,7 +65,7 @@ class Registry:
 
     def living(self) -> list[Session]:
         """Those that have not ended, oldest first."""
-        return list(self._sessions.values())
+        return [session for session in self._sessions.values() if session.state.phase != "ended"]
 
     def ended(self) -> list[Session]:
         """Those that have ended and are remembered, oldest first."""
@@ -81,7 +81,7 @@ class Registry:
 
     def roots(self) -> list[Roots]:
         """The processes that the living sessions are known by."""
-        return [session.roots() for session in self._sessions.values()]
+        return [session.roots() for session in self.living()]
 
     async def create(
         self, spec: SessionSpec, argv: Sequence[str], creator: int
@@ -231,7 +231,7 @@ class Registry:
 
     async def end_all(self, why: str) -> None:
         """End every session."""
-        await asyncio.gather(*(session.end(why) for session in self.living()))
+        await asyncio.gather(*(session.end(why) for session in self._sessions.values()))
 
     def refuse(self, why: str) -> None:
         """Begin no more sessions.
@@ -248,7 +248,7 @@ class Registry:
 
     def leave_all(self) -> None:
         """Close what this process has of the sessions, and let them run on."""
-        for session in self.living():
+        for session in self._sessions.values():
             session.leave()
 
 

@@ -298,7 +298,7 @@ class Service(Changes):
         owner = found.spec.identity.uid if found else peer.uid or None
         subscription = self._hub.subscribe(since=since, owner=owner, session=found.spec.id if found else "")
         try:
-            over = found is not None and found.done.is_set()
+            over = found is not None and found.state.phase == "ended"
             if not follow or over:
                 subscription.close()
             while (item := await subscription.get()) is not None:

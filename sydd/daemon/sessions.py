@@ -202,7 +202,8 @@ class Session(Beginning):
                 await self._end_processes()
             await self._end_preparer()
             await self._end_keeper()
-            await self._end_worker()
+            if not self._worker_done:
+                await self._end_worker()
             if self._left:
                 await self._remove_directory()
             await self.bounds.remove(LINGER)
@@ -231,6 +232,16 @@ class Session(Beginning):
         await self._until_dead(self._held.fileno("worker"))
 
     async def _give_up(self) -> None:
+        """Let go of everything and tell the end; a worker that has had its last word may still be exiting."""
+        worker = self._held.take("worker")
+        self._conclude()
+        if worker is not None:
+            with worker:
+                await self._until_dead(worker.fileno())
+        self.done.set()
+        self._on_end(self)
+
+    def _conclude(self) -> None:
         self.questions.close()
         for link in (self._link, self._keeper):
             if link is not None:
@@ -250,8 +261,6 @@ class Session(Beginning):
         self.state.worker = 0
         why = f": {self.state.failure}" if self.state.failure else ""
         self.tell("ended", f"the session ended{why}", detail=self._summary())
-        self.done.set()
-        self._on_end(self)
 
     def _summary(self) -> dict[str, str]:
         status = "" if self.state.status is None else str(self.state.status)

@@ -241,13 +241,15 @@ class Supervised(Preparing):
         self._worker_done = True
         self._left = bool(message.get("left", True))
         self.state.failure = self.state.failure or str(message.get("failure", ""))
+        if self.state.served and not self._ending:
+            self._start(self._over())  # what is left of the worker is its exit
 
     def _decide(self, number: int, allow: bool) -> None:
         if self._link is not None:
             self._link.post({"type": "decision", "question": number, "allow": allow})
 
     def _worker_gone(self, _reason: str) -> None:
-        if not self._ending:
+        if not self._ending and not (self._worker_done and self.state.served):
             self._replacing = self._start(self._replace())
 
     async def _replace(self) -> None:

@@ -253,6 +253,7 @@ class _Process:
         end = time.monotonic() + LAST_WORDS_SECONDS
         while self._outbox.flush() and (rest := end - time.monotonic()) > 0:
             select.select([], [self._channel.fileno()], [], rest)
+        os.sched_yield()  # main, where it was woken on this processor, need not wait for the exit
 
     # What it is told
 

@@ -11,6 +11,9 @@ from errno import ENOSYS, EOPNOTSUPP, EPERM
 
 from sydd.kernel import _gate, _numbers
 
+EXECUTE = 1 << 0
+"""LANDLOCK_ACCESS_FS_EXECUTE."""
+
 _RULESET_ATTR = struct.Struct("<QQQ")
 """struct landlock_ruleset_attr: handled_access_fs, handled_access_net (ABI 4), scoped (ABI 6)."""
 _PATH_BENEATH_ATTR = struct.Struct("<Qi")

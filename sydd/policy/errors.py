@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple  # not dataclasses, which is slow to import
+from sydd.namedtuple import NamedTuple
 
 
 class Source(NamedTuple):

@@ -13,63 +13,21 @@ import contextlib
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Protocol
 
 from sydd.kernel import prctl
 from sydd.launcher import EXIT_FAILED
 from sydd.session.launching import LaunchSpec, let_go, start, take_listener
+from sydd.session.signals import FORWARDED, SI_USER, TERMINATING, WAITED_FOR
 from sydd.session.tree import kill_tree, signal_tree
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Sequence
 
-FORWARDED = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGCONT,
-)
-TERMINATING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-WAITED_FOR = (*FORWARDED, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGALRM)
+    from sydd.session.supervision import Supervisor
+
 GRACE = 5
 """Seconds between asking what is left of a session to end, and ending it."""
-
-SI_USER = 0
-"""At or below: sent by a process (sigaction(2), si_code); above: by the kernel, such as the terminal's."""
-
-
-class Supervisor(Protocol):
-    """Who supervises the session.
-
-    Attributes:
-        failure: what went wrong with the supervision; empty while nothing did.
-    """
-
-    failure: str
-
-    def serve(self, listener: int, command: int) -> None:
-        """Begin to answer.
-
-        Args:
-            listener: descriptor of the listener, now the supervisor's.
-            command: pid of the command, which waits.
-
-        Raises:
-            LaunchError: it cannot.
-        """
-
-    def is_over(self, *, alone: bool) -> bool:
-        """Whether the session's last process has gone.
-
-        Args:
-            alone: whether this process has no child any more, orphans of the session included.
-        """
-
-    def close(self) -> None:
-        """Wait for what it has to end by itself, once it is over."""
 
 
 class Foreground:

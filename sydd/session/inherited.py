@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+import stat
 
-from sydd.kernel import sockets
-
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Iterable
 
     from sydd.kernel.sockets import About
@@ -39,10 +38,14 @@ def refuse_sockets(descriptors: Iterable[int], *, private: bool, datagrams: bool
         InheritedSocketError: one is such a socket.
     """
     for number in descriptors:
+        if not _is_socket(number):
+            continue
+        from sydd.kernel import sockets  # few commands inherit one
+
         try:
             about = sockets.about(number)
         except OSError:
-            continue  # no socket, or nothing
+            continue  # a name of one: O_PATH
         if private and not _leads_nowhere_else(number, about):
             msg = (
                 f"descriptor {number} is a socket of the network outside, by which a command with a network "
@@ -55,6 +58,13 @@ def refuse_sockets(descriptors: Iterable[int], *, private: bool, datagrams: bool
                 f"go; {_WAY_OUT}, or have a rule that allows 'send' to where they shall go"
             )
             raise InheritedSocketError(msg)
+
+
+def _is_socket(number: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    except OSError:
+        return False  # it is closed
 
 
 def _leads_nowhere_else(number: int, about: About) -> bool:

@@ -15,8 +15,7 @@ import os
 import signal
 
 from sydd.kernel import prctl
-from sydd.launcher import EXIT_FAILED
-from sydd.session.foreground import FORWARDED, SI_USER, WAITED_FOR
+from sydd.session.signals import FORWARDED, SI_USER, WAITED_FOR
 from sydd.session.tree import kill_tree
 
 
@@ -42,6 +41,8 @@ def keep() -> int | None:
     if not supervisor:
         prctl.set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != keeper:
+            from sydd.launcher import EXIT_FAILED
+
             os._exit(EXIT_FAILED)
         signal.signal(signal.SIGCHLD, children)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

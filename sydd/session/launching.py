@@ -10,7 +10,7 @@ call of the command has somebody who answers it.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import contextlib
 import json
 import os
@@ -18,19 +18,19 @@ import signal
 import socket
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple  # not dataclasses, which is slow to import
 
-from sydd.kernel import landlock_calls, namespaces, seccomp
-from sydd.kernel.landlock import FsRight
+from sydd.kernel import landlock_calls, seccomp
 from sydd.kernel.paths import AT_FDCWD, RESOLVE_NO_SYMLINKS, probe_openat2
 from sydd.kernel.reason import reason
 from sydd.launcher import GO, Launch, become, candidates
+from sydd.namedtuple import NamedTuple  # not dataclasses, which is slow to import
 from sydd.session.executables import executed_files
 from sydd.session.inherited import InheritedSocketError, refuse_sockets
-from sydd.session.privatenet import PrivateNetworkError, set_up, write_own_maps
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from sydd.plan.landlock import LandlockPlan
     from sydd.session.prepare import Prepared
@@ -146,7 +146,7 @@ class LaunchSpec(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
         value = self._asdict()
-        value["program"] = base64.b64encode(self.program).decode("ascii")
+        value["program"] = binascii.b2a_base64(self.program, newline=False).decode("ascii")
         if self.ruleset is not None:
             grants = [grant._asdict() for grant in self.ruleset.grants]
             value["ruleset"] = {**self.ruleset._asdict(), "grants": grants}
@@ -164,7 +164,7 @@ class LaunchSpec(NamedTuple):
             KeyError, TypeError, ValueError: it is something else.
         """
         fields = dict(value)
-        fields["program"] = base64.b64decode(fields["program"], validate=True)
+        fields["program"] = binascii.a2b_base64(fields["program"], strict_mode=True)
         if fields["ruleset"] is not None:
             ruleset = dict(fields["ruleset"])
             ruleset["grants"] = tuple(Grant(**grant) for grant in ruleset["grants"])
@@ -201,7 +201,7 @@ def build_ruleset(ruleset: Ruleset, launched: Sequence[str] = ()) -> int:
     """
     made = landlock_calls.create_ruleset(ruleset.handled, 0, ruleset.scoped)
     try:
-        executables = tuple(Grant(path, int(FsRight.EXECUTE), directory=False) for path in launched)
+        executables = tuple(Grant(path, landlock_calls.EXECUTE, directory=False) for path in launched)
         for grant in ruleset.grants + executables:
             flags = os.O_PATH | os.O_CLOEXEC | (os.O_DIRECTORY if grant.directory else 0)
             parent = probe_openat2(AT_FDCWD, os.fsencode(grant.path), flags, RESOLVE_NO_SYMLINKS)
@@ -291,7 +291,7 @@ def made_ready(
 
 def _launch_files(ruleset: Ruleset, launch: Launch) -> list[str]:
     """Files to grant EXECUTE on, since the launch itself is not judged by exec rules."""
-    if not ruleset.handled & FsRight.EXECUTE:
+    if not ruleset.handled & landlock_calls.EXECUTE:
         return []
     return [file for path in candidates(launch) for file in executed_files(path)]
 
@@ -303,6 +303,8 @@ def _launch(spec: LaunchSpec, argv: Sequence[str], mask: Iterable[int], ignored:
     launch.keep = spec.keep
     launch.capabilities = spec.capabilities
     if spec.private_network:
+        from sydd.kernel import namespaces  # few sessions need it
+
         own_user = namespaces.CLONE_NEWUSER if spec.user_namespace else 0
         launch.namespaces = namespaces.CLONE_NEWNET | own_user
     launch.umask = spec.umask
@@ -321,7 +323,7 @@ def take_listener(
     *,
     private_network: bool,
     user_namespace: bool,
-    map_ids: Callable[[int], None] = write_own_maps,
+    map_ids: Callable[[int], None] | None = None,
 ) -> int:
     """Set up the network that the launcher makes, if it makes one, and take its listener.
 
@@ -330,7 +332,7 @@ def take_listener(
         pid: the launcher.
         private_network: as its `LaunchSpec` has it.
         user_namespace: likewise.
-        map_ids: see `set_up`.
+        map_ids: see `privatenet.set_up`; None for the maps that everybody may write.
 
     Returns:
         The listener (close-on-exec), which the caller closes; -1 when the launcher ended without: it has said
@@ -340,8 +342,10 @@ def take_listener(
         LaunchError: the network cannot be set up.
     """
     if private_network:
+        from sydd.session.privatenet import PrivateNetworkError, set_up, write_own_maps
+
         try:
-            set_up(channel, pid, user_namespace=user_namespace, map_ids=map_ids)
+            set_up(channel, pid, user_namespace=user_namespace, map_ids=map_ids or write_own_maps)
         except PrivateNetworkError as error:
             raise LaunchError(f"cannot set up the sandbox: {error}") from error
     _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)

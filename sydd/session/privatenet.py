@@ -12,13 +12,13 @@ import contextlib
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
 
 from sydd.kernel import namespaces, pidfd
 from sydd.kernel.namespace_probe import why_not
 from sydd.launcher import GO, NAMESPACE, REFUSED
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Callable
 
     from sydd.plan.plan import Plan

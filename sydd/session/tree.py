@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Callable
 
 ROUNDS = 100
@@ -34,7 +34,7 @@ def _children(pid: int) -> list[int]:
         return found
     for tid in threads:
         try:
-            with open(f"/proc/{pid}/task/{tid}/children", encoding="ascii") as file:
+            with open(f"/proc/{pid}/task/{tid}/children", "rb") as file:
                 found.extend(int(word) for word in file.read().split())
         except OSError:
             continue

@@ -109,7 +109,7 @@ def _nothing_is_left(daemon: Daemon, person: Person, before: Counter[str]) -> No
     until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
     # For some seconds there is what the next session may need.
     until(lambda: kinds_of_descriptors(daemon.pid) == before, "no descriptor is left")
-    assert forks(daemon) == []
+    until(lambda: forks(daemon) == [], "no process is left but those that wait for the next session")
     assert [name for name in os.listdir(person.home) if name.startswith(("sydd-", "file-"))] == []
 
 

@@ -27,7 +27,7 @@ import sydctl.main
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 MODULES = (
-    *("sydctl.launch", "sydctl.connect", "sydctl.follow", "sydctl.remote"),
+    *("sydctl.launch", "sydctl.connect", "sydctl.follow", "sydctl.remote", "sydctl.attended"),
     *("sydd.policy.profile", "sydd.profiles.store", "sydd.supervisor.journal"),
     *("sydd.session.embedded", "sydd.session.keeper", "sydd.session.temporary"),
     *("encodings.ascii", "tempfile"),
