@@ -19,6 +19,7 @@ from benchmarks import operations
 from benchmarks.measure import NATIVE, Grid, RunError, in_turn, run
 from benchmarks.peers import SYDD, AbsentError, sydctl
 from benchmarks.place import HERE, Place
+from benchmarks.turns import Player, in_short_turns
 from sydd.client import Client, NotRunningError
 
 EMBEDDED = f"{SYDD}, embedded"
@@ -32,6 +33,9 @@ STARTS = 5
 
 PAUSES = {STARTED: 0.0, AT_TIMES: 0.1}
 """Seconds between these, by way."""
+
+IN_A_TURN = 250
+"""Calls of one kind that a program makes before others have their turn."""
 
 IDLE = 3
 """Sessions whose memory is looked at at a time: what they share with each other counts for none."""
@@ -131,25 +135,26 @@ def _starts(place: Place, program: list[str], path: str, runs: int, progress: Ca
 def _calls(
     place: Place, program: list[str], path: str, runs: int, count: int, progress: Callable[[str], None]
 ) -> Grid:
-    """Nanoseconds for supervised calls, served by the command's own sydctl or by the daemon's worker."""
+    """Nanoseconds for supervised calls, served by the command's own sydctl or by the daemon's worker.
+
+    The programs of a round are there together and have their turns one after the other: a difference of a
+    twentieth is less than what the machine does from one second to the next.
+    """
     ops = place.program("ops")
+    turns = max(1, count // IN_A_TURN)
 
-    def once(name: str) -> dict[str, float]:
+    def player(name: str) -> Player:
         work = place.work(place.user)
-        try:
-            words = [ops, work, place.refused, str(count)]
-            if name != NATIVE:
-                words = [*program, *OPTIONS[name], "--quiet", "build", "--", *words]
-            taken = run(words, place.user, work, variables={"SYDD_SOCKET": path})
-        finally:
-            shutil.rmtree(work)
-        values: dict[str, float] = json.loads(taken.stdout)
-        if name == NATIVE:
-            del values["open_refused"]
-        return {column: values[column] for column in operations.COLUMNS if column in values}
+        words = [ops, work, place.refused, str(min(count, IN_A_TURN)), str(turns)]
+        if name != NATIVE:
+            words = [*program, *OPTIONS[name], "--quiet", "build", "--", *words]
+        return Player(words, place.user, work, {"SYDD_SOCKET": path})
 
-    grid = Grid("Supervised calls, embedded and by the daemon's worker", "ns", operations.COLUMNS)
-    grid.cells = in_turn((NATIVE, EMBEDDED, LAUNCHED, STARTED), once, runs, progress)
+    grid = Grid("Supervised calls, embedded and by the daemon's worker", "ns", operations.COLUMNS, digits=3)
+    grid.cells = in_short_turns(
+        (NATIVE, EMBEDDED, LAUNCHED, STARTED), player, grid.columns, turns, runs, progress
+    )
+    del grid.cells[NATIVE]["open_refused"]
     return grid
 
 

@@ -1,8 +1,11 @@
-/* ops DIRECTORY REFUSED COUNT: what single file system calls cost here.
+/* ops DIRECTORY REFUSED COUNT [TURNS]: what single file system calls cost here.
  *
  * DIRECTORY is empty and may be written; REFUSED is an existing file that the sandbox, if there is one, does not
  * let anybody write. Each operation is done COUNT times after a warm-up. Prints one JSON object: nanoseconds for
  * one operation by name, and the errno that opening REFUSED for writing gave (0: it was not refused).
+ *
+ * With TURNS each operation is done COUNT times in each of so many turns, which begin with a byte from standard
+ * input, a warm-up, and end with the figure in a line of its own: so several of these programs wait for each other.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,6 +123,17 @@ static double measure(void (*operation)(int), void (*between)(void), int count)
     return total / count;
 }
 
+static void take_turns(void (*operation)(int), void (*between)(void), int count, int turns)
+{
+    for (int turn = 0; turn < turns; turn++) {
+        if (getchar() == EOF)
+            exit(1);
+        measure(operation, between, BATCH);
+        printf("%.0f\n", measure(operation, between, count));
+        fflush(stdout);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -137,13 +151,18 @@ int main(int argc, char **argv)
         {"rename", move, NULL},
     };
 
-    if (argc != 4 || chdir(argv[1]) != 0) {
-        fputs("usage: ops DIRECTORY REFUSED COUNT\n", stderr);
+    if (argc < 4 || argc > 5 || chdir(argv[1]) != 0) {
+        fputs("usage: ops DIRECTORY REFUSED COUNT [TURNS]\n", stderr);
         return 2;
     }
     refused = argv[2];
     int count = (atoi(argv[3]) + BATCH - 1) / BATCH * BATCH;
     open_close("existing", O_WRONLY | O_CREAT);
+    if (argc == 5) {
+        for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
+            take_turns(operations[i].operation, operations[i].between, count, atoi(argv[4]));
+        return 0;
+    }
     putchar('{');
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         measure(operations[i].operation, operations[i].between, BATCH);

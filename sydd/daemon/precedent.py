@@ -42,6 +42,7 @@ class Precedent:
         reads: what was read of its profile.
         place: where it ran.
         facts: what was seen of the file system.
+        consulted: what the caller's environment was asked for; None for what is not set.
         environment: what of the environment reaches the command.
         limits: of each process, as `Policy.limits` has them.
         session_limits: of the session as a whole.
@@ -53,6 +54,7 @@ class Precedent:
     reads: tuple[Read, ...]
     place: Place
     facts: Facts
+    consulted: Mapping[str, str | None]
     environment: Environment
     limits: tuple[tuple[str, int, int], ...]
     session_limits: SessionLimits
@@ -66,6 +68,7 @@ class Precedent:
         prepared: Prepared,
         reads: Sequence[Read],
         tree: HostTree,
+        consulted: Mapping[str, str | None],
         launch: LaunchSpec,
         about: Mapping[str, Any],
     ) -> Precedent | None:
@@ -75,6 +78,7 @@ class Precedent:
             prepared: policy, plan and place.
             reads: what was read of the profile.
             tree: by which it was prepared.
+            consulted: what the environment was asked for.
             launch: what a launch needs.
             about: what main is told of it.
         """
@@ -87,6 +91,7 @@ class Precedent:
             tuple(reads),
             prepared.place,
             tree.facts(),
+            dict(consulted),
             policy.environment,
             policy.limits,
             policy.session_limits,
@@ -120,14 +125,17 @@ class Precedent:
             raise ChannelError(f"a precedent that is none: {error}") from None
         return precedent
 
-    def renewed(self, place: Place, above: str) -> bool:
+    def renewed(self, place: Place, above: str, environment: Mapping[str, str]) -> bool:
         """Whether a session comes to the same; then its private directory is there, which the caller removes.
 
         Args:
             place: where it is to run; its private directory is this one's.
             above: where private directories are made, canonical.
+            environment: the caller's.
         """
         tmp = self.place.tmp
+        if any(environment.get(name) != value for name, value in self.consulted.items()):
+            return False
         if self.place != place or os.path.dirname(tmp) != above or not unchanged(self.reads):
             return False
         try:

@@ -12,6 +12,8 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sydd.daemon.spec import OWN_VARIABLES
+
 if TYPE_CHECKING:
     from sydd.daemon.spec import SessionSpec
     from sydd.kernel.fd import FileDescriptor
@@ -97,7 +99,11 @@ class Precedents:
 
 
 def _kind(spec: SessionSpec) -> bytes:
-    """What two sessions share that were to be the same. A digest: environments hold secrets."""
+    """What two sessions share that were to be the same. A digest: rules and settings may hold secrets."""
     value = spec.as_json()
     del value["id"], value["label"]
+    # Of the rest a precedent says what of it counts.
+    value["environment"] = {
+        name: spec.environment[name] for name in OWN_VARIABLES if name in spec.environment
+    }
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).digest()

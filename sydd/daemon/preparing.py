@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sydd
 from sydd.daemon import mark, pickled
 from sydd.daemon.channel import ChannelError, document, read_document
+from sydd.daemon.consulted import Consulted
 from sydd.daemon.precedent import Precedent
-from sydd.daemon.spec import private_place, private_prefix
+from sydd.daemon.spec import OWN_VARIABLES, private_place, private_prefix
 from sydd.kernel.reason import reason
 from sydd.plan.engine import Engine
 from sydd.plan.filter import FilterPlan
@@ -42,9 +43,6 @@ VERSION = (sydd.__version__, sys.version)
 
 SHOWN = 24 << 10
 """Characters of a session's rules that main is told, for lists."""
-
-_OWN = ("HOME", "XDG_CONFIG_HOME", "TMPDIR")
-"""Variables of the owner by which the preparer itself goes."""
 
 
 class PrepareError(Exception):
@@ -141,18 +139,27 @@ class Ready(NamedTuple):
     precedent: Precedent | None = None
 
     @classmethod
-    def of(cls, prepared: Prepared, reads: Sequence[Read], tree: HostTree, *, grouped: bool = False) -> Ready:
+    def of(
+        cls,
+        prepared: Prepared,
+        reads: Sequence[Read],
+        tree: HostTree,
+        consulted: Mapping[str, str | None],
+        *,
+        grouped: bool = False,
+    ) -> Ready:
         """What a policy with its plan comes to.
 
         Args:
             prepared: policy, plan and place.
             reads: what was read of the profile.
             tree: by which it was prepared.
+            consulted: what the caller's environment was asked for.
             grouped: whether a control group holds the limits of the session as a whole.
         """
         launch = LaunchSpec.of(prepared, grouped=grouped)
         about = _about(prepared)
-        precedent = Precedent.of(prepared, reads, tree, launch, about)
+        precedent = Precedent.of(prepared, reads, tree, consulted, launch, about)
         return cls(launch, about, State(prepared, launch), precedent)
 
 
@@ -197,7 +204,7 @@ def _as_before(precedent: Precedent | None, spec: SessionSpec, place: Place) -> 
     if precedent is None:
         return None
     place = replace(place, tmp=precedent.place.tmp)
-    if not precedent.renewed(place, private_place(os.environ.get("TMPDIR", ""))):
+    if not precedent.renewed(place, private_place(os.environ.get("TMPDIR", "")), spec.environment):
         return None
     launch = precedent.launch._replace(
         environment=precedent.environment.apply(spec.environment, precedent.variables),
@@ -216,16 +223,16 @@ def _anew(spec: SessionSpec, place: Place) -> Ready:
     except OSError as error:
         raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
     try:
-        tree = HostTree()
+        tree, environment = HostTree(), Consulted(spec.environment)
         prepared = prepare(
             policy,
             replace(place, tmp=tmp),
-            spec.environment,
+            environment,
             engine=None if spec.engine is None else Engine(spec.engine),
             terminals=spec.terminals,
             tree=tree,
         )
-        return Ready.of(prepared, reads, tree, grouped=spec.grouped)
+        return Ready.of(prepared, reads, tree, environment.seen, grouped=spec.grouped)
     except BaseException:
         remove_tree(tmp)
         raise
@@ -270,7 +277,7 @@ def _shown(rules: Sequence[Rule]) -> list[str]:
 def _take_places(environment: Mapping[str, str], home: str) -> None:
     """Have this process look where its owner's programs look for profiles and temporary directories."""
     os.environ.setdefault("PATH", os.defpath)
-    for name in _OWN:
+    for name in OWN_VARIABLES:
         os.environ.pop(name, None)
         if name in environment:
             os.environ[name] = environment[name]

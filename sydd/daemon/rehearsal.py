@@ -135,5 +135,5 @@ def _prepared(wanted: Callable[[], bool]) -> Ready | None:
         if not wanted():
             tree = HostTree()
             prepared = prepare(policy, PLACE, {}, terminals=(), fixed_credentials=True, tree=tree)
-            return None if wanted() else Ready.of(prepared, reads, tree)
+            return None if wanted() else Ready.of(prepared, reads, tree, {})
     return None

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+OWN_VARIABLES = ("HOME", "XDG_CONFIG_HOME", "TMPDIR")
+"""Variables of the owner by which profiles and temporary directories are looked for."""
+
+
 def private_place(named: str) -> str:
     """Where private directories are made, canonical; for a process with their owner's identity.
 

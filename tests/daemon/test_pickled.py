@@ -70,7 +70,9 @@ def test_all_that_profiles_say_comes_through() -> None:
     tree = HostTree()
     policy = load_text(EVERYTHING, "everything", {})
     reads = [Read("everything", "", "everything.toml", "/everything.toml", EVERYTHING)]
-    ready = Ready.of(prepare(policy, place, {}, terminals=(), tree=tree), reads, tree)
+    ready = Ready.of(
+        prepare(policy, place, {}, terminals=(), tree=tree), reads, tree, {"HOME": "/root", "NONE": None}
+    )
     assert ready.state is not None
     assert ready.precedent is not None
     with FileDescriptor(ready.state.saved()) as state, FileDescriptor(ready.precedent.saved()) as precedent:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sydd.client import Client
+from sydd.client import BadProfile, Client
 from sydd.daemon import rehearsal
 from sydd.daemon.channel import document
 from sydd.daemon.ending import remove_directory
@@ -34,7 +34,7 @@ set = {TMPDIR = "${tmp}"}
 """Made of nothing of the file system that somebody else may change while a test runs."""
 
 
-def said(client: Client, profile: str, script: str, place: Path) -> str:
+def said(client: Client, profile: str, script: str, place: Path, **variables: str) -> str:
     """What a shell says, run in a session.
 
     Args:
@@ -42,11 +42,17 @@ def said(client: Client, profile: str, script: str, place: Path) -> str:
         profile: of the session.
         script: for the shell.
         place: working directory.
+        variables: further ones of its environment.
     """
     reader, writer = map(FileDescriptor, os.pipe())
     with reader, writer, open(os.devnull, "rb") as nothing:
         descriptors = [nothing.fileno(), writer.fileno(), writer.fileno()]
-        environment = {"PATH": os.defpath, "HOME": str(place), "TMPDIR": str(place / "tmp")}
+        environment = {
+            "PATH": os.defpath,
+            "HOME": str(place),
+            "TMPDIR": str(place / "tmp"),
+            **variables,
+        }
         with client.run(
             profile,
             ["sh", "-c", script],
@@ -214,26 +220,36 @@ def test_it_is_of_who_prepares_alone(daemon: Daemon, person: Person) -> None:
 
 
 def test_another_environment(daemon: Daemon, place: Path, profile: str) -> None:
-    """A rule may be about what is in it."""
+    """It is passed on, and is no reason for another plan where no rule is about what has changed in it."""
     with daemon.client() as client:
         first = private(client, profile, place)
-        reader, writer = map(FileDescriptor, os.pipe())
-        with reader, writer:
-            with client.run(
-                profile,
-                ["sh", "-c", 'echo "$TMPDIR $MORE"'],
-                descriptors=[2, writer.fileno(), 2],
-                directory=str(place),
-                environment={
-                    "PATH": os.defpath,
-                    "HOME": str(place),
-                    "TMPDIR": str(place / "tmp"),
-                    "MORE": "x",
-                },
-            ) as session:
-                assert session.wait()["failure"] == ""
-            tmp, more = os.read(reader.fileno(), 4096).decode().split()
-        assert (tmp != first, more) == (True, "x")
+        assert said(client, profile, 'echo "$TMPDIR $MORE"', place, MORE="x") == f"{first} x"
+        assert said(client, profile, 'echo "$TMPDIR $MORE"', place, MORE="y", LESS="") == f"{first} y"
+        assert said(client, profile, 'echo "$TMPDIR $MORE"', place) == first
+
+
+def test_a_variable_that_a_rule_is_about(daemon: Daemon, place: Path) -> None:
+    """The rule is about its value in each session, however much else is the same."""
+    script = "for i in one two; do echo x >$i/file && echo $i; done 2>/dev/null; true"
+    profile = written(place, "deny write ${cwd}/${env:WHICH}/**")
+    with daemon.client() as client:
+        assert said(client, profile, script, place, WHICH="one") == "two"
+        assert said(client, profile, script, place, WHICH="two") == "one"
+        assert said(client, profile, script, place, WHICH="two", MORE="x") == "one"
+        assert said(client, profile, script, place, WHICH="one") == "two"
+        with pytest.raises(BadProfile, match="WHICH is not set"):
+            said(client, profile, script, place)
+
+
+def test_a_variable_by_which_another_is_set(daemon: Daemon, place: Path) -> None:
+    """What a profile makes of a value is made of that of each session."""
+    file = place / "own.toml"
+    settings = 'set = {TMPDIR = "${tmp}", MADE = "${made}"}\n[variables]\nmade = "${env:WHICH}-made"\n'
+    file.write_text(f'rules = ["allow write /**"]\n[environment]\n{settings}')
+    with daemon.client() as client:
+        assert said(client, str(file), 'echo "$MADE"', place, WHICH="one") == "one-made"
+        assert said(client, str(file), 'echo "$MADE"', place, WHICH="two") == "two-made"
+        assert said(client, str(file), 'echo "$MADE"', place, WHICH="two", MADE="no") == "two-made"
 
 
 SPEC = replace(
