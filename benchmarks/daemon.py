@@ -23,6 +23,7 @@ from benchmarks.turns import Player, in_short_turns
 from sydd.client import Client, NotRunningError
 
 EMBEDDED = f"{SYDD}, embedded"
+APART = f"{EMBEDDED}, setsid"
 LAUNCHED = f"{SYDD}, launch by the daemon"
 STARTED = f"{SYDD}, the client's Run"
 AT_TIMES = f"{STARTED}, at times"
@@ -138,7 +139,8 @@ def _calls(
     """Nanoseconds for supervised calls, served by the command's own sydctl or by the daemon's worker.
 
     The programs of a round are there together and have their turns one after the other: a difference of a
-    twentieth is less than what the machine does from one second to the next.
+    twentieth is less than what the machine does from one second to the next. APART is as the daemon's worker
+    and a command are: to the kernel two groups of tasks, which it takes longer to go between.
     """
     ops = place.program("ops")
     turns = max(1, count // IN_A_TURN)
@@ -146,13 +148,22 @@ def _calls(
     def player(name: str) -> Player:
         work = place.work(place.user)
         words = [ops, work, place.refused, str(min(count, IN_A_TURN)), str(turns)]
+        if name == APART:
+            words = ["setsid", "--wait", *words]
         if name != NATIVE:
-            words = [*program, *OPTIONS[name], "--quiet", "build", "--", *words]
+            words = [
+                *program,
+                *OPTIONS[EMBEDDED if name == APART else name],
+                "--quiet",
+                "build",
+                "--",
+                *words,
+            ]
         return Player(words, place.user, work, {"SYDD_SOCKET": path})
 
     grid = Grid("Supervised calls, embedded and by the daemon's worker", "ns", operations.COLUMNS, digits=3)
     grid.cells = in_short_turns(
-        (NATIVE, EMBEDDED, LAUNCHED, STARTED), player, grid.columns, turns, runs, progress
+        (NATIVE, EMBEDDED, APART, LAUNCHED, STARTED), player, grid.columns, turns, runs, progress
     )
     del grid.cells[NATIVE]["open_refused"]
     return grid
