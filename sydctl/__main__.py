@@ -9,6 +9,6 @@ import sys
 if not sys.flags.safe_path and not __file__.startswith(f"{sys.path[0]}/sydctl/"):
     del sys.path[0]
 
-from sydctl.main import entry  # see above
+from sydctl.start import entry  # see above
 
 entry()

@@ -12,7 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sydctl.connect import STATUSES, add_json, add_socket, connected, print_json
-from sydctl.main import EXIT_INTERRUPTED, Failure
+from sydctl.main import Failure
+from sydctl.start import EXIT_INTERRUPTED
 from sydctl.text import printable
 from sydd.client import DisconnectedError, NotRunningError
 from sydd.client.patience import Patience

@@ -10,7 +10,8 @@ import signal
 import sys
 
 from sydctl import place
-from sydctl.main import EXIT_FAILED, EXIT_INTERRUPTED, Failure, complain
+from sydctl.main import EXIT_FAILED, Failure, complain
+from sydctl.start import EXIT_INTERRUPTED
 from sydctl.text import printable
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sydctl.connect import STATUSES, add_json, add_socket, connected
-from sydctl.main import EXIT_INTERRUPTED
+from sydctl.start import EXIT_INTERRUPTED
 from sydctl.tables import moment
 from sydctl.text import printable
 from sydd.wire.events import KINDS

@@ -14,6 +14,7 @@ import os
 import sys
 
 import sydd
+from sydctl.start import EXIT_INTERRUPTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # without typing, which is slow to import
@@ -32,7 +33,6 @@ if TYPE_CHECKING:  # without typing, which is slow to import
 
 EXIT_USAGE = 2
 EXIT_FAILED = 125
-EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 COMMANDS = {
@@ -192,18 +192,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def entry() -> NoReturn:
-    """Be the program: `main`, and an end at once.
-
-    What Python would tear down is everything that was imported, in a launch by two processes that share it.
-    """
-    status = main()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    os._exit(status)
-
-
 def _run(words: list[str], wanted: str) -> int:
     from sydd.policy.errors import PolicyError
 
@@ -233,7 +221,3 @@ class Failure(Exception):  # noqa: N818  # what ends the program, with its statu
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
-
-
-if __name__ == "__main__":
-    entry()

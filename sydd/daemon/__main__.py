@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from sydd.daemon.main import main
+from sydd.daemon.start import main
 
 sys.exit(main())

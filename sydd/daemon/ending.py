@@ -36,6 +36,9 @@ COLLECTED = 100
 PAUSE = 0.01
 """Seconds between two looks, which the killed take to go."""
 
+SHORT = 0.001
+"""Seconds between the first two looks for a status, which its parent is just collecting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Members:
@@ -198,11 +201,13 @@ async def collected_status(handle: int, has_parent: Callable[[], bool]) -> int |
     Returns:
         Its exit status, 128 + N when signal N ended it; None where it cannot be known.
     """
+    pause = SHORT
     for _ in range(COLLECTED if knows_exit_status() else 0):
         status = exit_status(handle)
         if status is not None or not has_parent():
             return status
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, PAUSE)
     return None
 
 

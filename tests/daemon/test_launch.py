@@ -141,10 +141,11 @@ def test_a_session_that_nobody_attaches_to_ends_with_its_creator(daemon: Daemon,
 def test_what_a_launch_imports() -> None:
     """Each start pays for it; with the daemon this process knows no policy."""
     code = (
-        "import sys, sydctl.launch, sydctl.remote, sydd.session.keeper, sydd.supervisor.journal\n"
+        "import sys, sydctl.launch, sydctl.remote, sydctl.attended, sydd.session.keeper, sydd.supervisor.journal\n"
         "from sydctl.main import build_parser\n"
         "build_parser('launch')\n"
-        "slow = {'dataclasses', 'inspect', 'shutil', 'pydantic', 'tempfile', 'asyncio', 'sydd.policy.rule'}\n"
+        "slow = {'dataclasses', 'inspect', 'shutil', 'pydantic', 'tempfile', 'asyncio', 'typing', 'locale'}\n"
+        "slow |= {'sydd.policy.rule', 'sydd.session.privatenet', 'sydd.kernel.landlock', 'sydd.kernel.sockets'}\n"
         "print(*sorted(slow & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True)
