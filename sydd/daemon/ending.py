@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sydd.daemon.errand import run_errand
 from sydd.daemon.mark import is_marked
-from sydd.daemon.spec import SessionSpec, private_place, private_prefix
+from sydd.daemon.spec import SessionSpec, private_places, private_prefix
 from sydd.kernel.fd import FileDescriptor
 from sydd.kernel.pidfd import exit_status, knows_exit_status, pidfd_open, pidfd_send_signal
 from sydd.session.members import filter_count, members
@@ -174,8 +174,8 @@ async def remove_directory(path: str, spec: SessionSpec, hidden: str = "") -> No
 
     def remove() -> None:
         named = spec.environment.get("TMPDIR", "")
-        above = private_place(named and os.path.join(spec.directory, named))
-        for name in [path] if path else _named(above, prefix):
+        places = private_places(named and os.path.join(spec.directory, named))
+        for name in [path] if path else [name for place in places for name in _named(place, prefix)]:
             remove_tree(name)
         if hidden:
             with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from sydd.daemon import mark, pickled
 from sydd.daemon.channel import ChannelError, document, read_document
 from sydd.daemon.consulted import Consulted
 from sydd.daemon.precedent import Precedent
-from sydd.daemon.spec import OWN_VARIABLES, private_place, private_prefix
+from sydd.daemon.spec import OWN_VARIABLES, private_places, private_prefix
 from sydd.kernel.reason import reason
 from sydd.plan.engine import Engine
 from sydd.plan.filter import FilterPlan
@@ -204,7 +204,7 @@ def _as_before(precedent: Precedent | None, spec: SessionSpec, place: Place) -> 
     if precedent is None:
         return None
     place = replace(place, tmp=precedent.place.tmp)
-    if not precedent.renewed(place, private_place(os.environ.get("TMPDIR", "")), spec.environment):
+    if not precedent.renewed(place, private_places(os.environ.get("TMPDIR", ""))[0], spec.environment):
         return None
     launch = precedent.launch._replace(
         environment=precedent.environment.apply(spec.environment, precedent.variables),
@@ -217,11 +217,7 @@ def _anew(spec: SessionSpec, place: Place) -> Ready:
     """What a session comes to."""
     reads: list[Read] = []
     policy = _policy(spec, reads)
-    above = private_place(os.environ.get("TMPDIR", ""))
-    try:
-        tmp = tempfile.mkdtemp(prefix=private_prefix(spec.id), dir=above)
-    except OSError as error:
-        raise PrepareError("setup", f"cannot make a temporary directory: {error.strerror}") from None
+    tmp = _private_directory(spec.id)
     try:
         tree, environment = HostTree(), Consulted(spec.environment)
         prepared = prepare(
@@ -236,6 +232,17 @@ def _anew(spec: SessionSpec, place: Place) -> Ready:
     except BaseException:
         remove_tree(tmp)
         raise
+
+
+def _private_directory(session: str) -> str:
+    """A new one, where there is room for it."""
+    problem = ""
+    for above in private_places(os.environ.get("TMPDIR", "")):
+        try:
+            return tempfile.mkdtemp(prefix=private_prefix(session), dir=above)
+        except OSError as error:
+            problem = problem or str(error.strerror)
+    raise PrepareError("setup", f"cannot make a temporary directory: {problem}")
 
 
 def _policy(spec: SessionSpec, reads: list[Read]) -> Policy:

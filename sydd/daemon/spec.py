@@ -14,8 +14,8 @@ OWN_VARIABLES = ("HOME", "XDG_CONFIG_HOME", "TMPDIR")
 """Variables of the owner by which profiles and temporary directories are looked for."""
 
 
-def private_place(named: str) -> str:
-    """Where private directories are made, canonical; for a process with their owner's identity.
+def private_places(named: str) -> list[str]:
+    """Where private directories are made, canonical: in the first that has room; as their owner sees it.
 
     Python's own search tries each place by a file, which stays where the process is killed just then.
 
@@ -23,8 +23,8 @@ def private_place(named: str) -> str:
         named: $TMPDIR; where that cannot be, it is /tmp, or /var/tmp.
     """
     places = (named, "/tmp", "/var/tmp")  # noqa: S108  # as tempfile has them
-    usable = (place for place in places if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK))
-    return os.path.realpath(next(usable, places[1]))
+    usable = [place for place in places if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)]
+    return [os.path.realpath(place) for place in usable or places[1:2]]
 
 
 def private_prefix(session: str) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sydd.supervisor.notification import Notification
     from sydd.supervisor.request import Request
     from sydd.supervisor.resolve import Resolver
-    from sydd.supervisor.slot import Result, Slot
+    from sydd.supervisor.slot import Slot
     from sydd.supervisor.target import Target
     from sydd.syscalls.row import Row
 
@@ -179,15 +179,13 @@ class Succession:
 
         descriptors = self._resolver.descriptors
         try:
-            return _finish(
-                self._slot.result(), notification.tid, descriptors, lambda: again(notification), reopen
-            )
+            return _finish(self._slot, notification.tid, descriptors, lambda: again(notification), reopen)
         except (NaturalFailure, CallerGone, Changed, MayBlock, MayStall, OSError):
             return answers.error(errno.EINTR)
 
 
 def _finish(
-    result: Result,
+    slot: Slot,
     tid: int,
     descriptors: Descriptors,
     again: Callable[[], Answer],
@@ -196,12 +194,13 @@ def _finish(
     """The answer to a request whose worker has died over it.
 
     Args:
-        result: what was stored of it.
+        slot: where something was stored of it.
         tid: the caller.
         descriptors: copies of its descriptors.
         again: takes it the whole way.
         reopen: opens the file that was made for it, by its name.
     """
+    result = slot.result()
     if result.stage is Stage.PERFORMED:
         if result.installing and result.kind == Kind.VALUE:
             _unmark_in(descriptors, tid, result.value)
@@ -209,6 +208,8 @@ def _finish(
     if result.installing:
         installed = _find_marked(descriptors, tid)
         if installed >= 0:
+            # Before the mark goes: this process may die, too.
+            slot.performed(Kind.VALUE, installed)
             _unmark_in(descriptors, tid, installed)
             return Answer(Kind.VALUE, installed)
     if result.stage is Stage.NOTHING:

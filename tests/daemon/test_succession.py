@@ -434,6 +434,36 @@ def test_what_is_stored_is_of_one_request(person: Person, work: str, monkeypatch
         assert os.read(read, 1000).decode().startswith("EACCES\n['d'] 0")
 
 
+def test_who_finds_a_descriptor_dies_too(person: Person, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker has put into the table of the caller is not put there again by a third one."""
+    deaths = Twice()
+    add_fd, unmark = seccomp.add_fd, reply.unmark
+
+    def added(*arguments: Any) -> int:
+        number = add_fd(*arguments)
+        deaths.die_at(2)
+        return number
+
+    def unmarked(fd: int) -> None:
+        unmark(fd)
+        deaths.die_at(1)
+
+    monkeypatch.setattr(seccomp, "add_fd", added)
+    monkeypatch.setattr("sydd.supervisor.succession.unmark", unmarked)
+    with open(f"{work}/d", "w", encoding="ascii"):
+        os.chown(f"{work}/d", person.uid, -1)
+    with (
+        Session(identity(person), work, engine="supervisor") as session,
+        commanded(session, *PYTHON, SCRIPT, "os.open('d', os.O_WRONLY)") as (write, read),
+    ):
+        assert os.read(read, 100) == b"ready\n"
+        deaths.arm()
+        os.write(write, b"\n")
+        session.until(lambda: session.status is not None)
+        assert session.replaced == 2
+        assert os.read(read, 1000) == b"did 3\n['d'] 1\n"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(3))
