@@ -16,7 +16,7 @@ from sydd.wire.errors import Failed
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]
+pytestmark = pytest.mark.root
 
 FULL = "No space left on device"
 
