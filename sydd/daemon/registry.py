@@ -7,7 +7,7 @@ import contextlib
 import gc
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sydd.daemon.cgroups import Cgroups
@@ -70,7 +70,12 @@ class Registry:
     def ended(self) -> list[Session]:
         """Those that have ended and are remembered, oldest first."""
         found = [session for sessions in self._ended.values() for session in sessions.values()]
+        found += self._leaving()
         return sorted(found, key=lambda session: session.state.began)
+
+    def _leaving(self) -> list[Session]:
+        """Those that have ended but for the exit of their worker."""
+        return [session for session in self._sessions.values() if session.state.phase == "ended"]
 
     def find(self, name: str) -> Session | None:
         """A session by its name, also one that has ended."""
@@ -101,7 +106,7 @@ class Registry:
             SessionFailedError: it cannot be prepared.
         """
         with self._refusals():
-            session = self._begin(spec, argv)
+            session = await self._begin(spec, argv)
             with self.wanted(session):
                 return session, await session.prepare(creator)
 
@@ -124,15 +129,13 @@ class Registry:
             SessionFailedError: it cannot be prepared, or the command cannot be started.
         """
         with self._refusals():
-            session = self._begin(spec, argv)
+            session = await self._begin(spec, argv)
             with self.wanted(session):
                 return session, *await session.run(descriptors)
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
         """Count what cannot begin."""
-        if self._refusal:
-            raise SessionFailedError(self._refusal)
         try:
             yield
         except QuotaExceededError:
@@ -159,7 +162,26 @@ class Registry:
         """Whether the processes of a session get a group: a user cannot take its own out of a login."""
         return self._cgroups is not None and (os.geteuid() == 0 or spec.origin == "run")
 
-    def _begin(self, spec: SessionSpec, argv: Sequence[str]) -> Session:
+    async def _begin(self, spec: SessionSpec, argv: Sequence[str]) -> Session:
+        """A new session, once there is room: the one before it may have been told to have ended just now.
+
+        Raises:
+            QuotaExceededError: the user has as many as it may have.
+            SessionFailedError: no more are begun.
+        """
+        uid = spec.identity.uid
+        while True:
+            try:
+                return self._new(spec, argv)
+            except QuotaExceededError:
+                leaving = [session.done for session in self._leaving() if session.spec.identity.uid == uid]
+                if not leaving:
+                    raise
+            await _first(leaving)
+
+    def _new(self, spec: SessionSpec, argv: Sequence[str]) -> Session:
+        if self._refusal:
+            raise SessionFailedError(self._refusal)
         spec = replace(spec, grouped=self._groups(spec))
         uid = spec.identity.uid
         self._quota.take("sessions", uid)
@@ -250,6 +272,16 @@ class Registry:
         """Close what this process has of the sessions, and let them run on."""
         for session in self._sessions.values():
             session.leave()
+
+
+async def _first(events: Iterable[asyncio.Event]) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def collect_children() -> None:

@@ -191,12 +191,16 @@ class Session(Beginning):
         Args:
             failure: why, when that is a failure of sydd.
         """
-        if self._ending:
-            await self.done.wait()
-            return
-        self._ending = True
-        self._stop_timer()
-        self.state.failure = failure
+        if not self._ending:
+            self._ending = True
+            self._stop_timer()
+            self.state.failure = failure
+            self._spawn(
+                self._end(failure)
+            )  # not by who asks, whose call is cancelled where its client hangs up
+        await self.done.wait()
+
+    async def _end(self, failure: str) -> None:
         try:
             if failure:
                 await self._end_processes()
