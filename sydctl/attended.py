@@ -6,6 +6,7 @@ and comes back, the build goes on; the thread connects again and is told what it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from sydctl.follow import record
 from sydctl.main import EXIT_FAILED, Failure
 from sydctl.remote import PATIENCE, PAUSE, again
 from sydd.client import BadArgument, ControlError, Failed, NoSuchSession, UnavailableError
+from sydd.kernel.reason import reason
 from sydd.session.foreground import Foreground
 from sydd.session.launching import LaunchError
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Sequence
 
     from sydd.client import Client
+    from sydd.client.stream import Stream
     from sydd.session.launching import LaunchSpec
     from sydd.supervisor.journal import Journal
     from sydd.wire.events import Notice
@@ -76,8 +79,23 @@ class _Daemon:
 
     def serve(self, listener: int, command: int) -> None:
         """Hand the listener over, and listen to what happens from before."""
-        self._thread = threading.Thread(target=self._follow, name="sydctl-events", daemon=True)
+        stream = None
+        try:
+            with contextlib.suppress(OSError):  # the thread tells it, where it is so still
+                stream = self._asked()
+            self._hand_over(listener, command)
+        except BaseException:
+            if stream is not None:
+                stream.close()  # what was told of it belongs to no command
+            raise
+        finally:
+            os.close(listener)
+        self._thread = threading.Thread(
+            target=self._follow, args=(stream,), name="sydctl-events", daemon=True
+        )
         self._thread.start()
+
+    def _hand_over(self, listener: int, command: int) -> None:
         try:
             again(lambda: self._attach(listener, command))
         except (NoSuchSession, BadArgument, Failed) as error:
@@ -85,8 +103,6 @@ class _Daemon:
             raise SessionLostError(f"the daemon does not take the session: {error}") from None
         except (ControlError, UnavailableError) as error:
             raise LaunchError(f"the daemon does not take the session: {error}") from None
-        finally:
-            os.close(listener)
 
     def _attach(self, listener: int, command: int) -> None:
         try:
@@ -108,30 +124,41 @@ class _Daemon:
         self._journal.lost = self._lost or self._journal.lost
         self._client.close()
 
-    def _follow(self) -> None:
+    def _asked(self) -> Stream[Notice] | None:
+        """What happens, asked for and not waited for; None where the daemon is away just now."""
+        try:
+            return self._client.subscribe(self._session, position=self._position)
+        except UnavailableError:
+            return None
+
+    def _follow(self, stream: Stream[Notice] | None) -> None:
+        try:
+            self._listen(stream)
+        except NoSuchSession:
+            self._lose("the daemon was started anew and does not know the session any more")
+        except Exception as error:  # noqa: BLE001  # what a thread does not hear is not to be taken for nothing
+            self._lose(f"the daemon does not tell what happens: {reason(error)}")
+
+    def _listen(self, stream: Stream[Notice] | None) -> None:
         """Read what happens until the session has ended; connect again as often as need be."""
         while True:
-            try:
-                with self._client.subscribe(self._session, position=self._position) as stream:
-                    self._gone_since = None
-                    for notice in stream:
-                        self._take(notice)
-                        if notice["kind"] == "ended":
-                            return
-            except NoSuchSession:
-                self._lose("the daemon was started anew and does not know the session any more")
-                return
-            except ControlError as error:
-                self._lose(f"the daemon does not tell what happens: {error}")
-                return
-            except UnavailableError:
-                pass
+            if stream is not None:
+                try:
+                    with stream:
+                        self._gone_since = None
+                        for notice in stream:
+                            self._take(notice)
+                            if notice["kind"] == "ended":
+                                return
+                except UnavailableError:
+                    pass
             now = time.monotonic()
             self._gone_since = self._gone_since or now
             if self._over.is_set() and now - self._gone_since > PATIENCE:
                 self._lose("the daemon went away")
                 return
             time.sleep(PAUSE)
+            stream = self._asked()
 
     def _lose(self, why: str) -> None:
         self._lost = why
