@@ -222,7 +222,13 @@ class Hub:
                 yield record
 
     def subscribe(
-        self, *, since: int | None = None, owner: int | None = None, session: str = "", own: bool = False
+        self,
+        *,
+        since: int | None = None,
+        owner: int | None = None,
+        session: str = "",
+        first: int = 1,
+        own: bool = False,
     ) -> Subscription:
         """Listen; the caller closes what it gets.
 
@@ -231,12 +237,15 @@ class Hub:
                 One that no record has reached yet was another daemon's: all there is follows.
             owner: whose records; None for everybody's.
             session: of this one alone; empty for all.
+            first: the position before which there is nothing of that, of which nothing is missing then.
             own: whether main itself listens.
         """
         backlog: list[Record | Lost] = []
         if since is not None:
             if since > self._next:
                 since = 1
+            if first <= self._next:  # else it is another daemon's, too
+                since = max(since, first)
             rings = self._rings.values() if owner is None else filter(None, [self._rings.get(owner)])
             missing = sum(ring.missing(since) for ring in rings)
             if missing:

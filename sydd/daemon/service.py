@@ -296,7 +296,8 @@ class Service(Changes):
             found, _ = self.find(peer, session or SELF)
         since = None if position is None else position + 1
         owner = found.spec.identity.uid if found else peer.uid or None
-        subscription = self._hub.subscribe(since=since, owner=owner, session=found.spec.id if found else "")
+        name, first = (found.spec.id, found.state.first) if found else ("", 1)
+        subscription = self._hub.subscribe(since=since, owner=owner, session=name, first=first)
         try:
             over = found is not None and found.state.phase == "ended"
             if not follow or over:

@@ -52,6 +52,7 @@ class Session(Beginning):
         on_end: Callable[[Session], None],
     ) -> None:
         super().__init__(spec, hub, store, forker, cgroups)
+        self.state.first = hub.position
         self._on_end = on_end
 
     @classmethod

@@ -30,6 +30,7 @@ class State:
         hidden: the directory of a precedent, which who prepares it may have made; empty for none.
         served: whether the worker has said that it serves a listener that was attached.
         emptied: whether the keeper has seen its last process go.
+        first: position from which on records may be about it.
     """
 
     created: float
@@ -51,6 +52,7 @@ class State:
     hidden: str = ""
     served: bool = True
     emptied: bool = False
+    first: int = 1
 
     def begin_again(self) -> None:
         """Forget what processes have made of it that were to begin it, and died."""

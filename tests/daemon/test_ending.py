@@ -16,7 +16,7 @@ from sydd.daemon import rehearsal
 from sydd.daemon.blank import Blank, Kind
 from sydd.daemon.channel import Channel, document
 from sydd.daemon.config import LimitsTable
-from sydd.daemon.hub import Hub
+from sydd.daemon.hub import REMEMBERED_BYTES, Hub
 from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.registry import Registry
 from sydd.daemon.sessions import Session
@@ -25,6 +25,7 @@ from sydd.daemon.store import Store
 from sydd.daemon.systemd import Manager
 from sydd.kernel.fd import FdSet, FileDescriptor
 from sydd.kernel.pidfd import pidfd_open
+from tests.support.daemon import Daemon
 
 SPEC = replace(
     rehearsal.SPEC,
@@ -187,3 +188,21 @@ def test_nothing_begins_that_waits_where_the_daemon_stops() -> None:
             await begun
 
     _last_word(stop)
+
+
+@pytest.mark.slow
+def test_it_is_told_whatever_others_have_pushed_out(daemon: Daemon) -> None:
+    """Of a daemon that has had many sessions of a user the next one is heard as the first one was."""
+    with daemon.client() as client:
+
+        def run(*words: str) -> list[str]:
+            with (
+                client.run("build", ["true", *words], descriptors=[0, 1, 2], directory="/") as process,
+                client.subscribe(process.session, position=0) as stream,
+            ):
+                return [notice["kind"] for notice in stream]
+
+        first = run()
+        for _ in range(REMEMBERED_BYTES // 200_000 + 1):
+            run("x" * 100_000, "x" * 100_000)  # what is started is told
+        assert run() == first == ["created", "started", "ended"]

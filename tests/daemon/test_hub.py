@@ -80,6 +80,32 @@ def test_what_was_pushed_out_is_counted(monkeypatch: pytest.MonkeyPatch) -> None
     _run(work())
 
 
+def test_of_a_session_nothing_is_missing_from_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much its user's other sessions have pushed out; what may be its own is counted."""
+    monkeypatch.setattr(hub_module, "REMEMBERED", 3)
+
+    async def work() -> None:
+        hub = Hub()
+        for _ in range(10):
+            hub.publish("access", {}, owner=1, session="a")
+        first = hub.position
+        hub.publish("access", {}, owner=1, session="b")
+        own = hub.subscribe(since=1, owner=1, session="b", first=first)
+        own.close()
+        assert await _positions(own) == [11]
+        for _ in range(3):
+            hub.publish("access", {}, owner=1, session="a")
+        late = hub.subscribe(since=1, owner=1, session="b", first=first)
+        late.close()
+        assert await _positions(late) == [Lost(1)]
+        # Of a daemon before this one, which has left no records.
+        elder = hub.subscribe(since=90, owner=1, session="b", first=80)
+        elder.close()
+        assert await _positions(elder) == [Lost(11)]
+
+    _run(work())
+
+
 def test_a_slow_reader_loses_records_and_is_told_where(monkeypatch: pytest.MonkeyPatch) -> None:
     """The note stands where the records would have been, and nobody waits for the reader."""
     monkeypatch.setattr(hub_module, "QUEUE", 2)
