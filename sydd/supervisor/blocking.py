@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sydd.kernel import credentials, pidfd, prctl, seccomp, sockets
 from sydd.kernel.paths import probe_openat2
+from sydd.supervisor import answer as answers
+from sydd.supervisor.answer import Answer, Kind
+from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import AT_FDCWD
 
 if TYPE_CHECKING:
@@ -59,15 +62,16 @@ def fork_to_wait(slot: Slot | None, waiting: int) -> tuple[int, int]:
     """
     if waiting >= MAXIMUM_WAITING:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    seat = -1
-    if slot is not None:
-        seat = slot.take_seat()
-        if seat < 0:
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    if slot is None:
+        return os.fork(), -1
+    before = slot.seat
+    seat = slot.take_seat()
+    if seat < 0:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     try:
         return os.fork(), seat
     except OSError:
-        if slot is not None:
+        if seat != before:  # else nobody would know of the request any more
             slot.leave_seat(seat)
         raise
 
@@ -133,6 +137,7 @@ class WaitingRoom:
         self._listener = listener
         self._slot = slot
         self._forked = forked
+        self._replies = Replies(listener, slot)
         self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat; -1 for none, or gone
         self._ending = Ending()
         self.in_place = False
@@ -248,9 +253,11 @@ class WaitingRoom:
             self._processes[notification.id] = (handle_of(pid), seat)
             return
         try:
+            if self._slot is not None:
+                # First: who knows that the worker has ended has to see whose the call is.
+                self._slot.claim(seat)
+                self._slot.sit(seat)
             self._forked()
-            if self._slot is not None and not self._slot.claim(seat):
-                return  # a successor of the worker has taken it; ends below
             self._do(call)
         finally:
             os._exit(0)
@@ -272,12 +279,13 @@ class WaitingRoom:
             result = call.tell(result)
         except OSError as failure:
             result = -(failure.errno or errno.EACCES)
-        number, cookie = max(result, 0), call.notification.id
         if call.fd_flags is not None and result >= 0:
-            # Without SEND: a FIFO loses an end when the caller closes it, and not when this process ends.
-            number = seccomp.add_fd(self._listener, cookie, result, 0, 0, call.fd_flags)
-            os.close(result)
-        seccomp.send(self._listener, seccomp.RESP.pack(cookie, number, min(result, 0), 0))
+            answer = Answer(Kind.DESCRIPTOR, result, call.fd_flags)
+        else:
+            answer = answers.value(result) if result >= 0 else answers.error(-result)
+            if self._slot is not None:
+                self._slot.performed(answer.kind, answer.value)
+        self._replies.send(call.notification, answer)
 
     def _wait(self, call: _Call) -> int:
         """Do it, again after each look for signals, until it is done, late, or interrupted."""

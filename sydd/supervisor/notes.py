@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Notes:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._end = os.fstat(fd).st_size
+        self._lock = threading.Lock()  # rules are noted by another thread than events are
 
     def write(self, kind: str, *values: Any) -> None:
         """Note something.
@@ -46,9 +48,10 @@ class Notes:
             OSError: there is no room; the call that it was learned from then fails.
         """
         line = json.dumps((kind, *values), separators=(",", ":")).encode("ascii") + b"\n"
-        if self._end + len(line) > MAXIMUM or os.pwrite(self._fd, line, self._end) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._end += len(line)
+        with self._lock:
+            if self._end + len(line) > MAXIMUM or os.pwrite(self._fd, line, self._end) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._end += len(line)
 
     def read(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Everything that was noted, in order; what is half written is cut off."""

@@ -15,7 +15,7 @@ from sydd.supervisor import answer as answers
 from sydd.supervisor.addressjudge import AddressJudge, Answers
 from sydd.supervisor.answer import LATER, Answer
 from sydd.supervisor.blocking import WaitingRoom
-from sydd.supervisor.failure import CallerGone
+from sydd.supervisor.failure import CallerGone, MayStall
 from sydd.supervisor.lookup import LookUps
 from sydd.supervisor.moves import perform_among_others, perform_beside
 from sydd.supervisor.notification import Notification
@@ -27,14 +27,17 @@ from sydd.supervisor.recorder import Recorder
 from sydd.supervisor.reply import Replies
 from sydd.supervisor.resolve import Resolver
 from sydd.supervisor.shortcut import CHANGING, Shortcuts
+from sydd.supervisor.slot import seated
 from sydd.supervisor.socketcalls import about_addresses
 from sydd.supervisor.stalls import Stalls
 from sydd.supervisor.standin import DENIED, GONE, PARKED, Above, DistantJournal, StandIns
-from sydd.supervisor.succession import storing
+from sydd.supervisor.succession import Resumption, storing
 from sydd.syscalls.row import Row
 from sydd.syscalls.table import AUDIT_ARCH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sydd.supervisor.context import Context
     from sydd.supervisor.journal import Journal
     from sydd.supervisor.questions import Clients
@@ -96,7 +99,7 @@ class Parts(ABC):
         self._shortcuts: Shortcuts | None = None
         self._quick: dict[int, Way] = {}
         self._heed()
-        self._launching = True
+        self._launch = 0  # the call by which the command was launched
         self._restricted = Access(0)
         for entry in context.plan.accesses:
             if entry.enforcement is not Enforcement.FREE:
@@ -105,7 +108,7 @@ class Parts(ABC):
     def recall(self, kind: str, values: tuple[Any, ...]) -> None:
         """Take one note of a worker that has died, in whose place this one serves."""
         if kind == "launched":
-            self._launching = False
+            (self._launch,) = values
         elif kind == "identities":
             self._one_identity = False
             self._find_short_ways()
@@ -165,12 +168,12 @@ class Parts(ABC):
         if self._shortcuts is not None and row.operation in CHANGING:
             self._shortcuts.forget()
         try:
-            self._stand_ins.begin(notification, lambda above, seat: self._stand_in(notification, above, seat))
+            self._stand_ins.begin(notification, lambda above: self._stand_in(notification, above))
         except OSError as failure:
             return answers.error(failure.errno or errno.EAGAIN)
         return LATER
 
-    def _stand_in(self, notification: Notification, above: Above, seat: int) -> None:
+    def _stand_in(self, notification: Notification, above: Above) -> None:
         """In a process of its own, take one request the whole way, and answer it."""
         self._above = above
         self._stalls.close()
@@ -186,19 +189,32 @@ class Parts(ABC):
         self._waiting.in_place = True
         if self._context.plan.landlock is None:
             self._perform_it = perform_beside
-        if self._slot is not None:
-            self._slot.sit(seat)
-        self._replies.send(notification, self.answer(notification))
+        self._replies.send(notification, self._resumed(notification, self.answer))
+
+    def _resumed(self, notification: Notification, again: Callable[[Notification], Answer]) -> Answer:
+        """Answer the request that is worked on from where who worked on it has died, if it was begun at all.
+
+        Args:
+            notification: the request.
+            again: answers it where nothing was done.
+        """
+        if self._slot is None:
+            return again(notification)
+        row = self._rows[notification.arch].get(notification.number)
+        try:
+            resumption = Resumption(self._slot, self._reader, self._resolver)
+            return resumption.answer(notification, row, again)
+        except MayStall:
+            return answers.error(errno.EINTR) if row is None else self._leave_to_stand_in(notification, row)
 
     def _hear(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
         """Do what a stand-in wants to be done by its worker; what it is told."""
-        if self._slot is not None:
-            self._slot.begin()
-        try:
-            return self._heard(notification, seat, kind, what)
-        except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build
-            self._journal.trouble(f"a stand-in was not heard: {type(failure).__name__}: {failure}")
-            return GONE
+        with seated(self._slot, seat):
+            try:
+                return self._heard(notification, seat, kind, what)
+            except Exception as failure:  # noqa: BLE001  # a mistake of ours costs one call, not the build
+                self._journal.trouble(f"a stand-in was not heard: {type(failure).__name__}: {failure}")
+                return GONE
 
     def _heard(self, notification: Notification, seat: int, kind: str, what: tuple[Any, ...]) -> Any:
         if kind == "note":
@@ -223,11 +239,20 @@ class Parts(ABC):
             return DENIED
         return None
 
-    def _unanswered(self, notification: Notification) -> None:
-        """A stand-in has ended without an answer: nothing goes ahead."""
+    def _unanswered(self, notification: Notification, seat: int) -> None:
+        """A stand-in has ended without an answer: what it has not done does not go ahead."""
         row = self._rows[notification.arch].get(notification.number)
-        self._journal.trouble(f"{row.name if row else 'a call'} was denied: its stand-in has ended")
-        self._replies.send(notification, answers.error(errno.EACCES))
+
+        def denied(_: Notification) -> Answer:
+            self._journal.trouble(f"{row.name if row else 'a call'} was denied: its stand-in has ended")
+            return answers.error(errno.EACCES)
+
+        if self._slot is not None:
+            self._slot.sit(seat)
+        answer = self._resumed(notification, denied)
+        self._replies.send(notification, answer)
+        if self._slot is not None:
+            self._slot.rise(answered=answer is not LATER)
 
     @abstractmethod
     def answer(self, notification: Notification) -> Answer:

@@ -26,6 +26,7 @@ from sydd.kernel import credentials, seccomp
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import Answer
 from sydd.supervisor.blocking import ERESTARTSYS, LOOK_SECONDS
+from sydd.supervisor.slot import seated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -245,15 +246,15 @@ class Questions:
         if about & self._refused:
             self._recorder.record(request, verdict, allow=allow, decision=f"{DENIED}, as before")
             return
+        if sum(len(question.parked) for question in self.open.values()) >= MAXIMUM_PARKED:
+            self._recorder.record(request, verdict, allow=allow, decision=CROWDED)
+            return
         for question in self.open.values():
             # What is decided is so for those alone who have asked.
             if question.about == about and (question.allow is None or tid in question.expected):
                 raise Asking(question)
         if self._clients is None:
             self._recorder.record(request, verdict, allow=allow, decision=NOBODY)
-            return
-        if sum(len(question.parked) for question in self.open.values()) >= MAXIMUM_PARKED:
-            self._recorder.record(request, verdict, allow=allow, decision=CROWDED)
             return
         event = self._recorder.event(request, verdict, allow=allow)
         # Never the number of another one: who answers it would permit what was not asked.
@@ -276,13 +277,16 @@ class Questions:
         asking: Asking,
         approved: Approved | None = None,
         seat: int | None = None,
-    ) -> None:
-        """Let a call wait, which has been *approved* something (None: what is now), and may have a *seat*."""
+    ) -> bool:
+        """Let a call wait that was *approved* something (None: what is now); False if there is no *seat*."""
         if seat is None:
             seat = -1 if self._slot is None else self._slot.take_seat()
-        approved = self.approved if approved is None else approved
-        asking.question.parked.append(_Parked(notification, approved, seat))
+            if seat < 0 and self._slot is not None:
+                return False
+        known = self.approved if approved is None else approved
+        asking.question.parked.append(_Parked(notification, known, seat))
         asking.question.expected.discard(notification.tid)
+        return True
 
     def wait(self, others: Iterable[int]) -> set[int]:
         """Wait until a notification comes, a question is decided, or it is time to look after parked calls.
@@ -349,12 +353,11 @@ class Questions:
             else:
                 self._refused |= question.about
         answer = None if allowed else answers.error(errno.EACCES)
-        for _ in question.parked:
-            self._recorder.settle(question.event, question.decision, allowed=allowed)
-        found = [
-            Due(parked.notification, parked.approved | question.about, answer, parked.seat)
-            for parked in question.parked
-        ]
+        found: list[Due] = []
+        for parked in question.parked:
+            with seated(self._slot, parked.seat):
+                self._recorder.settle(question.event, question.decision, allowed=allowed)
+            found.append(Due(parked.notification, parked.approved | question.about, answer, parked.seat))
         question.parked.clear()
         if not question.expected:
             self._withdraw(question)

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import signal
+import struct
 from typing import TYPE_CHECKING
 
 from sydd.kernel import credentials, seccomp
@@ -24,20 +25,34 @@ _RESPONSE = seccomp.RESP.pack
 MARK = 64
 """The highest signal. Nobody has it for F_SETSIG but an open file that is on its way to a caller."""
 
+# <fcntl.h>, which Python does not know, with struct f_owner_ex: type and number.
+_F_SETOWN_EX, _F_GETOWN_EX, _F_OWNER_TID = 15, 16, 0
+_OWNER = struct.Struct("=ii")
 
-def mark(fd: int) -> None:
-    """Mark the open file behind *fd*, so that it is known in whatever table it is."""
+
+def mark(fd: int, tid: int) -> None:
+    """Mark the open file behind *fd*, so that it is known in whatever table it is.
+
+    Args:
+        fd: a descriptor of it.
+        tid: to which thread it goes. Threads share a table, and each may be about to get one.
+    """
+    fcntl.fcntl(fd, _F_SETOWN_EX, _OWNER.pack(_F_OWNER_TID, tid))
     fcntl.fcntl(fd, fcntl.F_SETSIG, MARK)
 
 
 def unmark(fd: int) -> None:
     """Take the mark from the open file."""
+    fcntl.fcntl(fd, _F_SETOWN_EX, _OWNER.pack(_F_OWNER_TID, 0))
     fcntl.fcntl(fd, fcntl.F_SETSIG, 0)
 
 
-def is_marked(fd: int) -> bool:
-    """Whether the open file has the mark."""
-    return bool(fcntl.fcntl(fd, fcntl.F_GETSIG) == MARK)
+def is_marked(fd: int, tid: int) -> bool:
+    """Whether the open file is on its way to this thread."""
+    if fcntl.fcntl(fd, fcntl.F_GETSIG) != MARK:
+        return False
+    owner = fcntl.fcntl(fd, _F_GETOWN_EX, bytes(_OWNER.size))
+    return bool(_OWNER.unpack(owner) == (_F_OWNER_TID, tid))
 
 
 class Replies:
@@ -65,7 +80,7 @@ class Replies:
             elif kind is Kind.VALUE:
                 seccomp.send(self._listener, _RESPONSE(cookie, answer.value, 0, 0))
             elif kind is Kind.DESCRIPTOR:
-                self._install(cookie, answer)
+                self._install(notification, answer)
             elif kind is Kind.KILL:
                 self._kill(notification)
         except OSError as failure:
@@ -79,21 +94,22 @@ class Replies:
         except FileNotFoundError:
             return  # the caller has gone
 
-    def _install(self, cookie: int, answer: Answer) -> None:
+    def _install(self, notification: Notification, answer: Answer) -> None:
         """Give the caller its descriptor, or the errno with which its table refuses it (EMFILE)."""
         # Not both in one call (SECCOMP_ADDFD_FLAG_SEND): there the caller counts as answered before it has
         # the descriptor. A worker that is killed in between leaves it an open that returns 0, its own stdin.
         # And our copy is closed before the caller goes on: else a program that it has just written would be
         # busy (ETXTBSY), or a FIFO still have a writer, after its own close.
+        cookie = notification.id
         number = error = 0
         slot = self._slot
-        if slot is not None:
-            mark(answer.value)
-            slot.installing()
         try:
+            if slot is not None:
+                mark(answer.value, notification.tid)
+                slot.installing()
             number = seccomp.add_fd(self._listener, cookie, answer.value, 0, 0, answer.flags & os.O_CLOEXEC)
         except OSError as failure:
-            if failure.errno == errno.ENOENT:
+            if failure.errno in (errno.ENOENT, errno.ESRCH):
                 return
             error = failure.errno or errno.EIO
         finally:

@@ -16,6 +16,9 @@ instant is told from the others:
 `installing` says, beside this, that a descriptor was about to be put into the caller's table; the open file
 bears a mark then, by which it is found there.
 
+A request that somebody else answers, or that waits, has a seat. From then on what is known of it stands there
+alone, whoever goes on with it.
+
 The kernel writes the notification here directly (seccomp.receiver).
 """
 
@@ -38,14 +41,16 @@ _STATE = 2048
 _EVENTS = 4096
 _LATENCIES = _EVENTS + 8 * 1024
 _SEATS = 16384
-_SEAT_SIZE = 128
-_STATE_SIZE = 48
-# Of what is known of a request; in a seat it follows the notification, of 80 bytes.
-_STAGE, _INSTALLING, _RESULT, _PENDING = 0, 1, 8, 32
-_CALLS = _SEATS + 512 * _SEAT_SIZE
+_STATE_SIZE = 64
+_SEAT_SIZE = seccomp.NOTIF.size + _STATE_SIZE
+# Of what is known of a request; in a seat it follows the notification.
+_STAGE, _INSTALLING, _RESULT, _COUNTED = 0, 1, 8, 32
 
-SEATS = 512
-"""Calls that wait for something else than the worker, at most."""
+SEATS = 1024
+"""Calls that wait for something else than the worker, at most: more than may be parked, wait in a process of
+their own, and have a stand-in, together."""
+
+_CALLS = _SEATS + SEATS * _SEAT_SIZE
 
 NUMBERS = 1024
 """System calls of an ABI that are counted one by one; what is above counts as the last."""
@@ -59,7 +64,7 @@ BUCKETS = 64
 SIZE = _CALLS + 2 * NUMBERS * KINDS * 8
 
 _Result = struct.Struct("=qQQ")
-_Pending = struct.Struct("=QQ")
+_FLOCK = struct.Struct("@hhqqi4x")  # of fcntl(2)
 
 
 class Stage(IntEnum):
@@ -116,6 +121,7 @@ class Slot:
         buffer: where notifications are received.
         events: how often each event happened, by its number.
         latencies: the histogram.
+        seat: of the request that is worked on; -1 where that is the one that was received last.
         calls: counters of system calls: (number + NUMBERS for other ABIs than the machine's own) * KINDS +
             kind of the answer.
     """
@@ -124,7 +130,8 @@ class Slot:
         self._fd = fd
         self._map = mmap.mmap(fd, SIZE)
         self._memory = memoryview(self._map)
-        self._hold(_STATE)
+        self._whole_words = self._memory.cast("Q")  # one is written at once, or not at all
+        self.sit(-1)
         self.buffer = self._memory[: seccomp.NOTIF.size]
         self.events = self._words(_EVENTS, 1024)
         self.latencies = self._words(_LATENCIES, BUCKETS)
@@ -132,12 +139,6 @@ class Slot:
 
     def _words(self, start: int, count: int) -> memoryview:
         return self._memory[start : start + 8 * count].cast("Q")
-
-    def _hold(self, state: int) -> None:
-        """What is known of the request that is held stands at this place from now on."""
-        self._state = state
-        self._whole = slice(state, state + _STATE_SIZE)
-        self._stage = state + _STAGE
 
     def receiver(self, listener: int) -> Callable[[], None]:
         """What receives into `buffer`: see `seccomp.receiver`."""
@@ -147,15 +148,31 @@ class Slot:
         """The notification that was received last; zeros when there is none."""
         return bytes(self.buffer)
 
-    # Of the request that is held.
+    # Of the request that is worked on.
 
     def sit(self, seat: int) -> None:
-        """In this process the request that is held is the one in *seat*."""
-        self._hold(_SEATS + seat * _SEAT_SIZE + seccomp.NOTIF.size)
+        """Work on the request in *seat* from now on; -1 is the one that was received last."""
+        self.seat = seat
+        self._state = state = _STATE if seat < 0 else _place(seat) + seccomp.NOTIF.size
+        self._whole = slice(state, state + _STATE_SIZE)
+        self._stage = state + _STAGE
 
     def begin(self) -> None:
-        """Nothing of the next request was done; the last one was answered."""
+        """Nothing of the next request was done; the last one was answered, or has a seat."""
         self._memory[self._whole] = _NOTHING_KNOWN
+
+    def rise(self, *, answered: bool) -> None:
+        """Work on what is received next.
+
+        Args:
+            answered: whether the request was answered, or its caller has gone; else it waits in its seat.
+        """
+        if self.seat < 0:
+            self.begin()
+            return
+        if answered:
+            self.leave_seat(self.seat)
+        self.sit(-1)
 
     def undone(self) -> None:
         """What was about to be done was not done."""
@@ -180,7 +197,7 @@ class Slot:
         self._memory[self._state + _INSTALLING] = 1
 
     def result(self) -> Result:
-        """What was stored of the request that is held."""
+        """What was stored of the request."""
         kind, value, inode = _Result.unpack_from(self._memory, self._state + _RESULT)
         stage = Stage(self._memory[self._stage])
         return Result(stage, kind, value, inode, bool(self._memory[self._state + _INSTALLING]))
@@ -196,67 +213,87 @@ class Slot:
         Returns:
             False when this request was counted before.
         """
-        pending = self._state + _PENDING
-        known, value = _Pending.unpack_from(self._memory, pending)
-        if known == number:
-            self.events[number] = value
+        words, at = self._whole_words, (self._state + _COUNTED) // 8
+        known, _, *before = words[at : at + 4]
+        if number == known or number in before:
             return False
-        value = self.events[number] + 1
-        _Pending.pack_into(self._memory, pending, 0, value)
-        self._memory[pending : pending + 8] = number.to_bytes(8, "little")
+        if known:
+            words[at + (3 if before[0] else 2)] = known
+        words[at] = 0
+        words[at + 1] = value = self.events[number] + 1
+        words[at] = number
         self.events[number] = value
         return True
+
+    def settle_counts(self) -> None:
+        """Count what a worker has died over, before anything else is counted."""
+        states = [_STATE, *(_place(seat) + seccomp.NOTIF.size for seat, _ in self.seated())]
+        for state in states:
+            at = (state + _COUNTED) // 8
+            number, value = self._whole_words[at : at + 2]
+            if number:
+                self.events[number] = max(self.events[number], value)
 
     # Calls that somebody else answers, each in a seat.
 
     def take_seat(self) -> int:
-        """Put down the request that is held as one that somebody else will answer.
+        """Have the request answered by somebody else, or later; with all that is known of it.
 
         Returns:
-            Its seat; -1 when none is free.
+            Its seat, which it may have had before; -1 when none is free.
         """
+        if self.seat >= 0:
+            return self.seat
         notification = self.held()
         for seat in range(SEATS):
-            start = _SEATS + seat * _SEAT_SIZE
-            if not any(self._memory[start : start + 8]):
+            start = _place(seat)
+            # Who has been in it may have been killed, and be there still.
+            if not any(self._memory[start : start + 8]) and not self.is_claimed(seat):
                 state = start + len(notification)
-                self._memory[state : state + _STATE_SIZE] = _NOTHING_KNOWN
+                self._memory[state : state + _STATE_SIZE] = self._memory[self._whole]
                 # The cookie last: it says that there is one.
                 self._memory[start + 8 : start + len(notification)] = notification[8:]
                 self._memory[start : start + 8] = notification[:8]
                 return seat
         return -1
 
-    def resume_seat(self, seat: int) -> None:
-        """The call in *seat* is gone on with from where it was left, mostly the beginning: hold it."""
-        if seat >= 0:
-            self.begin()
-            start = _SEATS + seat * _SEAT_SIZE
-            state = start + seccomp.NOTIF.size
-            self.buffer[:] = self._memory[start:state]
-            self._memory[self._state : self._state + _STATE_SIZE] = self._memory[state : state + _STATE_SIZE]
-
     def leave_seat(self, seat: int) -> None:
-        """The call in *seat* was answered, or its caller has gone; -1 is none."""
-        if seat < 0:
-            return
-        start = _SEATS + seat * _SEAT_SIZE
-        self._memory[start : start + 8] = bytes(8)
-        with contextlib.suppress(OSError):
-            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, start)
+        """The call in *seat* was answered, or its caller has gone; or it is still the one that is held."""
+        if seat >= 0:
+            start = _place(seat)
+            self._memory[start : start + 8] = bytes(8)
 
-    def claim(self, seat: int) -> bool:
-        """Whether the call in *seat* is this process's to answer, for as long as it lives."""
-        try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _SEATS + seat * _SEAT_SIZE)
-        except OSError:
-            return False
-        return True
+    def claim(self, seat: int) -> None:
+        """The call in *seat* is this process's to answer, for as long as it lives."""
+        fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, _place(seat))
+
+    def is_claimed(self, seat: int) -> bool:
+        """Whether another process lives that has claimed the call in *seat*."""
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _place(seat), 1, 0)
+        return bool(_FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK)
 
     def seated(self) -> Iterator[tuple[int, bytes]]:
         """The calls that somebody else was to answer: seat and notification."""
         for seat in range(SEATS):
-            start = _SEATS + seat * _SEAT_SIZE
+            start = _place(seat)
             notification = bytes(self._memory[start : start + seccomp.NOTIF.size])
             if any(notification[:8]):
                 yield seat, notification
+
+
+@contextlib.contextmanager
+def seated(slot: Slot | None, seat: int) -> Iterator[None]:
+    """Work on a request that waits in its seat, and goes on to wait; without a slot that is nothing."""
+    if slot is None:
+        yield
+        return
+    slot.sit(seat)
+    try:
+        yield
+    finally:
+        slot.rise(answered=False)
+
+
+def _place(seat: int) -> int:
+    """Where a seat begins."""
+    return _SEATS + seat * _SEAT_SIZE

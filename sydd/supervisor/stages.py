@@ -60,8 +60,7 @@ class Stages(Parts):
         except Parked:
             return LATER
         except Asking as asking:
-            self._questions.park(notification, asking)
-            return LATER
+            return LATER if self._questions.park(notification, asking) else answers.error(errno.EAGAIN)
         except MayStall:
             return self._leave_to_stand_in(notification, row)
         except CallerGone:
@@ -76,9 +75,7 @@ class Stages(Parts):
 
     def _judged(self, notification: Notification, row: Row) -> Answer:
         operation = row.operation
-        if operation is Operation.EXEC and self._launching and notification.tid == self._context.command:
-            self._launching = False
-            self._context.note("launched")
+        if operation is Operation.EXEC and self._launches(notification):
             return CONTINUE
         judged = self._about_addresses.get(operation) if row.fd is not None else None
         if operation is Operation.REFUSED or (operation is Operation.SOCKET and judged is None):
@@ -107,6 +104,16 @@ class Stages(Parts):
         finally:
             credentials.restore()
             self._resolver.close()
+
+    def _launches(self, notification: Notification) -> bool:
+        """Whether a program is executed by who launches the command: its first one, which nobody judges."""
+        if self._launch == notification.id:  # a worker has died over it
+            return True
+        if self._launch or notification.tid != self._context.command:
+            return False
+        self._context.note("launched", notification.id)
+        self._launch = notification.id
+        return True
 
     def _about_processes(self, notification: Notification, row: Row) -> Answer:
         try:

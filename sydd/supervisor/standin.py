@@ -154,7 +154,8 @@ class StandIns:
         forked: called first in each of them.
         hear: does what one of them wants to be done, and says what it is told. Takes the request, its seat,
             what kind of thing it is, and what it is about.
-        unanswered: called when one has ended and left its caller without an answer.
+        unanswered: called with the request and its seat when one has ended and left its caller without an
+            answer.
 
     Attributes:
         open: by cookie.
@@ -166,7 +167,7 @@ class StandIns:
         slot: Slot | None,
         forked: Callable[[], None],
         hear: Callable[[Notification, int, str, tuple[Any, ...]], Any],
-        unanswered: Callable[[Notification], None],
+        unanswered: Callable[[Notification, int], None],
     ) -> None:
         self._listener = listener
         self._slot = slot
@@ -176,12 +177,12 @@ class StandIns:
         self._ending = Ending()
         self.open: dict[int, _StandIn] = {}
 
-    def begin(self, notification: Notification, act: Callable[[Above, int], None]) -> None:
+    def begin(self, notification: Notification, act: Callable[[Above], None]) -> None:
         """Let a stand-in take a request.
 
         Args:
             notification: the request.
-            act: called in it; takes the request the whole way, and answers. Its second argument is the seat.
+            act: called in it; takes the request the whole way, and answers.
 
         Raises:
             OSError: EAGAIN when there are too many already, or what keeps it from being made.
@@ -198,19 +199,23 @@ class StandIns:
         if pid:
             theirs.close()
             known = self.open.pop(notification.id, None)
-            if known is not None:  # it has left the request to a question, which was answered meanwhile
+            if known is not None:  # it has ended, or left the request to a question, which was answered
                 self._forget(known)
             self.open[notification.id] = _StandIn(notification, handle_of(pid), ours, seat)
             return
         try:
             ours.close()
             supervise_below(top)
-            if self._settle_down(worker, seat):
-                act(Above(theirs, self._listener, notification.id), seat)
+            if self._slot is not None:
+                # First: who knows that the worker has ended has to see whose the call is.
+                self._slot.claim(seat)
+                self._slot.sit(seat)
+            if self._settle_down(worker):
+                act(Above(theirs, self._listener, notification.id))
         finally:
             os._exit(0)
 
-    def _settle_down(self, worker: int, seat: int) -> bool:
+    def _settle_down(self, worker: int) -> bool:
         """Become a process of its own; whether there is something to do."""
         self._forked()
         signal.set_wakeup_fd(-1)
@@ -222,7 +227,7 @@ class StandIns:
         for other in self.open.values():
             other.channel.close()
         if self._slot is not None:
-            return self._slot.claim(seat)
+            return True
         prctl.set_parent_death_signal(signal.SIGKILL)
         return os.getppid() == worker
 
@@ -246,9 +251,10 @@ class StandIns:
                 with contextlib.suppress(OSError):
                     each.channel.send(pickle.dumps(answer))
             else:
-                self._let_go(cookie)
                 if not each.parked and seccomp.id_valid(self._listener, cookie):
-                    self._unanswered(each.notification)
+                    self._unanswered(each.notification, each.seat)
+                if self.open.get(cookie) is each:  # else another one has it now
+                    self._let_go(cookie)
 
     def sweep(self) -> None:
         """End those whose callers have gone."""
@@ -264,11 +270,12 @@ class StandIns:
         self._ending.wait()
 
     def _let_go(self, cookie: int) -> None:
-        self._forget(self.open.pop(cookie))
+        each = self.open.pop(cookie)
+        self._forget(each)
+        if self._slot is not None and not each.parked:
+            self._slot.leave_seat(each.seat)
 
     def _forget(self, each: _StandIn) -> None:
         each.channel.close()
         if each.process >= 0:
             self._ending.add(each.process)
-        if self._slot is not None and not each.parked:
-            self._slot.leave_seat(each.seat)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sydd.kernel import seccomp
 from sydd.supervisor import answer as answers
 from sydd.supervisor.answer import Answer, Kind
-from sydd.supervisor.failure import CallerGone, MayStall, NaturalFailure
+from sydd.supervisor.failure import CallerGone, NaturalFailure
 from sydd.supervisor.narrow import narrowed
 from sydd.supervisor.notification import ID, decode, unpack
 from sydd.supervisor.openflags import O_TMPFILE_BIT
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sydd.syscalls.row import Row
 
     Call = Callable[[Notification, Row], Answer]
+    Again = Callable[[Notification], Answer]
 
 _NOT_TWICE = frozenset(
     {
@@ -89,7 +90,7 @@ def stored(slot: Slot, answer: Answer) -> Answer:
         slot.opened(about.st_dev, about.st_ino)
     elif answer.kind in (Kind.VALUE, Kind.ERROR):
         slot.performed(answer.kind, answer.value)
-    else:
+    elif answer.kind is not Kind.LATER:  # else it is somebody else's, who works in its seat already
         slot.undone()
     return answer
 
@@ -106,64 +107,70 @@ def storing(slot: Slot | None, call: Call) -> Call:
 
 
 class Succession:
-    """What a worker left that has died, and how it is answered.
+    """What a worker left that has died.
 
     Args:
         slot: its memory.
         listener: the listener that it served.
+    """
+
+    def __init__(self, slot: Slot, listener: int) -> None:
+        self._slot = slot
+        self._listener = listener
+        self._theirs: list[tuple[int, int]] = []
+        self._ours: dict[int, Notification] = {}  # by seat
+        slot.settle_counts()
+        for seat, data in slot.seated():
+            notification = decode(unpack(data))
+            if not seccomp.id_valid(listener, notification.id):
+                slot.leave_seat(seat)
+            elif slot.is_claimed(seat):
+                self._theirs.append((seat, notification.id))
+            else:
+                self._ours[seat] = notification
+
+    def answered_by_others(self) -> list[tuple[int, int]]:
+        """Seat and cookie of each call that another process of that worker goes on waiting for."""
+        return self._theirs
+
+    def left(self) -> Iterator[Notification]:
+        """The calls that nobody answers. Each is worked on until `Slot.rise` says that it is not."""
+        held = self._slot.held()
+        fields = unpack(held)
+        seated = {cookie for _, cookie in self._theirs} | {each.id for each in self._ours.values()}
+        if any(held) and fields[ID] not in seated and seccomp.id_valid(self._listener, fields[ID]):
+            yield decode(fields)
+        # Also what was stored of a request that was answered: the next one is received over it.
+        self._slot.begin()
+        for seat, notification in self._ours.items():
+            self._slot.sit(seat)
+            yield notification
+
+
+class Resumption:
+    """Answers the request that is worked on from where who worked on it has died.
+
+    Args:
+        slot: where something was stored of it.
         reader: of callers' memory.
         resolver: of paths.
     """
 
-    def __init__(self, slot: Slot, listener: int, reader: Reader, resolver: Resolver) -> None:
+    def __init__(self, slot: Slot, reader: Reader, resolver: Resolver) -> None:
         self._slot = slot
-        self._listener = listener
         self._reader = reader
         self._resolver = resolver
-        self._seated = dict(slot.seated())
-        self._theirs: dict[int, int] = {}  # seat to cookie
-        self._ours: list[int] = []
-        for seat, data in self._seated.items():
-            cookie = unpack(data)[ID]
-            if not seccomp.id_valid(listener, cookie):
-                slot.leave_seat(seat)
-            elif slot.claim(seat):
-                self._ours.append(seat)
-            else:
-                self._theirs[seat] = cookie
 
-    def answered_by_others(self) -> list[tuple[int, int]]:
-        """Seat and cookie of each call that another process of that worker goes on waiting for."""
-        return list(self._theirs.items())
-
-    def left(self) -> Iterator[Notification]:
-        """The calls that nobody answers, each held until the next one is asked for."""
-        held = self._slot.held()
-        fields = unpack(held)
-        seat_of = {unpack(data)[ID]: seat for seat, data in self._seated.items()}
-        seat = seat_of.get(fields[ID], -1)
-        if any(held) and seat not in self._theirs and seccomp.id_valid(self._listener, fields[ID]):
-            if self._slot.result().stage is Stage.NOTHING:
-                self._slot.resume_seat(seat)  # what a stand-in did stands there
-            yield decode(fields)
-        # Also what was stored of a request that was answered: the next one is received over it.
-        self._slot.begin()
-        for other in self._ours:
-            if other != seat:
-                self._slot.resume_seat(other)
-                yield decode(unpack(self._seated[other]))
-                self._slot.begin()
-            self._slot.leave_seat(other)
-
-    def answer(
-        self, notification: Notification, row: Row | None, again: Callable[[Notification], Answer]
-    ) -> Answer:
-        """The answer to the call that is held, from where the worker left it.
+    def answer(self, notification: Notification, row: Row | None, again: Again) -> Answer:
+        """The answer.
 
         Args:
-            notification: the call.
+            notification: the request.
             row: its row; None for none.
-            again: takes it the whole way.
+            again: answers it where nothing was done.
+
+        Raises:
+            MayStall: it has to be looked for what was done, which may have to wait.
         """
 
         def reopen() -> Answer:
@@ -180,7 +187,7 @@ class Succession:
         descriptors = self._resolver.descriptors
         try:
             return _finish(self._slot, notification.tid, descriptors, lambda: again(notification), reopen)
-        except (NaturalFailure, CallerGone, Changed, MayBlock, MayStall, OSError):
+        except (NaturalFailure, CallerGone, Changed, MayBlock, OSError):
             return answers.error(errno.EINTR)
 
 
@@ -236,7 +243,7 @@ def _find_marked(descriptors: Descriptors, tid: int) -> int:
         with contextlib.suppress(OSError):
             copy = descriptors.copy(tid, number)
             try:
-                if is_marked(copy):
+                if is_marked(copy, tid):
                     return number
             finally:
                 os.close(copy)

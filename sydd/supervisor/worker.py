@@ -20,7 +20,7 @@ from sydd.policy.matcher import Matcher
 from sydd.policy.policy import Mode
 from sydd.policy.refused import ModeFixed
 from sydd.supervisor import statistics
-from sydd.supervisor.answer import CONTINUE, KILL
+from sydd.supervisor.answer import CONTINUE, KILL, LATER
 from sydd.supervisor.failure import MayStall
 from sydd.supervisor.notification import ARCH, ID, NUMBER, decode, unpack
 from sydd.supervisor.questions import NONE_APPROVED
@@ -169,14 +169,15 @@ class Worker(Stages):
 
     def _resume(self, slot: Slot) -> None:
         """Answer what the worker before this one left."""
-        succession = Succession(slot, self._listener, self._reader, self._resolver)
+        succession = Succession(slot, self._listener)
         self._turn.busy = True
         self._turn.catch_up()
         for seat, cookie in succession.answered_by_others():
             self._waiting.adopt(cookie, seat)
         for notification in succession.left():
-            row = self._rows[notification.arch].get(notification.number)
-            self._replies.send(notification, succession.answer(notification, row, self.answer))
+            answer = self._resumed(notification, self.answer)
+            self._replies.send(notification, answer)
+            slot.rise(answered=answer is not LATER)
         self._turn.busy = False
 
     def _loop(self) -> None:
@@ -244,10 +245,11 @@ class Worker(Stages):
         for due in self._questions.due():
             self._questions.permit(due.approved)
             if self._slot is not None:
-                self._slot.resume_seat(due.seat)
-            self._replies.send(due.notification, due.answer or self.answer(due.notification))
+                self._slot.sit(due.seat)
+            answer = due.answer or self.answer(due.notification)
+            self._replies.send(due.notification, answer)
             if self._slot is not None:
-                self._slot.leave_seat(due.seat)
+                self._slot.rise(answered=answer is not LATER)
         self._questions.permit(NONE_APPROVED)
         self._turn.busy = False
         return self._listener in ready
