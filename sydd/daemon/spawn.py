@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -34,6 +33,10 @@ class Process:
     pid: int
     pidfd: FileDescriptor
     channel: Channel
+
+    def dismiss(self) -> None:
+        """Have it end, where it was told nothing yet, and close both."""
+        self.close()
 
     def close(self) -> None:
         """Close both; a second time is fine."""
@@ -176,9 +179,11 @@ async def spawn(forker: Forker, spec: SessionSpec, precedent: Sequence[int] = ()
     return Child(pid, handle, ours, held_slot, held_notes, others)
 
 
-async def respawn(forker: Forker, spec: SessionSpec, held: Held) -> Child:
+async def respawn(forker: Forker, spec: SessionSpec, held: Held) -> Process:
     """Fork a worker in place of one that has died: it answers the held request and serves on.
 
+    It begins when it is told so (`begin`), which is once main keeps its channel for the next main. One that
+    is forked by a main that has died before ends, and does not serve beside another in the dead one's place.
     It says `serving`, or `failed` when it cannot go on.
 
     Args:
@@ -190,13 +195,7 @@ async def respawn(forker: Forker, spec: SessionSpec, held: Held) -> Child:
         OSError: EAGAIN, ENOMEM, EMFILE: nothing was started.
     """
     order = {"type": "go on", "command": held.command, "parent": held.parent}
-    with contextlib.ExitStack() as stack:
-        held_slot = stack.enter_context(FileDescriptor(os.dup(held.slot)))
-        held_notes = stack.enter_context(FileDescriptor(os.dup(held.notes)))
-        kept = (held.slot, held.notes, held.listener, held.state)
-        ours, pid, handle = await _forked(forker, order, spec, kept)
-        stack.pop_all()
-    return Child(pid, handle, ours, held_slot, held_notes)
+    return await _forked(forker, order, spec, (held.slot, held.notes, held.listener, held.state))
 
 
 async def _begun(
@@ -224,11 +223,11 @@ async def _forked(
     order: Mapping[str, Any],
     spec: SessionSpec,
     kept: Sequence[int],
-) -> tuple[Channel, int, FileDescriptor]:
+) -> Process:
     """Have a process forked that gets the other side of a new channel, and further descriptors.
 
-    It begins when it is told to by that channel. So what was forked by who has died since does nothing, and
-    can be forked again.
+    It begins when it is told to by that channel. So what was forked by who has died since does
+    nothing, and can be forked again.
     """
     attempts = ATTEMPTS
     while True:
@@ -244,11 +243,8 @@ async def _forked(
                 continue
             finally:
                 theirs.close()
-            stack.callback(handle.close)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says so
-                ours.send({"type": "begin"})
             stack.pop_all()
-        return ours, pid, handle
+        return Process(pid, handle, ours)
 
 
 def written(spec: SessionSpec) -> int:

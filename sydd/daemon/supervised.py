@@ -22,7 +22,7 @@ from sydd.daemon.journal import SessionJournal
 from sydd.daemon.link import Link, LinkBrokenError
 from sydd.daemon.preparation import ENDED, Preparing, WorkerDiedError
 from sydd.daemon.questions import Questions
-from sydd.daemon.spawn import Child, Forker, Held, respawn, spawn
+from sydd.daemon.spawn import Child, Forker, Held, Process, respawn, spawn
 from sydd.daemon.spec import SessionSpec
 from sydd.daemon.store import Info, Store
 from sydd.daemon.worker import SAYS
@@ -72,7 +72,9 @@ class Supervised(Preparing):
         super().__init__(spec, store, forker)
         self.journal = SessionJournal(self.tell)
         self.questions = Questions(
-            spec.id, self._decide, lambda value: self.tell("question", _said(value), **value)
+            spec.id,
+            self._decide,
+            lambda value: self.tell("question", f"question {value['question']} is {value['state']}", **value),
         )
         self.changing = asyncio.Lock()
         self._hub = hub
@@ -169,8 +171,8 @@ class Supervised(Preparing):
 
     # Its worker
 
-    def _adopt(self, child: Child) -> None:
-        """Listen to a new worker.
+    def _adopt(self, child: Child | Process) -> None:
+        """Listen to a new worker, the first one or, with what there is already, another one.
 
         Raises:
             SessionFailedError: the session has ended meanwhile; the worker, too.
@@ -178,15 +180,17 @@ class Supervised(Preparing):
         if self._ending:
             child.dismiss()
             raise SessionFailedError(self.state.failure or ENDED)
-        self._serves_since = math.inf
-        self._again = False
+        self._serves_since, self._again = math.inf, False
         self.state.worker = child.pid
         self._link = Link(child.channel, self._from_worker, self._worker_gone)
         self._held.put("worker", child.pidfd)
-        self._held.put("slot", child.slot)
-        self._held.put("notes", child.notes)
+        if isinstance(child, Child):
+            self._held.put("slot", child.slot)
+            self._held.put("notes", child.notes)
         self._store.put(self.spec.id, "channel", self._link.fileno())
-        if child.others is not None:
+        if isinstance(child, Process):
+            self._link.post({"type": "begin"})
+        elif child.others is not None:
             keeper, preparer = child.others
             self._keep(keeper)
             self._listen_to_preparer(preparer)
@@ -394,7 +398,3 @@ class Supervised(Preparing):
             self._info.write(self.state.as_json())
         except (OSError, ValueError) as error:
             self.journal.trouble(f"the session would not outlive the daemon: {error}")
-
-
-def _said(question: dict[str, Any]) -> str:
-    return f"question {question['question']} is {question['state']}"

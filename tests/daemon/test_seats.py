@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import struct
 import sys
@@ -27,7 +28,7 @@ from tests.daemon.people import Person
 from tests.daemon.test_succession import FIFO, PYTHON, SCRIPT, Once, commanded, once, work
 from tests.daemon.test_worker import identity
 from tests.support.fuse import mounted
-from tests.support.workers import Session
+from tests.support.workers import PATIENCE, Session
 
 __all__ = ["once", "work"]  # fixtures
 
@@ -370,6 +371,24 @@ def test_the_launch_is_judged_by_nobody(person: Person, work: str, monkeypatch: 
         session.start(*PYTHON, "raise SystemExit(7)")
         assert session.end() == 7
         assert deaths.died
+
+
+def test_main_dies_too(person: Person, work: str, once: Once, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in the place of a dead one does nothing when main dies before it has it for the next main."""
+    monkeypatch.setattr(stages.Stages, "answer", once.before(stages.Stages.answer))
+    with begun(person, work, SCRIPT, "os.mkdir('d')") as (session, write, read):
+        once.arm()
+        os.write(write, b"\n")
+        assert select.select([session.child.pidfd], [], [], PATIENCE)[0]
+        first = session.forked()
+        held = session.held()
+        first.channel.close()
+        assert select.select([first.pidfd], [], [], PATIENCE)[0]
+        first.close()
+        cookie = seccomp.NOTIF.unpack(Slot(held.slot).held())[0]
+        assert seccomp.id_valid(held.listener, cookie)
+        assert session.end() == 0
+        assert os.read(read, 100) == b"did 0\n['d'] 0\n"
 
 
 def test_two_threads_note() -> None:

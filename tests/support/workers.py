@@ -9,16 +9,20 @@ import select
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Self, cast
+from dataclasses import replace
+from typing import Any, Self, TypeVar, cast
 
 from sydd.daemon import blank
 from sydd.daemon.blank import Blank, Kind
 from sydd.daemon.channel import Channel, document
-from sydd.daemon.spawn import Child, Held, obey, respawn, spawn
+from sydd.daemon.identity import shut_all_but
+from sydd.daemon.spawn import Child, Held, Process, obey, respawn, spawn
 from sydd.daemon.spec import Identity, SessionSpec
 from sydd.kernel import prctl
 from sydd.kernel.fd import FdSet, FileDescriptor
 from tests.support.leaks import children
+
+T = TypeVar("T")
 
 PATIENCE = 40
 """Seconds after which something that was waited for will not come."""
@@ -38,6 +42,7 @@ class _Forker:
         pid = os.fork()
         if not pid:
             try:
+                shut_all_but(*descriptors)  # as a zygote has none of main's
                 obey(order, spec, descriptors)
             finally:
                 os._exit(1)
@@ -48,12 +53,12 @@ class _Forker:
         return Blank(*blank.fork(kind))
 
 
-def _at_once(work: Coroutine[Any, Any, Child]) -> Child:
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
     """What comes of something that waits for nothing."""
     try:
         work.send(None)
     except StopIteration as done:
-        return cast("Child", done.value)
+        return cast("T", done.value)
     raise AssertionError("it waits")
 
 
@@ -253,9 +258,16 @@ class Session:
         """Put another worker in the place of the dead one."""
         dead = self.child
         os.waitpid(dead.pid, 0)
-        self.child = _at_once(respawn(_Forker(), self.spec, self.held()))
-        dead.close()
+        process = self.forked()
+        process.channel.send({"type": "begin"})
+        self.child = replace(dead, pid=process.pid, pidfd=process.pidfd, channel=process.channel, others=None)
+        dead.pidfd.close()
+        dead.channel.close()
         self.replaced += 1
+
+    def forked(self) -> Process:
+        """A worker in the place of the dead one, which has not begun."""
+        return _at_once(respawn(_Forker(), self.spec, self.held()))
 
     def end(self) -> int:
         """Wait for the end of the session; the command's status."""
