@@ -12,7 +12,8 @@ class Limits:
     Attributes:
         connections: of all users together.
         user_connections: of one user (`[limits] connections` of the settings); those of the user that the
-            daemon runs as are not counted, but for the bound above.
+            daemon runs as are not counted, but for the bound above. One in sixteen is kept for others where
+            one process has all the rest.
         frame: bytes of one call, its NUL excluded.
         nesting: objects and arrays within one another.
         descriptors: that come with one call.

@@ -13,7 +13,7 @@ import heapq
 import itertools
 import logging
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -41,6 +41,8 @@ _READ_SECONDS = 0.003
 """How long connections are read."""
 _TURN_SECONDS = 0.005
 """How long calls are begun."""
+_OTHERS = 16
+"""Of a user's connections one in so many is for other processes than the one that has most."""
 _PAUSE_SECONDS = 0.1
 """How long nobody is accepted when there are no descriptors."""
 
@@ -53,15 +55,17 @@ class _User:
     Attributes:
         doubtful: connections without a call that was right, oldest first.
         proven: the others, the one that was used last comes last.
+        processes: how many each process has.
         size: bytes that wait in them.
         descriptors: descriptors likewise.
     """
 
-    __slots__ = ("descriptors", "doubtful", "proven", "size")
+    __slots__ = ("descriptors", "doubtful", "processes", "proven", "size")
 
     def __init__(self) -> None:
         self.doubtful: dict[Connection, None] = {}
         self.proven: dict[Connection, None] = {}
+        self.processes: Counter[int] = Counter()
         self.size = 0
         self.descriptors = 0
 
@@ -72,9 +76,17 @@ class _User:
         """Whose end does the least harm comes first."""
         return itertools.chain(self.doubtful, self.proven)
 
-    def idle(self) -> Iterator[Connection]:
-        """Those for which nothing is performed, in the same order."""
-        return (connection for connection in self if connection.idle)
+    def idle(self, process: int | None = None) -> Iterator[Connection]:
+        """Those for which nothing is performed, in the same order.
+
+        Args:
+            process: whose; None for all.
+        """
+        return (
+            connection
+            for connection in self
+            if connection.idle and (process is None or connection.peer.pid == process)
+        )
 
 
 class ControlServer:
@@ -169,6 +181,7 @@ class ControlServer:
         self._count += 1
         user = self._users[peer.uid]
         user.doubtful[connection] = None
+        user.processes[peer.pid] += 1
         try:
             self._make_room(user, connection)
         except LimitReached as error:
@@ -180,20 +193,27 @@ class ControlServer:
     def _make_room(self, user: _User, newest: Connection) -> None:
         """Close an idle connection where there are too many, but not the newest.
 
+        Where one process has nearly all that its user may have, it is one of that process's.
+
         Clients of sydd make a new connection when theirs was closed, so that nobody is worse off for it.
 
         Raises:
             LimitReached: calls are performed on all of them.
         """
-        if newest.peer.uid != self._own_uid and len(user) > self.limits.user_connections:
-            crowd, error = user, LimitReached("connections of one user", self.limits.user_connections)
+        crowd, process = user, None
+        counted, most = newest.peer.uid != self._own_uid, self.limits.user_connections
+        others = most // _OTHERS
+        if counted and others and user.processes[newest.peer.pid] > most - others:
+            process, error = newest.peer.pid, LimitReached("connections of one process", most - others)
+        elif counted and len(user) > most:
+            error = LimitReached("connections of one user", most)
         elif self._count > self.limits.connections:
             crowd = max(self._users.values(), key=len)
             error = LimitReached("connections", self.limits.connections)
         else:
             return
         while True:
-            victim = next((connection for connection in crowd.idle() if connection is not newest), None)
+            victim = next((idle for idle in crowd.idle(process) if idle is not newest), None)
             if victim is None:
                 raise error
             if victim.waiting:
@@ -232,6 +252,9 @@ class ControlServer:
         user = self._users[connection.peer.uid]
         user.doubtful.pop(connection, None)
         user.proven.pop(connection, None)
+        user.processes[connection.peer.pid] -= 1
+        if not user.processes[connection.peer.pid]:
+            del user.processes[connection.peer.pid]
         if not user:
             del self._users[connection.peer.uid]
 

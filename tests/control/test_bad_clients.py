@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -222,3 +224,34 @@ def test_short_calls_do_not_wait_for_long_ones(daemon: FakeDaemon) -> None:
         honest(daemon.path)
         for raw in crowd:
             assert raw.reply()["error"] == "org.varlink.service.InvalidParameter"
+
+
+CROWD = """
+import socket, sys
+held = []
+for _ in range(20):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect(sys.argv[1])
+    held[-1].sendall(b'{"method":"org.sydd.ListProfiles"}\\0')
+    held[-1].recv(1 << 16)
+print("there", flush=True)
+sys.stdin.read()
+"""
+"""A process that has connection after connection, each with a call that was right."""
+
+
+def test_one_process_does_not_crowd_out_the_others() -> None:
+    """Who has ever more connections loses some of these; others of the user keep theirs, and find room."""
+    with FakeDaemon(Limits(user_connections=16)) as daemon, Raw(daemon.path) as before:
+        before.call("org.sydd.ListProfiles", {})
+        assert "profiles" in before.reply()["parameters"]
+        with subprocess.Popen(
+            [sys.executable, "-c", CROWD, daemon.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as crowd:
+            assert crowd.stdout is not None
+            assert crowd.stdout.readline() == b"there\n"
+            before.call("org.sydd.ListProfiles", {})
+            assert "profiles" in before.reply()["parameters"]
+            honest(daemon.path)
+            assert daemon.server.connections <= 16
+            crowd.communicate()
