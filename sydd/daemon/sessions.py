@@ -196,9 +196,8 @@ class Session(Beginning):
             self._ending = True
             self._stop_timer()
             self.state.failure = failure
-            self._spawn(
-                self._end(failure)
-            )  # not by who asks, whose call is cancelled where its client hangs up
+            # Not by who asks for it, whose call is cancelled where its client hangs up.
+            self._spawn(self._end(failure))
         await self.done.wait()
 
     async def _end(self, failure: str) -> None:
