@@ -15,7 +15,7 @@ from sydd.daemon.access import hindrance
 from sydd.daemon.insiders import read_argv
 from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import FIRST_UID, Person
-from tests.support.daemon import Daemon, children, kinds_of_descriptors, running, until
+from tests.support.daemon import Daemon, children, is_ready_for_launch, kinds_of_descriptors, running, until
 
 
 def _marked(word: str) -> list[int]:
@@ -293,6 +293,7 @@ def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
         with daemon.client() as client:
             until(lambda: client.list_sessions() == [], "no session is left")
         until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+        until(lambda: is_ready_for_launch(daemon), "what the next one takes waits")
         before = kinds_of_descriptors(daemon.pid)
         assert person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket).returncode == 7
         until(lambda: kinds_of_descriptors(daemon.pid) == before, "no descriptor is left")

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, forks, kinds_of_descriptors, until
+from tests.support.daemon import Daemon, forks, is_ready_for_launch, kinds_of_descriptors, until
 
 SCRIPT = "echo out; echo err >&2; touch /etc/never; cat /etc/hostname >/dev/null; touch /etc/never; exit 3"
 
@@ -115,6 +115,7 @@ def test_nothing_of_a_session_stays_in_the_daemon(daemon: Daemon, person: Person
         until(lambda: not client.list_sessions(), "the session has ended")
     # Of each connection there is a pidfd.
     until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+    until(lambda: is_ready_for_launch(daemon), "what the next one takes waits")
     before = kinds_of_descriptors(daemon.pid)
     for _ in range(3):
         assert (

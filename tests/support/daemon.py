@@ -249,6 +249,12 @@ def forks(daemon: Daemon) -> list[int]:
     return [*(pid for pid in children(zygote) if not is_blank(pid)), *others]
 
 
+def is_ready_for_launch(daemon: Daemon) -> bool:
+    """Whether a worker and a preparer wait for the next launch: once there was one, that is how it stays."""
+    zygote = children(daemon.pid)[0]
+    return len([pid for pid in children(zygote) if is_blank(pid) and not children(pid)]) == 2
+
+
 def is_blank(pid: int) -> bool:
     """Whether a child of a zygote, or of such a one, waits for a session: it has channels, and no slot."""
     try:
