@@ -6,7 +6,6 @@ and comes back, the build goes on; the thread connects again and is told what it
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -25,7 +24,6 @@ if TYPE_CHECKING:  # without typing, which is slow to import
     from collections.abc import Sequence
 
     from sydd.client import Client
-    from sydd.client.stream import Stream
     from sydd.session.launching import LaunchSpec
     from sydd.supervisor.journal import Journal
     from sydd.wire.events import Notice
@@ -78,21 +76,15 @@ class _Daemon:
         self.failure = ""
 
     def serve(self, listener: int, command: int) -> None:
-        """Hand the listener over, and listen to what happens from before."""
-        stream = None
+        """Hand the listener over, then listen to what happens, from its beginning.
+
+        In this order: a daemon without descriptors takes one connection, and it is the command's.
+        """
         try:
-            with contextlib.suppress(OSError):  # the thread tells it, where it is so still
-                stream = self._asked()
             self._hand_over(listener, command)
-        except BaseException:
-            if stream is not None:
-                stream.close()  # what was told of it belongs to no command
-            raise
         finally:
             os.close(listener)
-        self._thread = threading.Thread(
-            target=self._follow, args=(stream,), name="sydctl-events", daemon=True
-        )
+        self._thread = threading.Thread(target=self._follow, name="sydctl-events", daemon=True)
         self._thread.start()
 
     def _hand_over(self, listener: int, command: int) -> None:
@@ -124,41 +116,32 @@ class _Daemon:
         self._journal.lost = self._lost or self._journal.lost
         self._client.close()
 
-    def _asked(self) -> Stream[Notice] | None:
-        """What happens, asked for and not waited for; None where the daemon is away just now."""
+    def _follow(self) -> None:
         try:
-            return self._client.subscribe(self._session, position=self._position)
-        except UnavailableError:
-            return None
-
-    def _follow(self, stream: Stream[Notice] | None) -> None:
-        try:
-            self._listen(stream)
+            self._listen()
         except NoSuchSession:
             self._lose("the daemon was started anew and does not know the session any more")
         except Exception as error:  # noqa: BLE001  # what a thread does not hear is not to be taken for nothing
             self._lose(f"the daemon does not tell what happens: {reason(error)}")
 
-    def _listen(self, stream: Stream[Notice] | None) -> None:
+    def _listen(self) -> None:
         """Read what happens until the session has ended; connect again as often as need be."""
         while True:
-            if stream is not None:
-                try:
-                    with stream:
-                        self._gone_since = None
-                        for notice in stream:
-                            self._take(notice)
-                            if notice["kind"] == "ended":
-                                return
-                except UnavailableError:
-                    pass
+            try:
+                with self._client.subscribe(self._session, position=self._position) as stream:
+                    self._gone_since = None
+                    for notice in stream:
+                        self._take(notice)
+                        if notice["kind"] == "ended":
+                            return
+            except UnavailableError:
+                pass
             now = time.monotonic()
             self._gone_since = self._gone_since or now
             if self._over.is_set() and now - self._gone_since > PATIENCE:
                 self._lose("the daemon went away")
                 return
             time.sleep(PAUSE)
-            stream = self._asked()
 
     def _lose(self, why: str) -> None:
         self._lost = why

@@ -54,10 +54,12 @@ class Client:
     def __init__(self, stream: Stream, *, taken: bool) -> None:
         self._stream = stream
         self._taken = taken
+        self.asked = False
 
     def subscribe(self, session: str, *, position: int) -> Stream:
         """As that of `sydd.client.Client`, as everything here."""
         del session, position
+        self.asked = True
         return self._stream
 
     def attach(self, session: str, listener: int, pid: int) -> None:
@@ -83,12 +85,13 @@ def listener() -> int:
 def test_nothing_of_a_session_that_is_not_taken_goes_on() -> None:
     """Neither a thread nor a connection: another session is begun in its place."""
     stream, journal = Stream(), Journal()
-    daemon = _Daemon(Client(stream, taken=False), "one", journal)  # type: ignore[arg-type]  # as much as it calls
+    client = Client(stream, taken=False)
+    daemon = _Daemon(client, "one", journal)  # type: ignore[arg-type]  # as much as it calls
     try:
         with pytest.raises(SessionLostError):
             daemon.serve(listener(), os.getpid())
         assert followers() == []
-        assert stream.closed.is_set()
+        assert not client.asked
         assert journal.lost == ""
     finally:
         stream.close()
