@@ -1,4 +1,4 @@
-"""`typing.NamedTuple` without typing, whose import is a tenth of what `sydctl launch` takes to begin.
+"""`typing.NamedTuple` without typing, which is slow to import (`python -X importtime`).
 
 For the few classes on the way of a launch; they are written as with that one, and read so by type checkers.
 """

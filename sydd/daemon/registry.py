@@ -191,6 +191,7 @@ class Registry:
             self._quota.give_back("sessions", uid)
             raise
         session = Session(spec, self._hub, self._store, self._zygote, self._cgroups, self._forget)
+        session.on_told = self._bequeath
         session.state.argv = list(argv)
         session.legacy = self._precedents.take(spec)
         if session.legacy is not None:
@@ -228,12 +229,15 @@ class Registry:
             self._cgroups.sweep(self._sessions)
         return problems
 
-    def _forget(self, session: Session) -> None:
-        """A session has ended: only its figures are kept."""
-        self._sessions.pop(session.spec.id, None)
+    def _bequeath(self, session: Session) -> None:
+        """Have what a session leaves for the next one, which may begin before the worker's exit."""
         if session.legacy is not None and not session.state.failure:
             self._precedents.give(session.spec, session.legacy)
             session.legacy = None
+
+    def _forget(self, session: Session) -> None:
+        """A session has ended: only its figures are kept."""
+        self._sessions.pop(session.spec.id, None)
         session.forget()
         self._ended_since += 1
         if self._ended_since >= COLLECT:

@@ -40,6 +40,9 @@ class Session(Beginning):
         forker: forks its processes.
         cgroups: where it gets a control group; None where there are none.
         on_end: called once, when it has ended and nothing of it is left.
+
+    Attributes:
+        on_told: called when its end is told: what it leaves for the next one can be had by who hears that.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Session(Beginning):
         super().__init__(spec, hub, store, forker, cgroups)
         self.state.first = hub.position
         self._on_end = on_end
+        self.on_told: Callable[[Session], None] = lambda _: None
 
     @classmethod
     def restored(
@@ -239,6 +243,7 @@ class Session(Beginning):
         """Let go of everything and tell the end; a worker that has had its last word may still be exiting."""
         worker = self._held.take("worker")
         self._conclude()
+        self.on_told(self)
         if worker is not None:
             with worker:
                 await self._until_dead(worker.fileno())

@@ -47,7 +47,7 @@ def set_up(
     pid: int,
     *,
     user_namespace: bool,
-    map_ids: Callable[[int], None] = write_own_maps,
+    map_ids: Callable[[int], None],
 ) -> None:
     """Wait for the launcher's namespaces, set them up, and let it go on.
 

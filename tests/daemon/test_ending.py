@@ -17,6 +17,7 @@ from sydd.daemon.blank import Blank, Kind
 from sydd.daemon.channel import Channel, document
 from sydd.daemon.config import LimitsTable
 from sydd.daemon.hub import REMEMBERED_BYTES, Hub
+from sydd.daemon.precedents import Legacy
 from sydd.daemon.quota import Quota, QuotaExceededError
 from sydd.daemon.registry import Registry
 from sydd.daemon.sessions import Session
@@ -155,6 +156,22 @@ def test_it_is_in_the_list() -> None:
         assert (registry.living(), registry.ended()) == ([], [session])
 
     _last_word(look)
+
+
+def test_what_it_leaves_is_there_with_its_end() -> None:
+    """Who hears of the end may begin the next one, which goes by what this one has left."""
+
+    async def go() -> None:
+        async with play(2) as (forker, registry, _, session):
+            state, precedent = (FileDescriptor(document(name, b"")) for name in ("state", "precedent"))
+            left = session.legacy = Legacy("", state, precedent)
+            forker.sides[Kind.WORKER].send({"type": "ended", "left": False})
+            await until(lambda: session.state.phase == "ended")
+            assert not session.done.is_set()
+            second = await create(registry, replace(SPEC, id="two"))
+            assert second.legacy is left
+
+    asyncio.run(go())
 
 
 def test_the_next_one_waits_for_room() -> None:
