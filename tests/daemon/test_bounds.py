@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 
 import pytest
 
@@ -15,7 +16,7 @@ from sydd.daemon.access import hindrance
 from sydd.daemon.insiders import read_argv
 from sydd.supervisor.procfs import parent_of
 from tests.daemon.people import FIRST_UID, Person
-from tests.support.daemon import Daemon, children, is_ready_for_launch, kinds_of_descriptors, running, until
+from tests.support.daemon import Daemon, children, lasting, running, until
 
 
 def _marked(word: str) -> list[int]:
@@ -269,6 +270,7 @@ def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
     os.chmod(person.home, 0o777)
     script = "touch /etc/never; echo here >here && test -s here && exit 7"
     with running(identity=person.identity()) as daemon:
+        before = lasting(daemon)
 
         def set_limit(value: str) -> None:
             for pid in (daemon.pid, *children(daemon.pid)):
@@ -292,11 +294,12 @@ def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
         assert person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket).returncode == 7
         with daemon.client() as client:
             until(lambda: client.list_sessions() == [], "no session is left")
-        until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
-        until(lambda: is_ready_for_launch(daemon), "what the next one takes waits")
-        before = kinds_of_descriptors(daemon.pid)
+        # What waits for the next launch; and for the next command, where it was not too little for that.
+        waiting = [before + Counter({"socket:[N]": number}) for number in (2, 2 + 3)]
+        until(lambda: lasting(daemon) in waiting, "no descriptor is left")
+        before = lasting(daemon)
         assert person.launch(["--daemon", "build", "--", "sh", "-c", script], daemon.socket).returncode == 7
-        until(lambda: kinds_of_descriptors(daemon.pid) == before, "no descriptor is left")
+        until(lambda: lasting(daemon) == before, "no descriptor is left")
         assert before["anon_inode:seccomp notify"] == 0
         assert "Traceback" not in daemon.text()
     shutil.rmtree(person.home)

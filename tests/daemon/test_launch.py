@@ -8,13 +8,17 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, forks, is_ready_for_launch, kinds_of_descriptors, until
+from tests.support.daemon import Daemon, forks, lasting, running, until
 
 SCRIPT = "echo out; echo err >&2; touch /etc/never; cat /etc/hostname >/dev/null; touch /etc/never; exit 3"
+
+AHEAD = Counter({"socket:[N]": 2})
+"""What main has of a worker and a preparer that wait for the next launch."""
 
 
 def test_it_runs_and_ends_as_embedded(daemon: Daemon, person: Person) -> None:
@@ -108,26 +112,18 @@ def test_signals_reach_the_command(daemon: Daemon, person: Person) -> None:
     assert (process.returncode, out) == (5, "got\n")
 
 
-def test_nothing_of_a_session_stays_in_the_daemon(daemon: Daemon, person: Person) -> None:
+def test_nothing_of_a_session_stays_in_the_daemon(person: Person) -> None:
     """Descriptors, processes, the private directory."""
-    person.launch(["--daemon", "build", "--", "true"], daemon.socket)
-    with daemon.client() as client:
-        until(lambda: not client.list_sessions(), "the session has ended")
-    # Of each connection there is a pidfd.
-    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
-    until(lambda: is_ready_for_launch(daemon), "what the next one takes waits")
-    before = kinds_of_descriptors(daemon.pid)
-    for _ in range(3):
-        assert (
-            person.launch(
-                ["--daemon", "build", "--", "sh", "-c", "test -d $TMPDIR"], daemon.socket
-            ).returncode
-            == 0
-        )
-    with daemon.client() as client:
-        until(lambda: not client.list_sessions(), "the sessions have ended")
-    until(lambda: kinds_of_descriptors(daemon.pid) == before, "the daemon has the descriptors it had")
-    until(lambda: forks(daemon) == [], "no process is left but those that wait for the next session")
+    with running() as daemon:
+        before = lasting(daemon)
+        for _ in range(3):
+            done = person.launch(["--daemon", "build", "--", "sh", "-c", "test -d $TMPDIR"], daemon.socket)
+            assert done.returncode == 0
+        with daemon.client() as client:
+            until(lambda: not client.list_sessions(), "the sessions have ended")
+        before += AHEAD
+        until(lambda: lasting(daemon) == before, "the daemon has the descriptors it had")
+        until(lambda: forks(daemon) == [], "no process is left but those that wait for the next session")
     assert not [name for name in os.listdir(person.home) if name.startswith("sydd-")]
 
 

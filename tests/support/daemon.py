@@ -249,12 +249,6 @@ def forks(daemon: Daemon) -> list[int]:
     return [*(pid for pid in children(zygote) if not is_blank(pid)), *others]
 
 
-def is_ready_for_launch(daemon: Daemon) -> bool:
-    """Whether a worker and a preparer wait for the next launch: once there was one, that is how it stays."""
-    zygote = children(daemon.pid)[0]
-    return len([pid for pid in children(zygote) if is_blank(pid) and not children(pid)]) == 2
-
-
 def is_blank(pid: int) -> bool:
     """Whether a child of a zygote, or of such a one, waits for a session: it has channels, and no slot."""
     try:
@@ -270,6 +264,22 @@ def kinds_of_descriptors(pid: int) -> Counter[str]:
     for name in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
             found[re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{name}"))] += 1
+    return found
+
+
+def lasting(daemon: Daemon) -> Counter[str]:
+    """What a daemon has open for good.
+
+    Not what it keeps for some seconds for the next session, which is a state and a precedent each; of these
+    the difference is told, if there is one.
+    """
+    found = kinds_of_descriptors(daemon.pid)
+    kept = [
+        sum(found.pop(kind) for kind in list(found) if kind.startswith(f"/memfd:sydd-{name}"))
+        for name in ("state", "precedent")
+    ]
+    if kept[0] != kept[1]:
+        found["states without a precedent"] = kept[0] - kept[1]
     return found
 
 
