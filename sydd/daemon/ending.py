@@ -44,9 +44,9 @@ SHORT = 0.001
 class Members:
     """Where the processes of a session are found.
 
-    Below the keeper, while that lives: they have a filter more than it has. Afterwards they are the command,
-    those that have the session's mark, those that this daemon was left by the keeper that it had forked, and
-    what is below all of these.
+    Below the keeper, while that lives: they have a filter more than it has. Afterwards, and where nobody is
+    below it, as it may be just ending, they are the command, those that have the session's mark, those that
+    this daemon was left by the keeper that it had forked, and what is below all of these.
 
     Attributes:
         keeper: a process that lives; 0 when it has ended.
@@ -65,16 +65,17 @@ class Members:
 
     def find(self) -> list[int]:
         """All of them, parents first."""
-        if self.keeper:
-            return members(self.keeper)
+        below = members(self.keeper) if self.keeper else []
+        if below:
+            return below
         roots = {pid for pid in processes() if self._is_root(pid)}
         return list(dict.fromkeys(pid for root in sorted(roots) for pid in (root, *descendants(root))))
 
     def has(self, pid: int) -> bool:
         """Whether a process is one of them, now."""
         filters = filter_count(pid)
-        if self.keeper:
-            return filters > filter_count(self.keeper) and self.keeper in _above(pid)
+        if self.keeper and filters > filter_count(self.keeper) and self.keeper in _above(pid):
+            return True
         return filters > 0 and any(self._is_root(above) for above in (pid, *_above(pid)))
 
     def _is_root(self, pid: int) -> bool:
@@ -84,6 +85,7 @@ class Members:
             return self._is_owners(pid) and filter_count(pid) > 0
         return (
             self.daemon > 0
+            and not self.keeper
             and parent_of(pid) == self.daemon
             and self._is_owners(pid)
             and filter_count(pid) > filter_count(self.daemon)

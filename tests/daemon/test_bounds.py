@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -13,10 +14,11 @@ from collections import Counter
 import pytest
 
 from sydd.daemon.access import hindrance
+from sydd.daemon.ending import Members
 from sydd.daemon.insiders import read_argv
-from sydd.supervisor.procfs import parent_of
+from sydd.supervisor.procfs import memory_limit, parent_of
 from tests.daemon.people import FIRST_UID, Person
-from tests.support.daemon import Daemon, children, lasting, running, until
+from tests.support.daemon import Daemon, children, lasting, running, until, until_alone
 
 
 def _marked(word: str) -> list[int]:
@@ -110,6 +112,23 @@ def test_kill_ends_what_a_killed_launch_has_left(daemon: Daemon, person: Person)
         assert client.kill_session(session["session"]) == 3
         assert _sleeping(seconds) == []
         until(lambda: not client.list_sessions(), "the session has ended")
+
+
+def test_who_has_lost_a_keeper_that_is_just_ending_is_found(daemon: Daemon, person: Person) -> None:
+    """Before such a one has ended, its children are below it no more: they are found by their mark."""
+    seconds = str(150_000 + os.getpid())
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", LOST, seconds], daemon.socket)
+    with process, daemon.client() as client, subprocess.Popen(["sleep", "60"]) as nobody:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        until(lambda: len(_sleeping(seconds)) == 3, "all are there")
+        (session,) = client.list_sessions()
+        mark, there = memory_limit(session["pid"]), _sleeping(seconds)
+        found = Members(nobody.pid, 0, person.uid, mark).find()
+        nobody.kill()
+        client.kill_session(session["session"])
+        process.wait()
+        assert set(there) <= set(found)
 
 
 def test_who_has_no_mark_ends_with_its_next_call(daemon: Daemon, person: Person) -> None:
@@ -270,6 +289,7 @@ def test_wherever_there_is_nothing_left(limit: str, numbers: range) -> None:
     os.chmod(person.home, 0o777)
     script = "touch /etc/never; echo here >here && test -s here && exit 7"
     with running(identity=person.identity()) as daemon:
+        until_alone(daemon)
         before = lasting(daemon)
 
         def set_limit(value: str) -> None:

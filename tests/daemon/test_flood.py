@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, kinds_of_descriptors, until
+from tests.support.daemon import Daemon, kinds_of_descriptors, until, until_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.timeout(120)
 def test_an_honest_client_is_answered_within_a_second(daemon: Daemon, person: Person) -> None:
     """Throughout, each on a new connection; afterwards no descriptor is left."""
-    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+    until_alone(daemon)
     before = kinds_of_descriptors(daemon.pid)
     flood = person.start(
         [sys.executable, "-m", "tests.control.flood", daemon.socket, "1000", "10"],

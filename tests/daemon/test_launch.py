@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, forks, lasting, running, until
+from tests.support.daemon import Daemon, forks, lasting, running, until, until_alone
 
 SCRIPT = "echo out; echo err >&2; touch /etc/never; cat /etc/hostname >/dev/null; touch /etc/never; exit 3"
 
@@ -115,6 +115,7 @@ def test_signals_reach_the_command(daemon: Daemon, person: Person) -> None:
 def test_nothing_of_a_session_stays_in_the_daemon(person: Person) -> None:
     """Descriptors, processes, the private directory."""
     with running() as daemon:
+        until_alone(daemon)
         before = lasting(daemon)
         for _ in range(3):
             done = person.launch(["--daemon", "build", "--", "sh", "-c", "test -d $TMPDIR"], daemon.socket)

@@ -13,7 +13,7 @@ import pytest
 
 from sydd.daemon.registry import REMEMBERED
 from tests.daemon.people import Person
-from tests.support.daemon import Daemon, forks, kinds_of_descriptors, running, until
+from tests.support.daemon import Daemon, forks, kinds_of_descriptors, running, until, until_alone
 
 # $1: how many calls are refused, $2: how many are performed or go on, besides.
 COMMAND = """
@@ -106,7 +106,7 @@ class _Reader(threading.Thread):
 def _nothing_is_left(daemon: Daemon, person: Person, before: Counter[str]) -> None:
     with daemon.client() as client:
         until(lambda: client.health()["sessions"] == 0, "no session is left")
-    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+    until_alone(daemon)
     # For some seconds there is what the next session may need.
     until(lambda: kinds_of_descriptors(daemon.pid) == before, "no descriptor is left")
     until(lambda: forks(daemon) == [], "no process is left but those that wait for the next session")

@@ -17,6 +17,7 @@ import pytest
 
 from sydd.kernel import seccomp
 from sydd.kernel.fd import FileDescriptor
+from sydd.kernel.pidfd import pidfd_open
 from sydd.supervisor import notes, reply, stages, succession
 from sydd.supervisor.addressjudge import AddressJudge
 from sydd.supervisor.blocking import WaitingRoom
@@ -264,7 +265,9 @@ def test_a_seat_is_the_only_one_of_its_call(
         waits = until_claimed(kept.fileno())
         deaths.arm()
         session.kill()
-        os.kill(waits, signal.SIGKILL)
+        with FileDescriptor(pidfd_open(waits)) as handle:
+            os.kill(waits, signal.SIGKILL)
+            assert select.select([handle], [], [], PATIENCE)[0]
         session.until(lambda: session.replaced == 2)
         served = session.count("serving")
         session.until(lambda: session.count("serving") > served)

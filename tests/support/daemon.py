@@ -267,6 +267,11 @@ def kinds_of_descriptors(pid: int) -> Counter[str]:
     return found
 
 
+def until_alone(daemon: Daemon) -> None:
+    """Wait until nobody is connected to a daemon: who has just hung up may still be, for a moment."""
+    until(lambda: not kinds_of_descriptors(daemon.pid)["anon_inode:[pidfd]"], "nobody is connected")
+
+
 def lasting(daemon: Daemon) -> Counter[str]:
     """What a daemon has open for good.
 
