@@ -27,7 +27,7 @@ from sydd.control.connection import Connection, Frame
 from sydd.control.frame import encode, parse
 from sydd.control.interface import Sydd
 from sydd.control.limits import Limits
-from sydd.control.peer import ask_for_writers, peer_of
+from sydd.control.peer import Peer, ask_for_writers, peer_of
 from sydd.control.readiness import Readiness
 from sydd.kernel import prompt
 from sydd.wire.errors import BadFrame, Failed, LimitReached
@@ -154,6 +154,7 @@ class ControlServer:
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         """There are no descriptors or no memory: make room, and go on in a moment."""
         _log.warning("cannot accept a connection: %s", error.strerror)
+        self._backend.make_room()
         crowd = max(self._users.values(), key=len, default=_User())
         if victim := next(crowd.idle(), None):
             victim.close()
@@ -168,7 +169,7 @@ class ControlServer:
     def _welcome(self, sock: socket.socket) -> None:
         try:
             ask_for_writers(sock)  # of one that was made before anybody asked there
-            peer = peer_of(sock, next(self._numbers))
+            peer = self._know(sock)
         except OSError as error:
             _log.warning("cannot tell who connects: %s", error.strerror)
             with contextlib.suppress(OSError):
@@ -189,6 +190,19 @@ class ControlServer:
             return
         # Most have sent their call already: whoever is no trouble is through before anybody is in its way.
         connection.read()
+
+    def _know(self, sock: socket.socket) -> Peer:
+        """Who connects.
+
+        Raises:
+            OSError: it cannot be told: EMFILE, also without what is only kept.
+        """
+        number = next(self._numbers)
+        try:
+            return peer_of(sock, number)
+        except OSError:
+            self._backend.make_room()
+            return peer_of(sock, number)
 
     def _make_room(self, user: _User, newest: Connection) -> None:
         """Close an idle connection where there are too many, but not the newest.

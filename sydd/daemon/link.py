@@ -47,7 +47,8 @@ class Link:
         self._channel = channel
         self._on_message = on_message
         self._on_end = on_end
-        self._ids = itertools.count(1)
+        # What an earlier daemon asked may still be answered: that is nobody's here.
+        self._ids = itertools.count(int.from_bytes(os.urandom(6)))
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._queue: deque[tuple[dict[str, Any], list[int]]] = deque()
         self._loop = asyncio.get_running_loop()

@@ -267,6 +267,11 @@ class Registry:
         """
         self._refusal = why
 
+    def make_room(self) -> None:
+        """Keep nothing for sessions to come, until there is one again."""
+        self._zygote.make_room()
+        self._precedents.close()
+
     def close(self) -> None:
         """Let no more processes be forked, and let go of what they would have needed."""
         self._zygote.close()

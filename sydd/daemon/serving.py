@@ -172,12 +172,15 @@ class Serving:
         prepared = self._state.prepared
         if kind == "rules":
             lines = [str(line) for line in message["lines"]]
-            self._running.bound(lines)  # what cannot be is not noted
-            self._context.note("rules", lines)
-            self._running.replace(lines)
+            if lines != list(self._running.lines):
+                self._running.bound(lines)  # what cannot be is not noted
+                self._context.note("rules", lines)
+                self._running.replace(lines)
         elif kind == "mode":
-            self._running.set_mode(Mode(message["mode"]))
-            self._context.note("mode", message["mode"])
+            mode = Mode(message["mode"])
+            if mode is not self._running.mode:
+                self._running.set_mode(mode)
+                self._context.note("mode", mode.value)
         elif kind == "decision":
             self._worker.decide(int(message["question"]), allow=bool(message["allow"]))
         elif kind == "finish":

@@ -114,6 +114,8 @@ class Session(Beginning):
         if channel is not None:
             self._link = Link(Channel.of(channel.steal(), greeted=True), self._from_worker, self._worker_gone)
             self._link.post({"type": "questions"})
+            if self.state.served:
+                self._agree()
         else:
             self._worker_gone("it was not kept")
         self.tell("restored", "a new main process has taken the session over")

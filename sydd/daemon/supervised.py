@@ -214,10 +214,21 @@ class Supervised(Preparing):
         if len(descriptors):
             self._held.put("listener", descriptors.steal(0))
             self.state.command = int(message["command"])
-        if not self.state.served:
+        if self.state.served:
+            self._agree()  # before anybody asks it for something
+        else:
             self.state.served = True
             self._save()
         self._resolve("serving")
+
+    def _agree(self) -> None:
+        """Have the worker hold what the session is told to have.
+
+        A change that an earlier daemon came to its end over was answered to nobody: it does not count.
+        """
+        if self._link is not None:
+            self._link.post({"type": "rules", "lines": [item["rule"] for item in self.state.rules]})
+            self._link.post({"type": "mode", "mode": self.state.mode})
 
     def _on_event(self, message: dict[str, Any], _: FdSet) -> None:
         self.journal.add(message["event"])

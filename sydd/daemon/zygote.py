@@ -123,12 +123,16 @@ class Zygote:
             self._unwatch(ready)
             ready.close()
 
-    def close(self) -> None:
-        """Have it end, and what it has forked ahead."""
+    def make_room(self) -> None:
+        """Have nothing forked ahead, until there is an order again."""
         for timer in self._wanting.values():
             timer.cancel()
         self._wanting.clear()
         self._drop_all()
+
+    def close(self) -> None:
+        """Have it end, and what it has forked ahead."""
+        self.make_room()
         if self._link is not None:
             self._link.close()
 

@@ -2,7 +2,8 @@
 
 Each gets a process of its own. It holds up nobody, and it can be ended at any moment: a thread that sleeps
 in such a call could not. It shares the listener and answers by itself. It dies with its worker where that has
-no successor; else it goes on, in a seat that tells the successor so, until its caller has gone.
+no successor; else it goes on, in a seat that tells the successor so, until its caller has gone. Where it ends
+without an answer, the worker answers.
 
 A signal for the caller does not reach it while its call is here (WAIT_KILLABLE_RECV), so the process looks
 for one now and then. With ERESTARTSYS the kernel then does what it does natively: handlers run, and the call
@@ -28,7 +29,7 @@ from sydd.supervisor.reply import Replies
 from sydd.supervisor.request import AT_FDCWD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sydd.supervisor.notification import Notification
     from sydd.supervisor.slot import Slot
@@ -121,6 +122,20 @@ class Ending:
         self._processes.clear()
 
 
+class _Waiting(NamedTuple):
+    """A call that waits.
+
+    Attributes:
+        notification: the call.
+        process: pidfd of who answers it; -1 when that has ended.
+        seat: of the call; -1 for none.
+    """
+
+    notification: Notification
+    process: int
+    seat: int
+
+
 class WaitingRoom:
     """The calls that wait, one process each.
 
@@ -128,23 +143,38 @@ class WaitingRoom:
         listener: on which the calls are answered.
         slot: where calls that wait have their seats; None for a worker without successor.
         forked: called first in each process.
+        unanswered: called with the call and its seat when the process has ended and left its caller without
+            an answer.
 
     Attributes:
+        calls: by cookie.
         in_place: whether this process waits for its one call itself, and ends with it.
     """
 
-    def __init__(self, listener: int, slot: Slot | None, forked: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        listener: int,
+        slot: Slot | None,
+        forked: Callable[[], None],
+        unanswered: Callable[[Notification, int], None],
+    ) -> None:
         self._listener = listener
         self._slot = slot
         self._forked = forked
+        self._unanswered = unanswered
         self._replies = Replies(listener, slot)
-        self._processes: dict[int, tuple[int, int]] = {}  # cookie to pidfd and seat; -1 for none, or gone
         self._ending = Ending()
+        self.calls: dict[int, _Waiting] = {}
         self.in_place = False
 
-    def adopt(self, cookie: int, seat: int) -> None:
+    def adopt(self, notification: Notification, seat: int) -> None:
         """Take over a call that a process of another worker, which has died, answers."""
-        self._processes[cookie] = (-1, seat)
+        pid = 0 if self._slot is None else self._slot.claimant(seat)
+        process = handle_of(pid) if pid else -1
+        if process >= 0 and self._slot is not None and self._slot.claimant(seat) != pid:
+            os.close(process)  # of somebody else, who has its number now
+            process = -1
+        self.calls[notification.id] = _Waiting(notification, process, seat)
 
     def open(self, notification: Notification, path: str, flags: int, fd_flags: int) -> None:
         """Open *path* in a process of its own and give the descriptor to the caller.
@@ -248,9 +278,9 @@ class WaitingRoom:
             self._do(call)
             return
         self.sweep()
-        pid, seat = fork_to_wait(self._slot, len(self._processes))
+        pid, seat = fork_to_wait(self._slot, len(self.calls))
         if pid:
-            self._processes[notification.id] = (handle_of(pid), seat)
+            self.calls[notification.id] = _Waiting(notification, handle_of(pid), seat)
             return
         try:
             if self._slot is not None:
@@ -305,28 +335,40 @@ class WaitingRoom:
         signal.setitimer(signal.ITIMER_REAL, 0)
         return result
 
+    def processes(self) -> list[int]:
+        """Descriptors that are ready when one has ended."""
+        return [each.process for each in self.calls.values() if each.process >= 0]
+
+    def attend(self, ready: Collection[int]) -> None:
+        """Have the calls answered whose processes have ended without."""
+        for cookie, each in list(self.calls.items()):
+            if each.process >= 0 and each.process not in ready:
+                continue
+            if seccomp.id_valid(self._listener, cookie):
+                del self.calls[cookie]
+                self._end(each)
+                self._unanswered(each.notification, each.seat)
+
     def sweep(self) -> None:
         """End the processes whose callers have gone, and let go of those that are done."""
-        for cookie, (process, seat) in list(self._processes.items()):
+        for cookie, each in list(self.calls.items()):
             if not seccomp.id_valid(self._listener, cookie):
-                if process >= 0:  # else another worker's, which looks for itself, or one that has ended
-                    self._ending.add(process)
+                del self.calls[cookie]
+                self._end(each)
                 if self._slot is not None:
-                    self._slot.leave_seat(seat)
-                del self._processes[cookie]
+                    self._slot.leave_seat(each.seat)
         self._ending.collect()
 
     def close(self) -> None:
         """End every process that still waits."""
-        for process, _ in self._processes.values():
-            if process >= 0:
-                self._ending.add(process)
-        self._processes.clear()
+        for each in self.calls.values():
+            self._end(each)
+        self.calls.clear()
         self._ending.wait()
 
-    def __bool__(self) -> bool:
-        """Whether any call waits."""
-        return bool(self._processes)
+    def _end(self, each: _Waiting) -> None:
+        if each.process >= 0:
+            self._ending.add(each.process)
 
 
 class _Call(NamedTuple):

@@ -69,7 +69,7 @@ class Parts(ABC):
         self._resolver = Resolver(context.terminals)
         self._slot = context.slot
         self._replies = Replies(listener, context.slot)
-        self._waiting = WaitingRoom(listener, context.slot, context.forked)
+        self._waiting = WaitingRoom(listener, context.slot, context.forked, self._unanswered)
         self._stand_ins = StandIns(listener, context.slot, context.forked, self._hear, self._unanswered)
         self._stalls = Stalls(context.directory, self._heed)
         self._processes = Processes(context, listener, self._reader)
@@ -240,11 +240,13 @@ class Parts(ABC):
         return None
 
     def _unanswered(self, notification: Notification, seat: int) -> None:
-        """A stand-in has ended without an answer: what it has not done does not go ahead."""
+        """Who took a request has ended without an answer: what it has not done does not go ahead."""
         row = self._rows[notification.arch].get(notification.number)
 
         def denied(_: Notification) -> Answer:
-            self._journal.trouble(f"{row.name if row else 'a call'} was denied: its stand-in has ended")
+            self._journal.trouble(
+                f"{row.name if row else 'a call'} was denied: the process that took it has ended"
+            )
             return answers.error(errno.EACCES)
 
         if self._slot is not None:

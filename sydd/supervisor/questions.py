@@ -288,11 +288,12 @@ class Questions:
         asking.question.expected.discard(notification.tid)
         return True
 
-    def wait(self, others: Iterable[int]) -> set[int]:
+    def wait(self, others: Iterable[int], *, looks: bool) -> set[int]:
         """Wait until a notification comes, a question is decided, or it is time to look after parked calls.
 
         Args:
             others: further descriptors to wait for.
+            looks: whether it is to be looked after anything, now and then; else these tell everything.
 
         Returns:
             The descriptors that have something to say, of the listener and these.
@@ -302,8 +303,8 @@ class Questions:
             poll.register(fd, select.POLLIN)
         if self._wake >= 0:
             poll.register(self._wake, select.POLLIN)
-        rest = max(0.0, self._next_look - time.monotonic())
-        ready = {fd for fd, _ in poll.poll(rest * 1000)}
+        rest = max(0.0, self._next_look - time.monotonic()) * 1000 if looks else None
+        ready = {fd for fd, _ in poll.poll(rest)}
         if self._wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)

@@ -248,7 +248,7 @@ class Slot:
         for seat in range(SEATS):
             start = _place(seat)
             # Who has been in it may have been killed, and be there still.
-            if not any(self._memory[start : start + 8]) and not self.is_claimed(seat):
+            if not any(self._memory[start : start + 8]) and not self.claimant(seat):
                 state = start + len(notification)
                 self._memory[state : state + _STATE_SIZE] = self._memory[self._whole]
                 # The cookie last: it says that there is one.
@@ -267,10 +267,11 @@ class Slot:
         """The call in *seat* is this process's to answer, for as long as it lives."""
         fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, _place(seat))
 
-    def is_claimed(self, seat: int) -> bool:
-        """Whether another process lives that has claimed the call in *seat*."""
+    def claimant(self, seat: int) -> int:
+        """Pid of another process that lives and has claimed the call in *seat*; 0 for none."""
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _place(seat), 1, 0)
-        return bool(_FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK)
+        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
+        return 0 if kind == fcntl.F_UNLCK else int(pid)
 
     def seated(self) -> Iterator[tuple[int, bytes]]:
         """The calls that somebody else was to answer: seat and notification."""

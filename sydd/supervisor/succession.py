@@ -117,27 +117,27 @@ class Succession:
     def __init__(self, slot: Slot, listener: int) -> None:
         self._slot = slot
         self._listener = listener
-        self._theirs: list[tuple[int, int]] = []
+        self._theirs: list[tuple[int, Notification]] = []
         self._ours: dict[int, Notification] = {}  # by seat
         slot.settle_counts()
         for seat, data in slot.seated():
             notification = decode(unpack(data))
             if not seccomp.id_valid(listener, notification.id):
                 slot.leave_seat(seat)
-            elif slot.is_claimed(seat):
-                self._theirs.append((seat, notification.id))
+            elif slot.claimant(seat):
+                self._theirs.append((seat, notification))
             else:
                 self._ours[seat] = notification
 
-    def answered_by_others(self) -> list[tuple[int, int]]:
-        """Seat and cookie of each call that another process of that worker goes on waiting for."""
+    def answered_by_others(self) -> list[tuple[int, Notification]]:
+        """Seat and request of each call that another process of that worker goes on waiting for."""
         return self._theirs
 
     def left(self) -> Iterator[Notification]:
         """The calls that nobody answers. Each is worked on until `Slot.rise` says that it is not."""
         held = self._slot.held()
         fields = unpack(held)
-        seated = {cookie for _, cookie in self._theirs} | {each.id for each in self._ours.values()}
+        seated = {each.id for _, each in self._theirs} | {each.id for each in self._ours.values()}
         if any(held) and fields[ID] not in seated and seccomp.id_valid(self._listener, fields[ID]):
             yield decode(fields)
         # Also what was stored of a request that was answered: the next one is received over it.

@@ -172,8 +172,8 @@ class Worker(Stages):
         succession = Succession(slot, self._listener)
         self._turn.busy = True
         self._turn.catch_up()
-        for seat, cookie in succession.answered_by_others():
-            self._waiting.adopt(cookie, seat)
+        for seat, notification in succession.answered_by_others():
+            self._waiting.adopt(notification, seat)
         for notification in succession.left():
             answer = self._resumed(notification, self.answer)
             self._replies.send(notification, answer)
@@ -185,11 +185,14 @@ class Worker(Stages):
         buffer = bytearray(seccomp.NOTIF.size) if slot is None else slot.buffer
         receive = partial(seccomp.receive, listener, buffer) if slot is None else slot.receiver(listener)
         handle = self._handle
-        turn, questions, stand_ins = self._turn, self._questions.open, self._stand_ins.open
+        turn, questions = self._turn, self._questions.open
+        stand_ins, waiting = self._stand_ins.open, self._waiting.calls
         while True:
-            if questions or stand_ins:
+            if questions or stand_ins or waiting:
                 if not self._attend():
                     continue
+                if not self._receive_ends and self._hung_up(0):
+                    return
             elif not self._receive_ends and self._hung_up(None):
                 return
             try:
@@ -216,8 +219,6 @@ class Worker(Stages):
 
     def _handle(self, fields: tuple[int, ...]) -> None:
         """Answer one notification, or have it answered."""
-        if self._waiting:
-            self._waiting.sweep()
         way = self._quick.get(fields[NUMBER])
         try:
             quick = way(fields) if way is not None and fields[ARCH] == self._arch else None
@@ -237,11 +238,16 @@ class Worker(Stages):
 
     def _attend(self) -> bool:
         """While calls wait: wait, answer who has waited; whether there is something to receive."""
-        ready = self._questions.wait(self._stand_ins.channels())
+        stand_ins, waiting = self._stand_ins, self._waiting
+        processes = waiting.processes()
+        looks = bool(self._questions.open or stand_ins.open or len(processes) < len(waiting.calls))
+        ready = self._questions.wait([*stand_ins.channels(), *processes], looks=looks)
         self._turn.busy = True
         self._turn.catch_up()
-        self._stand_ins.attend(ready)
-        self._stand_ins.sweep()
+        stand_ins.attend(ready)
+        stand_ins.sweep()
+        waiting.attend(ready)
+        waiting.sweep()
         for due in self._questions.due():
             self._questions.permit(due.approved)
             if self._slot is not None:

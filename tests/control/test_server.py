@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import resource
 import socket
 import subprocess
 import tempfile
@@ -288,6 +289,24 @@ def test_descriptors_come_and_go(daemon: FakeDaemon) -> None:
         raw.call("org.sydd.Info")
         raw.reply()
         assert len(os.listdir("/proc/self/fd")) <= before + 3
+
+
+def test_what_is_only_kept_gives_way_to_who_connects(daemon: FakeDaemon) -> None:
+    """Without descriptors nobody waits until something happens to be closed."""
+    daemon.backend.kept = [os.memfd_create("kept") for _ in range(3)]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        number = os.dup(client.fileno())  # the lowest that is free
+        os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+        try:
+            client.connect(daemon.path)
+            client.sendall(b'{"method":"org.sydd.Info"}\0')
+            assert b'"version"' in client.recv(4096)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert daemon.backend.kept == []
 
 
 def test_descriptors_belong_to_the_call_that_they_came_with(daemon: FakeDaemon) -> None:

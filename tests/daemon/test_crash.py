@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from sydd.client import Client, NotRunningError
 from sydd.daemon.supervised import BRIEF, RESTARTS
 from sydd.supervisor.procfs import parent_of
+from tests.control.raw import Raw
 from tests.daemon.people import Person
 from tests.support.daemon import Daemon, FakeManager, children, forks, kinds_of_descriptors, running, until
 
@@ -51,12 +53,12 @@ def test_a_worker_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> 
         assert process.stdout is not None
         for word in ("one", "two"):
             assert process.stdout.readline() == word + "\n"
-            first = _worker(client)
+            (session,) = client.list_sessions()
+            first = session["worker"]
             os.kill(first, signal.SIGKILL)
             until(lambda gone=first: _worker(client) not in (0, gone), "there is another worker")
             process.stdin.write("\n")
             process.stdin.flush()
-        (session,) = client.list_sessions()
         out, err = process.communicate(timeout=30)
         notices = list(client.subscribe(session["session"], position=0, follow=False))
     assert (process.returncode, out) == (0, "three\n"), err
@@ -233,6 +235,34 @@ def test_a_daemon_and_a_worker_that_are_killed_at_once(manager: FakeManager, per
             out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (0, "two\nthree\n"), err
         assert "3 accesses denied" in err
+
+
+def test_a_rule_that_the_daemon_died_over_was_not_added(manager: FakeManager, person: Person) -> None:
+    """What nobody was told of is not in force; and the next daemon takes no answer that was not for it."""
+    with running(manager=manager) as daemon:
+        process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", SCRIPT], daemon.socket)
+        with process, daemon.client() as client, Raw(daemon.socket) as raw:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            (session,) = client.list_sessions()
+            name = session["session"]
+            os.kill(session["worker"], signal.SIGSTOP)
+            raw.call("org.sydd.AddRules", {"session": name, "rules": ["deny read /etc/hostname"]})
+            for _ in range(3):
+                client.info()  # the second one begins after that one, whatever is cheaper
+            daemon.kill()
+            daemon.start()
+            with ThreadPoolExecutor(1) as thread:
+                asked = thread.submit(client.check, name, "read", "/etc/hostname")
+                with daemon.client() as other:
+                    for _ in range(3):
+                        other.info()  # likewise
+                os.kill(session["worker"], signal.SIGCONT)
+                (verdict,) = asked.result()
+            assert verdict["action"] == "allow"
+            assert client.list_rules(name)["runtime"] == []
+            out, err = process.communicate("\n\n", timeout=30)
+        assert (process.returncode, out) == (0, "two\nthree\n"), err
 
 
 def test_an_orderly_stop_leaves_sessions_to_the_next_daemon(manager: FakeManager, person: Person) -> None:

@@ -60,6 +60,19 @@ class Together(Once):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Reached(Once):
+    """Nobody dies: it is known that a worker has come by."""
+
+    def die(self) -> None:
+        """Here it has."""
+        self._memory[0] = 1
+
+    def wait(self) -> None:
+        """Until it has."""
+        while not self._memory[0]:
+            os.sched_yield()
+
+
 @contextlib.contextmanager
 def begun(
     person: Person, work: str, *argv: str, rules: tuple[str, ...] = ()
@@ -199,6 +212,31 @@ def test_a_waiting_open_that_both_die_over(
         assert os.read(read, 100) == b"did 3\n['f'] 1\n"
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+def test_who_waits_dies_alone(
+    person: Person, work: str, monkeypatch: pytest.MonkeyPatch, adopted: bool
+) -> None:
+    """Its worker, or the one that came after that, answers: the call is denied, and it is said why."""
+    reached = Reached()
+    monkeypatch.setattr(WaitingRoom, "adopt", reached.after(WaitingRoom.adopt))
+    os.mkfifo(f"{work}/f")
+    os.chown(f"{work}/f", person.uid, -1)
+    with (
+        begun(person, work, SCRIPT, "os.open('f', os.O_RDONLY)") as (session, write, read),
+        FileDescriptor(os.dup(session.child.slot.fileno())) as kept,
+    ):
+        os.write(write, b"\n")
+        waits = until_claimed(kept.fileno())
+        if adopted:
+            session.kill()
+            session.until(lambda: session.replaced == 1)
+            reached.wait()
+        os.kill(waits, signal.SIGKILL)
+        assert session.end() == 0
+        assert os.read(read, 100) == b"EACCES\n['f'] 0\n"
+        assert "openat was denied: the process that took it has ended" in session.last("trouble")["message"]
+
+
 SENDS = """
 import ctypes, os, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)  # Python itself calls again after EINTR
@@ -217,12 +255,12 @@ print(sent, received, flush=True)
 """
 
 
+@pytest.mark.parametrize("deaths", [Once(), Together()], ids=["alone", "together"])
 @pytest.mark.parametrize(("place", "said"), [("done", b"(-1, 4) 1\n"), ("stored", b"(1, 0) 1\n")])
-def test_a_message_that_both_die_over(
-    person: Person, work: str, monkeypatch: pytest.MonkeyPatch, place: str, said: bytes
+def test_a_message_that_its_sender_dies_over(
+    person: Person, work: str, monkeypatch: pytest.MonkeyPatch, place: str, said: bytes, deaths: Once
 ) -> None:
-    """Who waits to send a message dies when it is sent, and so has the worker: it is not sent again."""
-    deaths = Together()
+    """Who waits to send a message dies when it is sent, and so may the worker: it is not sent again."""
     send = Delivery.once
 
     def full_at_first(delivery: Delivery, flags: int = 0) -> int:
@@ -237,7 +275,8 @@ def test_a_message_that_both_die_over(
         deaths.arm()
         os.write(write, b"\n")
         assert session.end() == 0
-        assert session.replaced == 1
+        assert deaths.died
+        assert session.replaced == isinstance(deaths, Together)
         assert os.read(read, 100) == said
 
 

@@ -87,6 +87,38 @@ def test_nobody_left_to_answer(session: Session, engine: str) -> None:
     assert sorted(name for name in os.listdir(session.work) if name != "p.toml") == ["g"]
 
 
+OPENS = """
+import errno, os, sys
+os.mkfifo("f")
+print("ready", os.getpid(), flush=True)
+try: os.open("f", os.O_RDONLY)
+except OSError as error: print(errno.errorcode[error.errno], flush=True)
+"""
+
+
+def test_who_waits_for_a_fifo_is_killed(session: Session) -> None:
+    """Its caller does not wait for ever: the call is denied, and it is said why."""
+    how = {"options": ("--engine", "supervisor"), "popen": {"stderr": subprocess.PIPE}}
+    with session.start("python3", "-c", OPENS, **how) as process:
+        assert process.stdout
+        command = int(process.stdout.readline().split()[1])
+        supervisor = supervisor_of(process.pid)
+        os.kill(other_child_of(supervisor, command), signal.SIGKILL)
+        assert process.stdout.readline() == "EACCES\n"
+        _, err = process.communicate(timeout=PATIENCE)
+    assert "openat was denied: the process that took it has ended" in err
+
+
+def other_child_of(parent: int, known: int) -> int:
+    """The other child of a process, once there is one."""
+    while True:
+        for task in os.listdir(f"/proc/{parent}/task"):  # the thread that supervises has forked it
+            with open(f"/proc/{parent}/task/{task}/children", encoding="ascii") as file:
+                others = {int(pid) for pid in file.read().split()} - {known}
+            if others:
+                return others.pop()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_keeper(session: Session, engine: str) -> None:
     """The supervisor is told, and ends the session as on SIGTERM."""
