@@ -159,6 +159,23 @@ class Session(Beginning):
 
     # What it is asked
 
+    def set_rules(self, rules: list[dict[str, Any]]) -> None:
+        """Remember the rules that were added; the worker has them already."""
+        self.state.rules = rules
+        self._save()
+
+    def set_lock(self, lock: str) -> None:
+        """Remember the lock, and tell it."""
+        self.state.lock = lock
+        self._save()
+        self.tell("lock", f"the lock is {lock}", detail={"lock": lock})
+
+    def set_mode(self, mode: str) -> None:
+        """Remember the mode; the worker has it already."""
+        self.state.mode = mode
+        self._save()
+        self.tell("mode", f"the mode is {mode}", detail={"mode": mode})
+
     async def signal(self, number: int) -> int:
         """Send a signal to every process; with SIGKILL until none is left.
 

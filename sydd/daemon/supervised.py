@@ -152,23 +152,6 @@ class Supervised(Preparing):
                 await asyncio.sleep(0)
         raise SessionFailedError("the session has no worker")
 
-    def set_rules(self, rules: list[dict[str, Any]]) -> None:
-        """Remember the rules that were added; the worker has them already."""
-        self.state.rules = rules
-        self._save()
-
-    def set_lock(self, lock: str) -> None:
-        """Remember the lock, and tell it."""
-        self.state.lock = lock
-        self._save()
-        self.tell("lock", f"the lock is {lock}", detail={"lock": lock})
-
-    def set_mode(self, mode: str) -> None:
-        """Remember the mode; the worker has it already."""
-        self.state.mode = mode
-        self._save()
-        self.tell("mode", f"the mode is {mode}", detail={"mode": mode})
-
     # Its worker
 
     def _adopt(self, child: Child | Process) -> None:

@@ -299,10 +299,9 @@ class Questions:
             The descriptors that have something to say, of the listener and these.
         """
         poll = select.poll()
-        for fd in (self._listener, *others):
+        wakes = (self._wake,) if self._wake >= 0 else ()
+        for fd in (self._listener, *wakes, *others):
             poll.register(fd, select.POLLIN)
-        if self._wake >= 0:
-            poll.register(self._wake, select.POLLIN)
         rest = max(0.0, self._next_look - time.monotonic()) * 1000 if looks else None
         ready = {fd for fd, _ in poll.poll(rest)}
         if self._wake in ready:
