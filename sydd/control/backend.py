@@ -69,9 +69,6 @@ class SessionRequest:
 class Backend(Protocol):
     """The daemon, as the control socket sees it."""
 
-    def make_room(self) -> None:
-        """Close what is only kept open so that something to come is quicker: there are no descriptors."""
-
     async def info(self, peer: Peer) -> Info:
         """Who answers."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import heapq
 import itertools
 import logging
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from asyncvarlink import VarlinkInterfaceRegistry, VarlinkMethodCall
@@ -96,10 +97,19 @@ class ControlServer:
         backend: the daemon.
         own_uid: the user that the daemon runs as.
         limits: what is allowed.
+        close_spare: closes what is only kept open so that something to come is quicker; called where there
+            are no descriptors.
     """
 
-    def __init__(self, backend: Backend, own_uid: int, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        own_uid: int,
+        limits: Limits | None = None,
+        close_spare: Callable[[], None] = lambda: None,
+    ) -> None:
         self.limits = limits or Limits()
+        self._close_spare = close_spare
         self._backend = backend
         self._own_uid = own_uid
         self._listening: list[socket.socket] = []
@@ -154,7 +164,7 @@ class ControlServer:
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         """There are no descriptors or no memory: make room, and go on in a moment."""
         _log.warning("cannot accept a connection: %s", error.strerror)
-        self._backend.make_room()
+        self._close_spare()
         crowd = max(self._users.values(), key=len, default=_User())
         if victim := next(crowd.idle(), None):
             victim.close()
@@ -195,13 +205,15 @@ class ControlServer:
         """Who connects.
 
         Raises:
-            OSError: it cannot be told: EMFILE, also without what is only kept.
+            OSError: it cannot be told; with EMFILE, also without what is only kept.
         """
         number = next(self._numbers)
         try:
             return peer_of(sock, number)
-        except OSError:
-            self._backend.make_room()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._close_spare()
             return peer_of(sock, number)
 
     def _make_room(self, user: _User, newest: Connection) -> None:

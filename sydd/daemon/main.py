@@ -129,7 +129,7 @@ class _Daemon:
             if self._restored.tape is None:
                 kept.put_tape(tape.files)
             service = self._service(hub, registry)
-            server = ControlServer(service, os.geteuid(), self._limits())
+            server = ControlServer(service, os.geteuid(), self._limits(), registry.make_room)
             service.connections = lambda: server.connections
             scraped = Scraped(Figures(hub, registry, service.connections))
             self._begin(registry, server)

@@ -98,10 +98,6 @@ class Service(Changes):
 
     # About the daemon
 
-    def make_room(self) -> None:
-        """See `Backend.make_room`."""
-        self._registry.make_room()
-
     async def info(self, peer: Peer) -> Info:
         """Who answers."""
         return {

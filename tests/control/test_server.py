@@ -293,7 +293,7 @@ def test_descriptors_come_and_go(daemon: FakeDaemon) -> None:
 
 def test_what_is_only_kept_gives_way_to_who_connects(daemon: FakeDaemon) -> None:
     """Without descriptors nobody waits until something happens to be closed."""
-    daemon.backend.kept = [os.memfd_create("kept") for _ in range(3)]
+    daemon.spare = [os.memfd_create("kept") for _ in range(3)]
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -306,7 +306,7 @@ def test_what_is_only_kept_gives_way_to_who_connects(daemon: FakeDaemon) -> None
             assert b'"version"' in client.recv(4096)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert daemon.backend.kept == []
+    assert daemon.spare == []
 
 
 def test_descriptors_belong_to_the_call_that_they_came_with(daemon: FakeDaemon) -> None:

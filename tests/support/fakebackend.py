@@ -122,7 +122,6 @@ class FakeBackend:
         received: what could be read from the descriptors that came.
         waiting: calls of `wait` and of streams that are being performed.
         notices: what Subscribe tells; it then waits where it is to follow.
-        kept: descriptors that it can do without.
     """
 
     def __init__(self) -> None:
@@ -136,11 +135,6 @@ class FakeBackend:
         self.rules: list[str] = []
         self.lock_state = "off"
         self.over = asyncio.Event()
-        self.kept: list[int] = []
-
-    def make_room(self) -> None:
-        while self.kept:
-            os.close(self.kept.pop())
 
     async def info(self, peer: Peer) -> Info:
         self.peers.append(peer)

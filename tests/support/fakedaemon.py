@@ -28,6 +28,7 @@ class FakeDaemon:
         backend: what is behind it.
         server: what serves it.
         errors: what escaped into the event loop.
+        spare: descriptors that it can do without.
     """
 
     def __init__(self, limits: Limits | None = None, own_uid: int = -1) -> None:
@@ -36,6 +37,7 @@ class FakeDaemon:
         self._directory = tempfile.mkdtemp(prefix="control-")
         self.path = os.path.join(self._directory, "sydd.sock")
         self.errors: list[dict[str, Any]] = []
+        self.spare: list[int] = []
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="fake daemon")
 
@@ -63,7 +65,7 @@ class FakeDaemon:
         self.loop.set_exception_handler(lambda _loop, context: self.errors.append(context))
         self._stop = asyncio.Event()
         self.backend = FakeBackend()
-        self.server = ControlServer(self.backend, self._own_uid, self._limits)
+        self.server = ControlServer(self.backend, self._own_uid, self._limits, self._close_spare)
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(self.path)
         os.chmod(self.path, 0o666)
@@ -72,6 +74,10 @@ class FakeDaemon:
         self._ready.set()
         await self._stop.wait()
         await self.server.close()
+
+    def _close_spare(self) -> None:
+        while self.spare:
+            os.close(self.spare.pop())
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so, as the daemon's own thread sees it."""
