@@ -138,6 +138,8 @@ class Supervised(Preparing):
             SessionFailedError: there is none, or it does not answer.
         """
         for _ in range(RESTARTS):
+            if self._link is None and self._replacing is not None:
+                await asyncio.wait([self._replacing], timeout=SERVE)  # the dead one may just be ending
             serving = self._waiting.get("serving")
             if serving is not None and not serving.done():
                 await asyncio.wait([serving], timeout=SERVE)

@@ -67,6 +67,28 @@ def test_a_worker_that_is_killed_is_replaced(daemon: Daemon, person: Person) -> 
     assert [notice["kind"] for notice in notices].count("restarted") == 2
 
 
+CALLS = "while read line; do touch /etc/never; echo done; done"
+
+
+@pytest.mark.slow
+def test_who_asks_while_a_worker_is_replaced_is_answered(daemon: Daemon, person: Person) -> None:
+    """By the next one, whenever it is asked: while the dead one ends, too."""
+    process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", CALLS], daemon.socket)
+    with process, daemon.client() as client:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for count in range(12):
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+            (session,) = client.list_sessions()
+            os.kill(session["worker"], signal.SIGKILL)
+            client.add_rules(session["session"], [f"deny read /etc/{count}"])
+        rules = client.list_rules(session["session"])["runtime"]
+        process.communicate(timeout=30)
+    assert [rule["rule"] for rule in rules] == [f"deny read /etc/{count}" for count in range(12)]
+
+
 def test_workers_that_die_again_and_again_end_the_session(daemon: Daemon, person: Person) -> None:
     """Closed, aloud, and the daemon lives."""
     process = person.sydctl(
