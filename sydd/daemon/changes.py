@@ -90,9 +90,21 @@ class Changes(Access):
 
     async def _set_rules(self, session: Session, rules: list[dict[str, Any]]) -> None:
         lines = [item["rule"] for item in rules]
-        await self._ask(session, {"type": "rules", "lines": lines})
+        await self._change(session, {"type": "rules", "lines": lines})
         session.set_rules(rules)
         session.tell("rules", f"rules added at run time: {len(lines)}", detail={"rules": "\n".join(lines)})
+
+    async def _change(self, session: Session, message: dict[str, Any]) -> None:
+        """Have a session's worker change something, while nobody else does.
+
+        Raises:
+            ControlError: as for `_ask`.
+        """
+        try:
+            await self._ask(session, message)
+        except BaseException:  # also where who asked has hung up: it may be done, or may still come to it
+            session.agree()
+            raise
 
     @asynccontextmanager
     async def _changing(self, peer: Peer, name: str) -> AsyncIterator[tuple[Session, Asker]]:
@@ -129,8 +141,9 @@ class Changes(Access):
         found, asker = self.find(peer, session)
         if asker is not Asker.OUTSIDE and mode != "enforce":
             raise PermissionDenied("from inside a session its mode is only made stricter")
-        await self._ask(found, {"type": "mode", "mode": mode})
-        found.set_mode(mode)
+        async with found.changing:
+            await self._change(found, {"type": "mode", "mode": mode})
+            found.set_mode(mode)
 
 
 def _error_of(problem: Any) -> ControlError:

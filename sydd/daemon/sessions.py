@@ -114,8 +114,7 @@ class Session(Beginning):
         if channel is not None:
             self._link = Link(Channel.of(channel.steal(), greeted=True), self._from_worker, self._worker_gone)
             self._link.post({"type": "questions"})
-            if self.state.served:
-                self._agree()
+            self.agree()
         else:
             self._worker_gone("it was not kept")
         self.tell("restored", "a new main process has taken the session over")

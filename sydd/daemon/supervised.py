@@ -64,7 +64,7 @@ class Supervised(Preparing):
         about: what its preparer said of it.
         journal: what was denied or reported in it.
         questions: those that are open.
-        changing: held by who changes its rules.
+        changing: held by who changes its rules or its mode.
         done: set when it has ended and nothing of it is left.
     """
 
@@ -200,18 +200,19 @@ class Supervised(Preparing):
             self._held.put("listener", descriptors.steal(0))
             self.state.command = int(message["command"])
         if self.state.served:
-            self._agree()  # before anybody asks it for something
+            self.agree()  # before anybody asks it for something
         else:
             self.state.served = True
             self._save()
         self._resolve("serving")
 
-    def _agree(self) -> None:
+    def agree(self) -> None:
         """Have the worker hold what the session is told to have.
 
-        A change that an earlier daemon came to its end over was answered to nobody: it does not count.
+        A change that an earlier daemon came to its end over, or whose asker has hung up or waited for too
+        long, was answered to nobody: it does not count.
         """
-        if self._link is not None:
+        if self._link is not None and self.state.served:
             self._link.post({"type": "rules", "lines": [item["rule"] for item in self.state.rules]})
             self._link.post({"type": "mode", "mode": self.state.mode})
 

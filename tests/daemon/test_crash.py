@@ -287,6 +287,51 @@ def test_a_rule_that_the_daemon_died_over_was_not_added(manager: FakeManager, pe
         assert (process.returncode, out) == (0, "two\nthree\n"), err
 
 
+READS = "echo on; while read line; do cat f 2>/dev/null || echo denied; done"
+
+
+def test_a_change_whose_asker_hangs_up_does_not_count(daemon: Daemon, person: Person) -> None:
+    """What nobody was told of is in no list, and not in force: rules that come or go, and the mode."""
+    with open(f"{person.home}/f", "w", encoding="ascii") as file:
+        file.write("data\n")
+    os.chmod(f"{person.home}/f", 0o644)
+    command = ["launch", "--daemon", "--engine", "supervisor", "build", "--", "sh", "-c", READS]
+    rule = f"deny read {person.home}/f"
+    with person.sydctl(command, daemon.socket) as process, daemon.client() as client:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        (session,) = client.list_sessions()
+        name = session["session"]
+
+        def hang_up(method: str, **values: object) -> None:
+            os.kill(session["worker"], signal.SIGSTOP)
+            with Raw(daemon.socket) as raw:
+                raw.call(f"org.sydd.{method}", {"session": name, **values})
+                for _ in range(3):
+                    client.info()  # the second one begins after that one, whatever is cheaper
+            for _ in range(3):
+                client.info()  # likewise
+            os.kill(session["worker"], signal.SIGCONT)
+            client.check(name, "read", "/")  # after what it was asked before
+
+        def reads() -> str:
+            print(file=process.stdin, flush=True)
+            return process.stdout.readline() if process.stdout is not None else ""
+
+        hang_up("AddRules", rules=[rule])
+        assert client.list_rules(name)["runtime"] == []
+        assert reads() == "data\n"
+        client.add_rules(name, [rule])
+        hang_up("RemoveRules", rules=[rule])
+        assert len(client.list_rules(name)["runtime"]) == 1
+        assert reads() == "denied\n"
+        hang_up("SetMode", mode="audit")
+        assert client.list_sessions()[0]["mode"] == "enforce"
+        assert reads() == "denied\n"
+        process.communicate(timeout=30)
+
+
 def test_an_orderly_stop_leaves_sessions_to_the_next_daemon(manager: FakeManager, person: Person) -> None:
     """As `systemctl restart` does."""
     with running(manager=manager) as daemon:
