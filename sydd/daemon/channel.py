@@ -111,11 +111,10 @@ class Channel:
             ChannelError: it is none.
         """
         try:
-            data, numbers, flags, _ = socket.recv_fds(
-                self._socket, MAXIMUM + 1, MAXIMUM_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            data, numbers, flags = self._packet()
         except ConnectionResetError:
-            return None
+            # It has gone, and has not read everything: that is said once, before what it had said itself.
+            data, numbers, flags = self._packet()
         descriptors = FdSet(numbers)
         try:
             if not data and not numbers:
@@ -124,6 +123,12 @@ class Channel:
         except BaseException:
             descriptors.close()
             raise
+
+    def _packet(self) -> tuple[bytes, list[int], int]:
+        data, numbers, flags, _ = socket.recv_fds(
+            self._socket, MAXIMUM + 1, MAXIMUM_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
+        return data, numbers, flags
 
     def _message(self, data: bytes, flags: int) -> dict[str, Any]:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(data) > MAXIMUM:

@@ -199,8 +199,8 @@ class Supervised(Preparing):
         if len(descriptors):
             self._held.put("listener", descriptors.steal(0))
             self.state.command = int(message["command"])
-        if self.state.served:
-            self.agree()  # before anybody asks it for something
+        elif self.state.served:
+            self.agree()  # with one that came after another, and before anybody asks it for something
         else:
             self.state.served = True
             self._save()
