@@ -119,16 +119,17 @@ def test_who_has_lost_a_keeper_that_is_just_ending_is_found(daemon: Daemon, pers
     seconds = str(150_000 + os.getpid())
     process = person.sydctl(["launch", "--daemon", "build", "--", "sh", "-c", LOST, seconds], daemon.socket)
     with process, daemon.client() as client, subprocess.Popen(["sleep", "60"]) as nobody:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "on\n"
-        until(lambda: len(_sleeping(seconds)) == 3, "all are there")
-        (session,) = client.list_sessions()
-        mark, there = memory_limit(session["pid"]), _sleeping(seconds)
-        found = Members(nobody.pid, 0, person.uid, mark).find()
-        nobody.kill()
-        client.kill_session(session["session"])
-        process.wait()
-        assert set(there) <= set(found)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "on\n"
+            until(lambda: len(_sleeping(seconds)) == 3, "all are there")
+            (session,) = client.list_sessions()
+            mark, there = memory_limit(session["pid"]), _sleeping(seconds)
+            assert set(there) <= set(Members(nobody.pid, 0, person.uid, mark).find())
+        finally:
+            nobody.kill()
+            for session in client.list_sessions():
+                client.kill_session(session["session"])
 
 
 def test_who_has_no_mark_ends_with_its_next_call(daemon: Daemon, person: Person) -> None:
